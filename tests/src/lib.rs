@@ -1,0 +1,1 @@
+//! Support for the tests: what more than one tier needs.

@@ -1,1 +1,23 @@
-//! kubectl-dynamo.
+//! `kubectl dynamo`: serve large language models with NVIDIA Dynamo, from nothing to an answered token.
+//!
+//! The middle is pure and the edges are thin. Flags become a [`intent::ServingIntent`]; with a
+//! [`release::Release`] that is a [`plan::ServingPlan`]; [`resources`] renders it for a cluster and [`local`]
+//! runs it as processes. What is then seen becomes stages ([`readiness`]) that [`report`] shows.
+//! [`commands`] tells each verb's story and is used by nothing but this file.
+
+mod commands;
+
+pub mod error;
+pub mod intent;
+pub mod plan;
+pub mod release;
+pub mod report;
+pub mod resources;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// Runs the command line and returns the process's exit code; the only place that prints an error.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    commands::run(args.into_iter().collect()).into()
+}

@@ -1,1 +1,3 @@
-//! model-fetcher.
+//! Fetches a Hugging Face model onto a volume and verifies every byte.
+
+pub mod contract;

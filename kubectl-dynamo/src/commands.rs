@@ -1,0 +1,114 @@
+//! The command line: the root parser, kubectl's own flags, and the dispatch to one file per verb.
+
+mod kube_flags;
+mod local;
+mod serving_flags;
+mod up;
+mod version;
+
+use std::ffi::OsString;
+use std::io::Write;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Parser, Subcommand};
+
+use crate::error::{EXIT_CODES, Exit, Result};
+use crate::intent::Word;
+use crate::report::{ProgressMode, Report};
+use kube_flags::KubeFlags;
+
+/// Serve large language models with NVIDIA Dynamo
+///
+/// From a model's name to an answered token: on a Kubernetes cluster with the Dynamo platform, or with
+/// `up --local` on this machine without a cluster and without a GPU.
+#[derive(Parser)]
+#[command(
+    name = "kubectl-dynamo",
+    bin_name = "kubectl dynamo",
+    version,
+    after_help = EXIT_CODES,
+    disable_help_subcommand = true,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
+struct Root {
+    #[command(subcommand)]
+    verb: Verb,
+    #[command(flatten)]
+    kube: KubeFlags,
+    /// How progress is shown on stderr
+    #[arg(long, global = true, value_name = "MODE", default_value = "auto", value_parser = words::<ProgressMode>(), env = "KUBECTL_DYNAMO_PROGRESS", hide_env = true)]
+    progress: ProgressMode,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Up(Box<up::UpArgs>),
+    Version(version::VersionArgs),
+}
+
+/// What every verb is given besides its own flags.
+struct Context {
+    kube: KubeFlags,
+    report: Report,
+}
+
+/// Parses, runs one verb, prints its error if any, and says the exit code.
+pub(crate) fn run(args: Vec<OsString>) -> Exit {
+    let root = match Root::try_parse_from(args) {
+        Ok(root) => root,
+        Err(error) => return show_usage(&error),
+    };
+    let context = Context { kube: root.kube, report: Report::new(root.progress) };
+    match dispatch(root.verb, &context) {
+        Ok(exit) => exit,
+        Err(error) => context.report.failed(&error),
+    }
+}
+
+fn dispatch(verb: Verb, context: &Context) -> Result<Exit> {
+    match verb {
+        Verb::Up(args) => wait(up::run(*args, context)),
+        Verb::Version(args) => version::run(&args),
+    }
+}
+
+/// Runs a verb that waits for something; the runtime is made here so that `version` never pays for it.
+fn wait<F: Future<Output = Result<Exit>>>(verb: F) -> Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let result = runtime.block_on(verb);
+    runtime.shutdown_background();
+    result
+}
+
+/// Prints what the parser says: help to stdout, a mistake to stderr with its code.
+fn show_usage(error: &clap::Error) -> Exit {
+    if !error.use_stderr() {
+        let _ = error.print();
+        return Exit::Ok;
+    }
+    let text = error.render().ansi().to_string();
+    let coded = text.replacen("error:", "error [KD0001]:", 1);
+    let _ = write!(anstream::stderr().lock(), "{coded}");
+    Exit::Usage
+}
+
+/// A flag's value parser for a closed set of words.
+fn words<T: Word + Send + Sync>() -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(T::ALL.iter().map(|word| word.as_str())).map(|given| {
+        *T::ALL
+            .iter()
+            .find(|word| word.as_str() == given)
+            .expect("the parser lets only the words of ALL through")
+    })
+}
+
+/// Writes data to stdout. A closed pipe ends the program quietly, as users of `head` expect.
+fn print_data(text: &str) -> Result<()> {
+    let mut stdout = anstream::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(Exit::Ok as i32),
+        result => Ok(result?),
+    }
+}

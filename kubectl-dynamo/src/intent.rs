@@ -1,0 +1,259 @@
+//! What the person asked for: defaults filled in, contradictions refused, no cluster and no release known.
+//! It must stay pure, so that a flag, a file and a wizard lead to the same value.
+
+pub mod model;
+pub mod name;
+pub mod topology;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Exit, Explain};
+pub use model::ModelRef;
+pub use topology::{Parallelism, Topology, WorkerGroup, WorkerRole};
+
+/// A closed set of words that a flag, a file and an annotation share.
+pub trait Word: Copy + 'static {
+    /// Every value, in the order help shows them.
+    const ALL: &'static [Self];
+
+    /// The spelling in flags.
+    fn as_str(self) -> &'static str;
+}
+
+/// The engine that runs the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    /// vLLM, on GPUs.
+    Vllm,
+    /// Dynamo's engine without a GPU: real requests, meaningless words.
+    Mocker,
+}
+
+impl Word for Backend {
+    const ALL: &'static [Self] = &[Self::Vllm, Self::Mocker];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Vllm => "vllm",
+            Self::Mocker => "mocker",
+        }
+    }
+}
+
+/// How the frontend picks a worker; the values exist in every release from 0.9.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RouterMode {
+    /// One worker after the other.
+    RoundRobin,
+    /// Any worker.
+    Random,
+    /// The worker that holds most of the prompt's KV cache.
+    Kv,
+}
+
+impl Word for RouterMode {
+    const ALL: &'static [Self] = &[Self::RoundRobin, Self::Random, Self::Kv];
+
+    /// Also the value of `DYN_ROUTER_MODE`.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::RoundRobin => "round-robin",
+            Self::Random => "random",
+            Self::Kv => "kv",
+        }
+    }
+}
+
+/// A key of a Secret that holds the hub token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenSecret {
+    /// Name of the Secret in the deployment's namespace.
+    pub name: String,
+    /// Key inside it.
+    pub key: String,
+}
+
+impl TokenSecret {
+    /// The convention of Dynamo's own examples.
+    pub const DEFAULT_NAME: &'static str = "hf-token-secret";
+    /// The key of that convention, which is also the variable the clients read.
+    pub const DEFAULT_KEY: &'static str = "HF_TOKEN";
+}
+
+impl std::str::FromStr for TokenSecret {
+    type Err = String;
+
+    /// Reads `NAME` or `NAME/KEY`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, key) = text.split_once('/').unwrap_or((text, Self::DEFAULT_KEY));
+        if name.is_empty() || key.is_empty() {
+            return Err("expected NAME or NAME/KEY of a Secret".into());
+        }
+        Ok(Self { name: name.into(), key: key.into() })
+    }
+}
+
+/// Who may mount the cache volume at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AccessMode {
+    ReadWriteMany,
+    ReadWriteOnce,
+}
+
+impl Word for AccessMode {
+    const ALL: &'static [Self] = &[Self::ReadWriteMany, Self::ReadWriteOnce];
+
+    /// Kubernetes' own spelling.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::ReadWriteMany => "ReadWriteMany",
+            Self::ReadWriteOnce => "ReadWriteOnce",
+        }
+    }
+}
+
+/// Where the weights live.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "camelCase")]
+pub enum Cache {
+    /// A claim that exists already and is only mounted.
+    Existing { claim: String },
+    /// A claim that is part of the objects.
+    Made { claim: String, size: String, storage_class: Option<String>, access_mode: AccessMode },
+}
+
+impl Cache {
+    /// Name of the claim that is part of the objects unless another is named.
+    pub const DEFAULT_CLAIM: &'static str = "model-cache";
+    /// Its size; the same as the starter kit's default.
+    pub const DEFAULT_SIZE: &'static str = "500Gi";
+
+    /// The claim's name.
+    pub fn claim(&self) -> &str {
+        match self {
+            Self::Existing { claim } | Self::Made { claim, .. } => claim,
+        }
+    }
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self::Made {
+            claim: Self::DEFAULT_CLAIM.into(),
+            size: Self::DEFAULT_SIZE.into(),
+            storage_class: None,
+            access_mode: AccessMode::ReadWriteMany,
+        }
+    }
+}
+
+/// Where pods may run and what they carry besides what serving needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Placement {
+    /// Image of every Dynamo container; the release's own when absent.
+    pub image: Option<String>,
+    /// Image of the fetch containers; this version's own when absent.
+    pub fetcher_image: Option<String>,
+    pub image_pull_secrets: Vec<String>,
+    /// `key=value` labels of nodes that workers need.
+    pub node_selector: Vec<(String, String)>,
+    pub service_account: Option<String>,
+    /// Extra labels of every object.
+    pub labels: Vec<(String, String)>,
+    /// Extra environment of every Dynamo container.
+    pub env: Vec<(String, String)>,
+    /// Size of /dev/shm in workers, a Kubernetes quantity.
+    pub shared_memory: Option<String>,
+}
+
+/// A wish, complete and free of contradictions. It is also what the annotation on the live object holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServingIntent {
+    /// Name of the deployment.
+    pub name: String,
+    pub model: ModelRef,
+    /// The name clients ask for.
+    pub served_model_name: String,
+    pub trust_remote_code: bool,
+    pub backend: Backend,
+    pub topology: Topology,
+    pub router_mode: RouterMode,
+    pub frontend_replicas: u32,
+    /// Engine flags after `--`, for every worker, as separate arguments.
+    pub engine_args: Vec<String>,
+    pub cache: Cache,
+    pub token_secret: Option<TokenSecret>,
+    pub placement: Placement,
+}
+
+/// Why a wish cannot be understood.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum IntentError {
+    #[error("`{given}` is neither a model id (org/name) nor a path")]
+    NotAModel { given: String },
+    #[error("`{given}` has no `/`, so it names a deployment, and `up` needs a model to create one")]
+    BareWord { given: String },
+    #[error("no model is named")]
+    NoModel,
+    #[error("name `{name}` is not a DNS label: {reason}")]
+    Name { name: String, reason: &'static str },
+    #[error("name `{name}` is too long: {arithmetic}")]
+    NameTooLong { name: String, arithmetic: String, suggestion: String },
+    #[error("`{flag}` belongs to --mode {mode}")]
+    OtherMode { flag: String, mode: &'static str },
+    #[error("`{flag}` must be at least 1")]
+    Zero { flag: String },
+    #[error("`{given}` is not a revision: use a branch, a tag or a commit")]
+    Revision { given: String },
+    #[error("`{given}` is not a Kubernetes quantity, which `{flag}` takes")]
+    Quantity { flag: &'static str, given: String },
+    #[error("engine flag `{flag}` says what `{ours}` already says")]
+    EngineFlagTaken { flag: String, ours: &'static str },
+    #[error("`{given}` is not a Dynamo release: {reason}")]
+    Release { given: String, reason: String },
+}
+
+impl Explain for IntentError {
+    fn code(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::NotAModel { .. } | Self::BareWord { .. } | Self::NoModel | Self::Revision { .. } => {
+                "KD0401"
+            }
+            Self::Name { .. } | Self::NameTooLong { .. } => "KD0201",
+            Self::OtherMode { .. } | Self::Zero { .. } | Self::EngineFlagTaken { .. } => "KD0601",
+            Self::Quantity { .. } => "KD0402",
+            Self::Release { .. } => "KD0202",
+        })
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NotAModel { .. } => {
+                "use a hub id such as Qwen/Qwen3-0.6B, or a path such as ./my-model; ids without an organisation go to --model".into()
+            }
+            Self::BareWord { given } => {
+                format!("if it is a model: kubectl dynamo up --model {given}; if it is a deployment: kubectl dynamo list")
+            }
+            Self::NoModel => "name one, as in: kubectl dynamo up Qwen/Qwen3-0.6B".into(),
+            Self::Name { .. } => "use lower-case letters, digits and hyphens, beginning with a letter".into(),
+            Self::NameTooLong { suggestion, .. } => format!("try --name {suggestion}"),
+            Self::OtherMode { mode, .. } => format!("add --mode {mode}, or leave the flag out"),
+            Self::Zero { .. } => "leave it out for the default of 1".into(),
+            Self::Revision { .. } => "for example --revision main".into(),
+            Self::Quantity { flag, .. } => format!("for example {flag} 200Gi"),
+            Self::EngineFlagTaken { ours, .. } => format!("use only {ours}"),
+            Self::Release { .. } => "use --release with one of: 0.9.1 1.0.2 1.1.1 1.2.1 1.3.1 1.4.2 1.5.1 1.6.1".into(),
+        })
+    }
+
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Release { .. } => Exit::Platform,
+            _ => Exit::Usage,
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! What one Dynamo runtime version understands, as enums: a new behaviour is a new variant, and the compiler
+//! lists every place that must answer for it. Only `catalog.rs` holds version numbers.
+
+mod catalog;
+
+use crate::intent::IntentError;
+pub use catalog::{CATALOG, DEFAULT};
+
+/// How a worker is told whether it prefills, decodes or does both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RoleSpelling {
+    /// `--is-prefill-worker` and `--is-decode-worker`.
+    Booleans,
+    /// `--disaggregation-mode prefill|decode`.
+    DisaggregationMode,
+}
+
+/// How vLLM's KV transfer between prefill and decode is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectorSpelling {
+    /// `--connector nixl|none`; `nixl` is set up even for an aggregated worker unless `none` is said.
+    Connector,
+    /// `--kv-transfer-config JSON`, on prefill and decode alike; nothing when aggregated.
+    KvTransferConfig,
+}
+
+/// Whether vLLM workers announce their KV blocks to the router by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KvEvents {
+    /// Announced whenever prefix caching is on.
+    Automatic,
+    /// Announced only with `--kv-events-config`, on aggregated and prefill workers.
+    Configured,
+}
+
+/// How processes outside Kubernetes find each other through files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileDiscovery {
+    /// `--store-kv file`; the mocker wants NATS besides.
+    StoreKv,
+    /// `DYN_DISCOVERY_BACKEND=file`, with no other service.
+    DiscoveryBackend,
+}
+
+/// Where the frontend reads the model card from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ModelCard {
+    /// From its own disk or the hub, by the served name: the name must resolve as a path below the mount.
+    FrontendResolvesName,
+    /// From its own disk, by the worker's model path.
+    FrontendReadsPath,
+    /// The workers serve it.
+    WorkersServe,
+}
+
+/// One Dynamo runtime version.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Release {
+    /// The version in full, which is also the image's tag.
+    pub version: &'static str,
+    pub role_spelling: RoleSpelling,
+    pub connector_spelling: ConnectorSpelling,
+    pub kv_events: KvEvents,
+    pub file_discovery: FileDiscovery,
+    pub model_card: ModelCard,
+}
+
+impl Release {
+    /// The release for a version as a person writes it: `1.6.1`, `v1.6`, `1.2.0-cuda13`. The newest known patch
+    /// of that minor answers for every patch; a newer minor of a known major is answered by the newest row.
+    ///
+    /// # Errors
+    /// A text that is no version, a version older than the first row, an unknown major.
+    pub fn find(version: &str) -> Result<&'static Self, IntentError> {
+        let refuse = |reason: String| IntentError::Release { given: version.into(), reason };
+        let (major, minor) =
+            minor_of(version).ok_or_else(|| refuse("expected a version such as 1.6.1".into()))?;
+        if let Some(known) = CATALOG.iter().find(|release| minor_of(release.version) == Some((major, minor)))
+        {
+            return Ok(known);
+        }
+        let newest = &CATALOG[CATALOG.len() - 1];
+        match minor_of(newest.version) {
+            Some((newest_major, newest_minor)) if newest_major == major && minor > newest_minor => Ok(newest),
+            _ => Err(refuse(format!("{} to {} are known", CATALOG[0].version, newest.version))),
+        }
+    }
+
+    /// The runtime image of a version: the release's words stay those of its row, the tag is the person's.
+    pub fn image(version: &str) -> String {
+        format!("nvcr.io/nvidia/ai-dynamo/vllm-runtime:{}", version.trim_start_matches('v'))
+    }
+
+    /// Whether every frontend pod must mount the model.
+    pub fn frontend_needs_model(&self) -> bool {
+        match self.model_card {
+            ModelCard::FrontendResolvesName | ModelCard::FrontendReadsPath => true,
+            ModelCard::WorkersServe => false,
+        }
+    }
+}
+
+/// Major and minor of a version text with at least two numbers.
+fn minor_of(version: &str) -> Option<(u32, u32)> {
+    let mut numbers = version.trim_start_matches('v').split(['.', '-', '+']);
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_patch_or_suffix_finds_its_minor() {
+        for (given, version) in [
+            ("0.9.1", "0.9.1"),
+            ("1.0.0", "1.0.2"),
+            ("v1.2.0-cuda13", "1.2.1"),
+            ("1.6", "1.6.1"),
+            ("1.9.0", "1.6.1"),
+        ] {
+            assert_eq!(Release::find(given).map(|release| release.version), Ok(version), "{given}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_it_has_no_words_for() {
+        for given in ["0.8.1", "2.0.0", "latest", "", "1"] {
+            assert!(matches!(Release::find(given), Err(IntentError::Release { .. })), "{given}");
+        }
+    }
+
+    #[test]
+    fn the_default_is_in_the_catalogue() {
+        assert_eq!(Release::find(DEFAULT).map(|release| release.version), Ok(DEFAULT));
+    }
+}

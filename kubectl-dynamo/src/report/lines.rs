@@ -1,0 +1,90 @@
+//! Readers for logs and programs: plain lines that come only on change, and JSON lines.
+
+use std::io::Write;
+
+use super::{Event, Stage};
+
+/// One line on stderr; a closed stderr is nobody's reason to fail.
+pub(super) fn write_line(line: &str) {
+    let _ = writeln!(anstream::stderr().lock(), "{line}");
+}
+
+/// The text of an error or warning, with its code in front and its hint below.
+pub(super) fn message(kind: &str, code: Option<&str>, text: &str, hint: Option<&str>) -> String {
+    let code = code.map(|code| format!(" [{code}]")).unwrap_or_default();
+    let hint = hint.map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+    format!("{kind}{code}: {text}{hint}")
+}
+
+/// Plain lines for logs and screen readers.
+#[derive(Default)]
+pub(super) struct Plain {
+    last: Option<(Stage, String)>,
+    last_tenth: u64,
+}
+
+impl super::Reader for Plain {
+    fn show(&mut self, event: &Event) {
+        match event {
+            Event::Plan { lines } | Event::Closing { lines } => {
+                for line in lines {
+                    write_line(line);
+                }
+            }
+            Event::Waiting { stage, waits_for } => {
+                let now = (*stage, waits_for.clone());
+                if self.last.as_ref() != Some(&now) {
+                    write_line(&format!("{}: waiting for {waits_for}", stage.title()));
+                    self.last = Some(now);
+                }
+            }
+            Event::Transfer { stage, done, total, bytes_per_second, note } => {
+                let tenth = (done * 10).checked_div(*total).unwrap_or(0);
+                if tenth != self.last_tenth {
+                    self.last_tenth = tenth;
+                    write_line(&format!(
+                        "{}: {} of {} at {}/s {note}",
+                        stage.title(),
+                        indicatif::BinaryBytes(*done),
+                        indicatif::BinaryBytes(*total),
+                        indicatif::BinaryBytes(*bytes_per_second)
+                    ));
+                }
+            }
+            Event::Done { stage, text } => {
+                self.last = None;
+                write_line(&format!("{}: done: {text}", stage.title()));
+            }
+            Event::Detail { text } => write_line(&format!("  {text}")),
+            Event::Log { source, line } => write_line(&format!("{source} | {line}")),
+            Event::Warning { code, text, hint } => {
+                write_line(&message("warning", *code, text, hint.as_deref()));
+            }
+            Event::Failed { code, text, hint, .. } => {
+                write_line(&message("error", *code, text, hint.as_deref()));
+            }
+        }
+    }
+}
+
+/// One JSON object a line.
+pub(super) struct Json;
+
+impl super::Reader for Json {
+    fn show(&mut self, event: &Event) {
+        if let Ok(line) = serde_json::to_string(event) {
+            write_line(&line);
+        }
+    }
+}
+
+/// Nothing but the error that ends the program.
+pub(super) struct ErrorsOnly;
+
+impl super::Reader for ErrorsOnly {
+    fn show(&mut self, event: &Event) {
+        if matches!(event, Event::Failed { .. }) {
+            Plain::default().show(event);
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! From a plan to Kubernetes objects, in the order they are applied: claim, fetch Job, graph.
+//! The objects are JSON values, so that what is shown, compared and sent is the same thing.
+
+mod container;
+mod fetch_job;
+mod graph_v1alpha1;
+mod graph_v1beta1;
+
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::intent::{Cache, Word};
+use crate::plan::{FetchPlacement, ServingPlan};
+
+/// The field manager of every server-side apply, and the value of `app.kubernetes.io/managed-by`.
+pub const MANAGER: &str = "kubectl-dynamo";
+/// The label that says who made an object.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Holds the wish that led to a graph, as JSON.
+pub const INTENT_ANNOTATION: &str = "kubectl-dynamo.dev/intent";
+/// Holds the Dynamo version the graph was rendered for.
+pub const RELEASE_ANNOTATION: &str = "kubectl-dynamo.dev/release";
+/// On every service of a v1alpha1 graph: a hash of all services. The operator copies it to the component
+/// deployments and never to pods, so it tells which spec a status belongs to where no generation does.
+pub const SPEC_HASH_ANNOTATION: &str = "kubectl-dynamo.dev/spec-hash";
+/// Names the model of a fetch Job, in full.
+pub const MODEL_ANNOTATION: &str = "kubectl-dynamo.dev/model";
+/// Names the model of a fetch Job, as far as a label value can.
+pub const MODEL_LABEL: &str = "kubectl-dynamo.dev/model";
+
+/// Which shape of DynamoGraphDeployment the cluster stores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GraphApi {
+    V1Alpha1,
+    V1Beta1,
+}
+
+impl Word for GraphApi {
+    const ALL: &'static [Self] = &[Self::V1Alpha1, Self::V1Beta1];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::V1Alpha1 => "v1alpha1",
+            Self::V1Beta1 => "v1beta1",
+        }
+    }
+}
+
+/// A rendered object: its JSON, from which its identity is read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resource {
+    /// The whole object, as it is applied.
+    pub object: Value,
+}
+
+impl Resource {
+    /// `apiVersion`, for example `batch/v1`.
+    pub fn api_version(&self) -> &str {
+        self.object["apiVersion"].as_str().unwrap_or_default()
+    }
+
+    /// `kind`, for example `Job`.
+    pub fn kind(&self) -> &str {
+        self.object["kind"].as_str().unwrap_or_default()
+    }
+
+    /// `metadata.name`.
+    pub fn name(&self) -> &str {
+        self.object["metadata"]["name"].as_str().unwrap_or_default()
+    }
+}
+
+impl std::fmt::Display for Resource {
+    /// `kind/name`, as kubectl prints objects.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.kind().to_lowercase(), self.name())
+    }
+}
+
+/// The objects of a plan in a namespace, in apply order.
+pub fn render(plan: &ServingPlan, namespace: &str, api: GraphApi) -> Vec<Resource> {
+    let mut objects = Vec::new();
+    if let Some(cache) = &plan.cache {
+        if let Cache::Made { claim, size, storage_class, access_mode } = &cache.cache {
+            objects.push(claim_object(
+                namespace,
+                claim,
+                size,
+                storage_class.as_deref(),
+                access_mode.as_str(),
+            ));
+        }
+        if cache.fetch.placement == FetchPlacement::Job {
+            objects.push(fetch_job::fetch_job(plan, cache, namespace));
+        }
+    }
+    objects.push(match api {
+        GraphApi::V1Alpha1 => graph_v1alpha1::graph(plan, namespace),
+        GraphApi::V1Beta1 => graph_v1beta1::graph(plan, namespace),
+    });
+    objects.into_iter().map(|object| Resource { object }).collect()
+}
+
+/// The objects as one YAML stream, each with its document mark, as kubectl reads it.
+///
+/// # Errors
+/// A value that YAML cannot hold; none is ever rendered.
+pub fn to_yaml(resources: &[Resource]) -> Result<String, serde_saphyr::ser::Error> {
+    let mut text = String::new();
+    for resource in resources {
+        text.push_str("---\n");
+        text.push_str(&serde_saphyr::to_string(&resource.object)?);
+    }
+    Ok(text)
+}
+
+/// Labels of every object of this program.
+fn own_labels(extra: &[(String, String)]) -> Map<String, Value> {
+    let mut labels: Map<String, Value> =
+        extra.iter().map(|(key, value)| (key.clone(), Value::from(value.clone()))).collect();
+    labels.insert(MANAGED_BY.into(), MANAGER.into());
+    labels
+}
+
+/// Metadata of the graph, the same in both shapes.
+fn graph_metadata(plan: &ServingPlan, namespace: &str) -> Value {
+    let mut labels = own_labels(&plan.intent.placement.labels);
+    labels.insert("app.kubernetes.io/name".into(), plan.name.clone().into());
+    let intent = serde_json::to_string(&plan.intent).expect("a wish holds only strings, numbers and lists");
+    json!({
+        "name": plan.name,
+        "namespace": namespace,
+        "labels": labels,
+        "annotations": { INTENT_ANNOTATION: intent, RELEASE_ANNOTATION: plan.version },
+    })
+}
+
+fn claim_object(namespace: &str, name: &str, size: &str, class: Option<&str>, access_mode: &str) -> Value {
+    let mut claim = json!({
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": { "name": name, "namespace": namespace, "labels": own_labels(&[]) },
+        "spec": {
+            "accessModes": [access_mode],
+            "resources": { "requests": { "storage": size } },
+        },
+    });
+    if let Some(class) = class {
+        claim["spec"]["storageClassName"] = class.into();
+    }
+    claim
+}
+
+/// The first `digits` hexadecimal digits of a value's hash. Keys are sorted, so equal values hash alike.
+fn short_hash(value: &Value, digits: usize) -> String {
+    let mut hex: String =
+        Sha256::digest(value.to_string().as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    hex.truncate(digits);
+    hex
+}

@@ -1,0 +1,87 @@
+//! The Job that fetches a model before any GPU is held.
+
+use serde_json::{Value, json};
+
+use super::container::{cache_volume, fetch_container, gpu_toleration, pod_security};
+use super::{MODEL_ANNOTATION, MODEL_LABEL, own_labels, short_hash};
+use crate::intent::name::default_name;
+use crate::plan::{ModelCache, ServingPlan};
+
+/// A Job's pods carry its name as a label value, and those end at 63 characters.
+const NAME_LIMIT: usize = 63;
+
+/// The Job of a plan. A Job's template cannot change, so the name carries a hash of it: the same wish meets
+/// the same Job, another one makes its own.
+pub(super) fn fetch_job(plan: &ServingPlan, cache: &ModelCache, namespace: &str) -> Value {
+    let fetch = &cache.fetch;
+    let secrets: Vec<Value> =
+        plan.intent.placement.image_pull_secrets.iter().map(|name| json!({ "name": name })).collect();
+    let mut labels = own_labels(&plan.intent.placement.labels);
+    labels.insert(MODEL_LABEL.into(), label_value(&fetch.repository).into());
+    let mut pod = json!({
+        "restartPolicy": "Never",
+        "containers": [fetch_container(fetch, cache)],
+        "volumes": [cache_volume(cache)],
+        "securityContext": pod_security(),
+        "tolerations": [gpu_toleration()],
+    });
+    if !secrets.is_empty() {
+        pod["imagePullSecrets"] = secrets.into();
+    }
+    let annotations = json!({ MODEL_ANNOTATION: format!("{}@{}", fetch.repository, fetch.revision) });
+    let template = json!({ "metadata": { "labels": labels, "annotations": annotations }, "spec": pod });
+    // A rejected token or a full disk is the same at the second try; what can heal is retried by the fetcher.
+    let spec = json!({ "backoffLimit": 2, "template": template });
+    json!({
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": name(&fetch.repository, &fetch.revision, &spec),
+            "namespace": namespace,
+            "labels": labels,
+            "annotations": annotations,
+        },
+        "spec": spec,
+    })
+}
+
+/// `fetch-<model>-<revision>-<hash>`, the model shortened to fit.
+fn name(repository: &str, revision: &str, spec: &Value) -> String {
+    let hash = short_hash(spec, 8);
+    let revision = default_name(revision, usize::MAX);
+    let revision = &revision[..revision.len().min(9)];
+    let ending = format!("-{}-{hash}", revision.trim_end_matches('-'));
+    let model = repository.rsplit('/').next().unwrap_or(repository);
+    format!("fetch-{}{ending}", default_name(model, NAME_LIMIT - ending.len() - "fetch-".len()))
+}
+
+/// A label value that names a repository: `/` is not allowed in one, and 63 characters are the limit.
+pub(super) fn label_value(repository: &str) -> String {
+    let mut value = repository.replace('/', "--");
+    value.truncate(63);
+    value.trim_end_matches(['-', '.', '_']).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_fit_and_follow_the_template() {
+        let long =
+            "org/A-Very-Long-Model-Name-That-Goes-On-And-On-For-Longer-Than-Any-Label-May-Be-0123456789";
+        for revision in ["main", "8f3c2d1a4b5c6d7e8f90", "refs/pr/12"] {
+            let one = name(long, revision, &json!({ "a": 1 }));
+            let other = name(long, revision, &json!({ "a": 2 }));
+            assert!(one.len() <= NAME_LIMIT, "{one}");
+            assert!(crate::intent::name::check_label(&one).is_ok(), "{one}");
+            assert_ne!(one, other);
+        }
+    }
+
+    #[test]
+    fn label_values_are_valid() {
+        assert_eq!(label_value("Qwen/Qwen3-0.6B"), "Qwen--Qwen3-0.6B");
+        assert_eq!(label_value(&format!("o/{}", "x-".repeat(60))).len(), 62);
+    }
+}

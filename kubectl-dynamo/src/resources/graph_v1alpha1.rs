@@ -1,0 +1,73 @@
+//! DynamoGraphDeployment in the shape of `nvidia.com/v1alpha1`: a map of services.
+
+use serde_json::{Map, Value, json};
+
+use super::container::{environment, main_container, pod_settings};
+use super::{SPEC_HASH_ANNOTATION, graph_metadata, short_hash};
+use crate::intent::WorkerRole;
+use crate::plan::{Component, ServingPlan, model_cache::MOUNT};
+
+pub(super) fn graph(plan: &ServingPlan, namespace: &str) -> Value {
+    let mut services: Map<String, Value> =
+        plan.components.iter().map(|component| (component.name().into(), service(plan, component))).collect();
+    let hash = short_hash(&Value::Object(services.clone()), 12);
+    for service in services.values_mut() {
+        service["annotations"] = json!({ SPEC_HASH_ANNOTATION: hash });
+    }
+    let mut spec = json!({ "backendFramework": "vllm", "services": services });
+    if let Some(cache) = &plan.cache {
+        // Never `create: true`: such a claim dies with its graph. Without `size` the operator adds "0" itself
+        // and owns the list from then on, which makes the next apply fail.
+        spec["pvcs"] = json!([{ "name": cache.cache.claim(), "create": false, "size": "0" }]);
+    }
+    json!({
+        "apiVersion": "nvidia.com/v1alpha1",
+        "kind": "DynamoGraphDeployment",
+        "metadata": graph_metadata(plan, namespace),
+        "spec": spec,
+    })
+}
+
+fn service(plan: &ServingPlan, component: &Component) -> Value {
+    let mut pod = pod_settings(plan, component);
+    let mut container = main_container(component, &plan.image);
+    // The operator fills this in, and its write would otherwise change the generation.
+    container["name"] = "main".into();
+    pod.insert("mainContainer".into(), container);
+    let (component_type, sub_type) = component_type(component.role);
+    let mut value = json!({
+        "componentType": component_type,
+        "replicas": component.replicas,
+        "extraPodSpec": pod,
+    });
+    if let Some(sub_type) = sub_type {
+        value["subComponentType"] = sub_type.into();
+    }
+    if !component.environment.is_empty() {
+        value["envs"] = environment(&component.environment);
+    }
+    if component.gpus > 0 {
+        value["resources"] = json!({ "limits": { "gpu": component.gpus.to_string() } });
+    }
+    if let Some(cache) = plan.cache.as_ref().filter(|_| component.needs_model) {
+        // The operator makes a volume of the claim's name, which the init container mounts too. The last
+        // field is the default that is filled in on read: without it a conflict would show a change.
+        value["volumeMounts"] =
+            json!([{ "name": cache.cache.claim(), "mountPoint": MOUNT, "useAsCompilationCache": false }]);
+    }
+    if let Some(size) =
+        plan.intent.placement.shared_memory.as_ref().filter(|_| component.role != WorkerRole::Frontend)
+    {
+        value["sharedMemory"] = json!({ "size": size });
+    }
+    value
+}
+
+fn component_type(role: WorkerRole) -> (&'static str, Option<&'static str>) {
+    match role {
+        WorkerRole::Frontend => ("frontend", None),
+        WorkerRole::Combined => ("worker", None),
+        WorkerRole::Prefill => ("worker", Some("prefill")),
+        WorkerRole::Decode => ("worker", Some("decode")),
+    }
+}

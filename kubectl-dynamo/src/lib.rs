@@ -7,9 +7,11 @@
 
 mod commands;
 
+pub mod cluster;
 pub mod error;
 pub mod intent;
 pub mod plan;
+pub mod readiness;
 pub mod release;
 pub mod report;
 pub mod resources;

@@ -2,6 +2,7 @@
 //! The objects are JSON values, so that what is shown, compared and sent is the same thing.
 
 mod container;
+pub use container::FETCH_CONTAINER;
 mod fetch_job;
 mod graph_v1alpha1;
 mod graph_v1beta1;

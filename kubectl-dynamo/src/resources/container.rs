@@ -7,7 +7,7 @@ use crate::plan::{
 };
 
 /// Name of the init container and of the Job's container. Never `runtime`, which Dynamo 1.6 reserves.
-pub(super) const FETCH_CONTAINER: &str = "model-fetch";
+pub const FETCH_CONTAINER: &str = "model-fetch";
 
 /// User and group of Dynamo's own images, so that what is fetched belongs to who reads it.
 const DYNAMO_USER: u32 = 1000;

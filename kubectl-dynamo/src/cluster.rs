@@ -1,0 +1,133 @@
+//! The cluster: connect as kubectl does, read and apply objects, watch them, reach pods.
+//! API errors become [`ClusterError`] here; nothing of this module decides what to apply or what to print.
+
+mod apply;
+mod connect;
+mod error;
+mod facts;
+mod kinds;
+mod streams;
+mod watch;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DynamicObject, ListParams, LogParams};
+use kube::{Api, Client};
+use serde_json::Value;
+
+pub use apply::{Change, Outcome};
+pub use connect::{Access, DEFAULT_NAMESPACE};
+pub use error::ClusterError;
+pub use facts::{ClaimFacts, Platform};
+pub use kinds::Kind;
+pub use streams::{Tunnel, TunnelTarget};
+pub use watch::{Seen, Watched};
+
+/// The result of asking the cluster.
+pub type Result<T> = std::result::Result<T, ClusterError>;
+
+/// A connection, and where it leads.
+#[derive(Clone)]
+pub struct Cluster {
+    client: Client,
+    /// Address of the API server, for messages.
+    pub server: String,
+    /// Name of the kubeconfig's context; absent inside a pod.
+    pub context: Option<String>,
+    /// The namespace that verbs act in.
+    pub namespace: String,
+}
+
+impl Cluster {
+    fn api(&self, kind: Kind) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), &self.namespace, &kind.api_resource())
+    }
+
+    fn pods(&self) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    fn explain(&self, error: kube::Error, verb: &'static str, kind: Kind, name: &str) -> ClusterError {
+        ClusterError::from_kube(error, verb, kind, name, self)
+    }
+
+    /// One object as JSON, or nothing where it does not exist.
+    ///
+    /// # Errors
+    /// Every refusal except "not found".
+    pub async fn get(&self, kind: Kind, name: &str) -> Result<Option<Value>> {
+        let object = self.api(kind).get_opt(name).await.map_err(|e| self.explain(e, "get", kind, name))?;
+        Ok(object.map(json_of))
+    }
+
+    /// Objects of one kind, in order of name; `labels` is a label selector.
+    ///
+    /// # Errors
+    /// Every refusal.
+    pub async fn list(&self, kind: Kind, labels: &str, all_namespaces: bool) -> Result<Vec<Value>> {
+        let api = if all_namespaces {
+            Api::all_with(self.client.clone(), &kind.api_resource())
+        } else {
+            self.api(kind)
+        };
+        let list = api
+            .list(&ListParams::default().labels(labels))
+            .await
+            .map_err(|e| self.explain(e, "list", kind, ""))?;
+        Ok(list.items.into_iter().map(json_of).collect())
+    }
+
+    /// Deletes in the background, as kubectl does. Answers whether there was anything to delete.
+    ///
+    /// Never in the foreground: with the operator of 0.9.1 that never ends.
+    ///
+    /// # Errors
+    /// Every refusal except "not found".
+    pub async fn delete(&self, kind: Kind, name: &str) -> Result<bool> {
+        match self.api(kind).delete(name, &kube::api::DeleteParams::background()).await {
+            Ok(_) => Ok(true),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
+            Err(error) => Err(self.explain(error, "delete", kind, name)),
+        }
+    }
+
+    /// The lines a container has written, and the ones to come when `follow` is set.
+    ///
+    /// # Errors
+    /// Every refusal, also that the container has not started yet.
+    pub async fn log(
+        &self,
+        pod: &str,
+        container: Option<&str>,
+        options: &LogOptions,
+    ) -> Result<impl futures::io::AsyncBufRead + Send + Unpin + use<>> {
+        let parameters = LogParams {
+            container: container.map(ToOwned::to_owned),
+            follow: options.follow,
+            previous: options.previous,
+            tail_lines: options.tail,
+            since_seconds: options.since_seconds,
+            ..LogParams::default()
+        };
+        let stream = self
+            .pods()
+            .log_stream(pod, &parameters)
+            .await
+            .map_err(|e| self.explain(e, "read the log of", Kind::Pod, pod))?;
+        Ok(Box::pin(stream))
+    }
+}
+
+/// Which lines of a log are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct LogOptions {
+    pub follow: bool,
+    /// Of the container before its last restart.
+    pub previous: bool,
+    /// The last lines only.
+    pub tail: Option<i64>,
+    pub since_seconds: Option<i64>,
+}
+
+fn json_of(object: DynamicObject) -> Value {
+    serde_json::to_value(object).expect("an object that came as JSON goes back to JSON")
+}

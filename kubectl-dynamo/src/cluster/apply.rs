@@ -1,0 +1,127 @@
+//! Server-side apply: first what it would change, by a dry run, then the change itself.
+
+use futures::future::try_join_all;
+use kube::api::{Patch, PatchParams};
+use serde_json::Value;
+
+use super::{Cluster, ClusterError, Kind, Result, json_of};
+use crate::resources::{MANAGER, Resource};
+
+/// What applying an object does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    Created,
+    Configured,
+    /// The object is already what was asked for; nothing is written.
+    Unchanged,
+    /// The object exists and is never written to again: a claim, or a Job named after its template.
+    Kept,
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Created => "created",
+            Self::Configured => "configured",
+            Self::Unchanged => "unchanged",
+            Self::Kept => "kept",
+        })
+    }
+}
+
+/// An object, and what applying it does.
+#[derive(Debug, Clone)]
+pub struct Change {
+    pub resource: Resource,
+    pub outcome: Outcome,
+    /// The object as it is now; absent when it will be created.
+    pub live: Option<Value>,
+}
+
+impl Cluster {
+    /// Asks the API server what applying would do, without doing it. Admission, rights, schema and quota all
+    /// answer here, so nothing is half applied when one of them refuses.
+    ///
+    /// # Errors
+    /// The first refusal.
+    pub async fn compare(&self, resources: &[Resource], force: bool) -> Result<Vec<Change>> {
+        try_join_all(resources.iter().map(|resource| self.compare_one(resource, force))).await
+    }
+
+    async fn compare_one(&self, resource: &Resource, force: bool) -> Result<Change> {
+        let kind = kind_of(resource)?;
+        let live = self.get(kind, resource.name()).await?;
+        let outcome = match &live {
+            Some(_) if matches!(kind, Kind::Claim | Kind::Job) => Outcome::Kept,
+            Some(live) => {
+                let result = self.patch(resource, force, true).await?;
+                if same(live, &result) { Outcome::Unchanged } else { Outcome::Configured }
+            }
+            None => {
+                self.patch(resource, force, true).await?;
+                Outcome::Created
+            }
+        };
+        Ok(Change { resource: resource.clone(), outcome, live })
+    }
+
+    /// Carries out a change and returns the object as it then is.
+    ///
+    /// # Errors
+    /// Every refusal.
+    pub async fn apply(&self, change: &Change, force: bool) -> Result<Value> {
+        match (change.outcome, &change.live) {
+            (Outcome::Unchanged | Outcome::Kept, Some(live)) => Ok(live.clone()),
+            _ => self.patch(&change.resource, force, false).await,
+        }
+    }
+
+    /// Creates or replaces one key of a Secret. The value goes in the request's body and nowhere else.
+    ///
+    /// # Errors
+    /// Every refusal.
+    pub async fn put_secret(&self, name: &str, key: &str, value: &str) -> Result<()> {
+        let secret = serde_json::json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": { "name": name, "namespace": self.namespace, "labels": { crate::resources::MANAGED_BY: MANAGER } },
+            "stringData": { key: value },
+        });
+        self.patch(&Resource { object: secret }, true, false).await.map(drop)
+    }
+
+    async fn patch(&self, resource: &Resource, force: bool, dry_run: bool) -> Result<Value> {
+        let kind = kind_of(resource)?;
+        let mut parameters = PatchParams::apply(MANAGER);
+        parameters.force = force;
+        parameters.dry_run = dry_run;
+        let patched =
+            self.api(kind).patch(resource.name(), &parameters, &Patch::Apply(&resource.object)).await;
+        patched.map(json_of).map_err(|e| self.explain(e, "patch", kind, resource.name()))
+    }
+}
+
+fn kind_of(resource: &Resource) -> Result<Kind> {
+    Kind::of(resource).ok_or_else(|| ClusterError::Refused {
+        kind: Kind::Pod,
+        name: resource.name().into(),
+        message: format!("{} is no kind that this program applies", resource.kind()),
+    })
+}
+
+/// Whether two versions of an object differ in nothing that a person wrote.
+fn same(live: &Value, other: &Value) -> bool {
+    let content = |object: &Value| {
+        let mut object = object.clone();
+        if let Some(fields) = object.as_object_mut() {
+            fields.remove("status");
+        }
+        if let Some(metadata) = object["metadata"].as_object_mut() {
+            for field in ["managedFields", "resourceVersion", "generation", "creationTimestamp", "uid"] {
+                metadata.remove(field);
+            }
+        }
+        object
+    };
+    content(live) == content(other)
+}

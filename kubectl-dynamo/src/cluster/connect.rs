@@ -1,0 +1,155 @@
+//! Connecting by kubeconfig, with kubectl's own overrides.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError, NamedContext};
+use kube::{Client, Config};
+
+use super::{Cluster, ClusterError, Result};
+
+/// The namespace of a context that names none, as in kubectl.
+pub const DEFAULT_NAMESPACE: &str = "default";
+
+/// How to reach a cluster: kubectl's global flags, as values.
+#[derive(Debug, Clone, Default)]
+pub struct Access {
+    pub kubeconfig: Option<PathBuf>,
+    pub context: Option<String>,
+    pub cluster: Option<String>,
+    pub user: Option<String>,
+    pub server: Option<String>,
+    pub certificate_authority: Option<PathBuf>,
+    pub insecure_skip_tls_verify: bool,
+    pub tls_server_name: Option<String>,
+    pub impersonate: Option<String>,
+    pub impersonate_groups: Vec<String>,
+    pub impersonate_uid: Option<String>,
+    pub namespace: Option<String>,
+    /// Longest time for one request; none waits for ever.
+    pub request_timeout: Option<Duration>,
+}
+
+impl Cluster {
+    /// Makes a client; nothing is asked of the server yet.
+    ///
+    /// # Errors
+    /// No kubeconfig, one that cannot be read, a context or user that is not in it.
+    pub async fn connect(access: &Access) -> Result<Self> {
+        let (mut config, context) = config(access).await?;
+        config.apply(access);
+        let namespace = match (&access.namespace, config.default_namespace.as_str()) {
+            (Some(namespace), _) => namespace.clone(),
+            (None, "") => DEFAULT_NAMESPACE.into(),
+            (None, namespace) => namespace.into(),
+        };
+        let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
+        let client = Client::try_from(config).map_err(|error| ClusterError::Credentials {
+            server: server.clone(),
+            cause: root_cause(&error),
+        })?;
+        Ok(Self { client, server, context, namespace })
+    }
+}
+
+/// The contexts of the kubeconfig, for completion and messages.
+pub(super) fn context_names(kubeconfig: &Kubeconfig) -> Vec<String> {
+    kubeconfig.contexts.iter().map(|NamedContext { name, .. }| name.clone()).collect()
+}
+
+async fn config(access: &Access) -> Result<(Config, Option<String>)> {
+    let Some(kubeconfig) = read(access)? else {
+        if let Some(server) = &access.server {
+            let url = server.parse().map_err(|_| ClusterError::Kubeconfig {
+                cause: format!("`{server}` is not the address of a server"),
+            })?;
+            return Ok((Config::new(url), None));
+        }
+        let config = Config::incluster().map_err(|_| ClusterError::NoKubeconfig)?;
+        return Ok((config, None));
+    };
+    let wanted =
+        access.context.clone().or_else(|| kubeconfig.current_context.clone().filter(|c| !c.is_empty()));
+    let options = KubeConfigOptions {
+        context: access.context.clone(),
+        cluster: access.cluster.clone(),
+        user: access.user.clone(),
+    };
+    let contexts = context_names(&kubeconfig);
+    match Config::from_custom_kubeconfig(kubeconfig, &options).await {
+        Ok(config) => Ok((config, wanted)),
+        Err(KubeconfigError::CurrentContextNotSet) => Err(ClusterError::NoCurrentContext { contexts }),
+        Err(KubeconfigError::LoadContext(_)) => {
+            Err(ClusterError::NoSuchContext { context: wanted.unwrap_or_default(), contexts })
+        }
+        Err(error) => Err(ClusterError::Kubeconfig { cause: root_cause(&error) }),
+    }
+}
+
+/// The kubeconfig as kubectl finds it: the flag, `KUBECONFIG` with all its files, the home folder.
+fn read(access: &Access) -> Result<Option<Kubeconfig>> {
+    let read = match &access.kubeconfig {
+        Some(path) => Kubeconfig::read_from(path).map(Some),
+        None => match Kubeconfig::from_env() {
+            Ok(Some(kubeconfig)) => Ok(Some(kubeconfig)),
+            Ok(None) => match Kubeconfig::read() {
+                Ok(kubeconfig) => Ok(Some(kubeconfig)),
+                Err(KubeconfigError::ReadConfig(error, _))
+                    if error.kind() == std::io::ErrorKind::NotFound =>
+                {
+                    Ok(None)
+                }
+                Err(KubeconfigError::FindPath) => Ok(None),
+                Err(error) => Err(error),
+            },
+            Err(error) => Err(error),
+        },
+    };
+    read.map_err(|error| ClusterError::Kubeconfig { cause: root_cause(&error) })
+}
+
+/// What a person can act on: the whole chain, without repeating a cause that its parent already printed.
+pub(super) fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        next = cause.source();
+    }
+    text
+}
+
+trait Override {
+    fn apply(&mut self, access: &Access);
+}
+
+impl Override for Config {
+    fn apply(&mut self, access: &Access) {
+        if let Some(url) = access.server.as_ref().and_then(|server| server.parse().ok()) {
+            self.cluster_url = url;
+        }
+        if let Some(path) = &access.certificate_authority {
+            self.root_cert = None;
+            self.root_cert_file = Some(path.clone());
+        }
+        self.accept_invalid_certs |= access.insecure_skip_tls_verify;
+        if let Some(name) = &access.tls_server_name {
+            self.tls_server_name = Some(name.clone());
+        }
+        if access.impersonate.is_some() {
+            self.auth_info.impersonate = access.impersonate.clone();
+        }
+        if !access.impersonate_groups.is_empty() {
+            self.auth_info.impersonate_groups = Some(access.impersonate_groups.clone());
+        }
+        if access.impersonate_uid.is_some() {
+            self.auth_info.impersonate_uid = access.impersonate_uid.clone();
+        }
+        // A watch may be silent for as long as nothing changes, so only a person's own limit ends a read.
+        self.read_timeout = access.request_timeout;
+        self.connect_timeout = Some(access.request_timeout.unwrap_or(Duration::from_secs(10)));
+    }
+}

@@ -1,0 +1,189 @@
+//! What the API server or the way to it refused, sorted by what a person does about it.
+
+use kube::core::Status;
+
+use super::connect::root_cause;
+use super::{Cluster, Kind};
+use crate::error::{Exit, Explain};
+
+/// A refusal of the cluster.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    #[error("no kubeconfig: neither --kubeconfig, KUBECONFIG nor ~/.kube/config names a cluster")]
+    NoKubeconfig,
+    #[error("the kubeconfig cannot be used: {cause}")]
+    Kubeconfig { cause: String },
+    #[error("the kubeconfig has no current context")]
+    NoCurrentContext { contexts: Vec<String> },
+    #[error("the kubeconfig has no context `{context}`")]
+    NoSuchContext { context: String, contexts: Vec<String> },
+    #[error("no credentials for {server}: {cause}")]
+    Credentials { server: String, cause: String },
+    #[error("the API server {server} cannot be reached: {cause}")]
+    Unreachable { server: String, cause: String },
+    #[error("{server} does not accept these credentials")]
+    Unauthorized { server: String },
+    #[error("no right to {verb} {resource} in namespace {namespace}: {message}")]
+    Forbidden { verb: &'static str, resource: String, namespace: String, message: String },
+    #[error("the quota of namespace {namespace} is used up: {message}")]
+    Quota { namespace: String, message: String },
+    #[error("namespace {namespace} does not exist")]
+    NoNamespace { namespace: String },
+    #[error("{kind} {name} does not exist in namespace {namespace}")]
+    NotFound { kind: Kind, name: String, namespace: String },
+    #[error("the cluster has no Dynamo platform: DynamoGraphDeployment is not served by {server}")]
+    NoPlatform { server: String },
+    #[error("{kind}/{name} is refused: {message}")]
+    Refused { kind: Kind, name: String, message: String },
+    #[error("{kind}/{name} is also managed by {manager}: {fields}")]
+    Conflict { kind: Kind, name: String, manager: String, fields: String },
+    #[error("no frontend of {name} in namespace {namespace} is ready")]
+    NoReadyPod { name: String, namespace: String },
+    #[error("{address} cannot be listened on: {cause}")]
+    Listen { address: std::net::SocketAddr, cause: String },
+    #[error("the API server failed to {verb} {kind} {name}: {message}")]
+    Server { verb: &'static str, kind: Kind, name: String, message: String },
+}
+
+impl ClusterError {
+    pub(super) fn from_kube(
+        error: kube::Error,
+        verb: &'static str,
+        kind: Kind,
+        name: &str,
+        cluster: &Cluster,
+    ) -> Self {
+        match error {
+            kube::Error::Api(status) => Self::from_status(&status, verb, kind, name, cluster),
+            kube::Error::Auth(error) => {
+                Self::Credentials { server: cluster.server.clone(), cause: root_cause(&error) }
+            }
+            kube::Error::Service(error) => {
+                Self::Unreachable { server: cluster.server.clone(), cause: root_cause(&*error) }
+            }
+            kube::Error::HyperError(error) => {
+                Self::Unreachable { server: cluster.server.clone(), cause: root_cause(&error) }
+            }
+            other => Self::Server { verb, kind, name: name.into(), message: root_cause(&other) },
+        }
+    }
+
+    fn from_status(status: &Status, verb: &'static str, kind: Kind, name: &str, cluster: &Cluster) -> Self {
+        let namespace = cluster.namespace.clone();
+        let message = status.message.clone();
+        let (name, about_namespace) = (name.to_owned(), status.message.starts_with("namespaces "));
+        match status.code {
+            401 => Self::Unauthorized { server: cluster.server.clone() },
+            403 if message.contains("exceeded quota") => Self::Quota { namespace, message },
+            403 if message.contains("admission webhook") => Self::Refused { kind, name, message },
+            403 => Self::Forbidden { verb, resource: kind.resource_name(), namespace, message },
+            404 if about_namespace => Self::NoNamespace { namespace },
+            404 => Self::NotFound { kind, name, namespace },
+            409 if status.details.as_ref().is_some_and(|details| !details.causes.is_empty()) => {
+                let (manager, fields) = conflict(status);
+                Self::Conflict { kind, name, manager, fields }
+            }
+            400 | 409 | 422 => Self::Refused { kind, name, message },
+            // Server-side apply answers a field that the schema does not know with 500 and no reason.
+            500 if message.contains("failed to create typed patch object") => {
+                Self::Refused { kind, name, message }
+            }
+            _ => Self::Server { verb, kind, name, message },
+        }
+    }
+
+    /// Whether waiting and asking again can help.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Server { .. })
+    }
+}
+
+/// The other manager and the fields it holds, from the causes of a conflict.
+fn conflict(status: &Status) -> (String, String) {
+    let causes = status.details.as_ref().map(|details| details.causes.as_slice()).unwrap_or_default();
+    let manager = causes
+        .first()
+        .and_then(|cause| cause.message.split('"').nth(1))
+        .unwrap_or("another manager")
+        .to_owned();
+    let fields = causes.iter().map(|cause| cause.field.as_str()).collect::<Vec<_>>().join(", ");
+    (manager, fields)
+}
+
+impl Explain for ClusterError {
+    fn code(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::NoKubeconfig => "KD0101",
+            Self::NoCurrentContext { .. } | Self::NoSuchContext { .. } => "KD0102",
+            Self::Unreachable { .. } => "KD0103",
+            Self::Credentials { .. } | Self::Unauthorized { .. } => "KD0104",
+            Self::Forbidden { .. } => "KD0105",
+            Self::NotFound { .. } => "KD0106",
+            Self::NoNamespace { .. } => "KD0107",
+            Self::Server { .. } => "KD0108",
+            Self::Kubeconfig { .. } => "KD0109",
+            Self::NoPlatform { .. } => "KD0203",
+            Self::Refused { .. } => "KD0204",
+            Self::Conflict { .. } => "KD0205",
+            Self::Quota { .. } => "KD0301",
+            Self::NoReadyPod { .. } => "KD0801",
+            Self::Listen { .. } => "KD0803",
+        })
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NoKubeconfig => {
+                "name one: --kubeconfig FILE; or serve on this machine: kubectl dynamo up --local".into()
+            }
+            Self::Kubeconfig { .. } => "see what kubectl reads: kubectl config view".into(),
+            Self::NoCurrentContext { contexts } | Self::NoSuchContext { contexts, .. } => match contexts.as_slice() {
+                [] => "add one: kubectl config set-context --help".into(),
+                known => format!("use --context with one of: {}", known.join(" ")),
+            },
+            Self::Unreachable { .. } => "check the cluster and the context: kubectl cluster-info".into(),
+            Self::Credentials { .. } | Self::Unauthorized { .. } => {
+                "log in again, then check: kubectl auth whoami".into()
+            }
+            Self::Forbidden { verb, resource, namespace, .. } => {
+                format!("ask for the right, then check: kubectl auth can-i {verb} {resource} -n {namespace}")
+            }
+            Self::Quota { namespace, .. } => format!("see what uses it: kubectl describe quota -n {namespace}"),
+            Self::NoNamespace { namespace } => format!("create it: kubectl create namespace {namespace}"),
+            Self::NotFound { .. } => "see what is there: kubectl dynamo list -A".into(),
+            Self::NoPlatform { .. } => {
+                "install the dynamo-platform chart, then check: kubectl get crd dynamographdeployments.nvidia.com"
+                    .into()
+            }
+            Self::Conflict { .. } => "take the fields over: add --force-conflicts".into(),
+            Self::NoReadyPod { name, namespace } => {
+                format!("see what it waits for: kubectl dynamo status {name} -n {namespace}")
+            }
+            Self::Listen { .. } => "leave the local port out for a free one".into(),
+            Self::Refused { .. } => return None,
+            Self::Server { .. } => "try again; the same command continues".into(),
+        })
+    }
+
+    fn exit(&self) -> Exit {
+        match self {
+            Self::NoKubeconfig
+            | Self::Kubeconfig { .. }
+            | Self::NoCurrentContext { .. }
+            | Self::NoSuchContext { .. }
+            | Self::Credentials { .. }
+            | Self::Unreachable { .. }
+            | Self::Unauthorized { .. }
+            | Self::Forbidden { .. } => Exit::Access,
+            Self::Quota { .. } => Exit::DoesNotFit,
+            Self::NoPlatform { .. } => Exit::Platform,
+            Self::NoNamespace { .. }
+            | Self::NotFound { .. }
+            | Self::Refused { .. }
+            | Self::Conflict { .. }
+            | Self::NoReadyPod { .. }
+            | Self::Listen { .. }
+            | Self::Server { .. } => Exit::Failed,
+        }
+    }
+}

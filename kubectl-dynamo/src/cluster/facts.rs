@@ -1,0 +1,123 @@
+//! What one look at the cluster tells before anything is applied.
+
+use base64::Engine;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResourceList;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::{Cluster, ClusterError, Kind, Result};
+use crate::resources::GraphApi;
+
+/// What the cluster's discovery says of the Dynamo platform; any logged-in user may ask it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Platform {
+    /// The shape that is stored. The other one may be served and still come back empty.
+    pub graph_api: GraphApi,
+    /// Whether the group is served as v1beta1 at all: it is from Dynamo 1.0 on.
+    pub serves_v1beta1: bool,
+    /// Whether v1beta1 knows DynamoGraphDeployment: it does from 1.2 on.
+    pub serves_v1beta1_graph: bool,
+    /// Whether Grove is there, which puts its own limit on names.
+    pub grove: bool,
+}
+
+/// What is known of the claim that holds models.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ClaimFacts {
+    pub bound: bool,
+    pub many_nodes: bool,
+    /// Whether this program made it.
+    pub ours: bool,
+}
+
+impl Cluster {
+    /// Reads which Dynamo platform the cluster has.
+    ///
+    /// # Errors
+    /// [`ClusterError::NoPlatform`] where no version serves DynamoGraphDeployment; refusals.
+    pub async fn platform(&self) -> Result<Platform> {
+        let (beta, alpha, grove) = futures::try_join!(
+            self.group_resources("nvidia.com/v1beta1"),
+            self.group_resources("nvidia.com/v1alpha1"),
+            self.group_resources("grove.io/v1alpha1"),
+        )?;
+        let beta_graph = beta.as_ref().and_then(graph_storage_hash);
+        let alpha_graph = alpha.as_ref().and_then(graph_storage_hash);
+        let stored_as_beta =
+            |hash: &str| hash == storage_version_hash("nvidia.com", "v1beta1", "DynamoGraphDeployment");
+        let graph_api = match (&beta_graph, &alpha_graph) {
+            (None, None) => return Err(ClusterError::NoPlatform { server: self.server.clone() }),
+            (Some(hash), _) if stored_as_beta(hash) => GraphApi::V1Beta1,
+            (Some(_), None) => GraphApi::V1Beta1,
+            (_, Some(_)) => GraphApi::V1Alpha1,
+        };
+        Ok(Platform {
+            graph_api,
+            serves_v1beta1: beta.is_some(),
+            serves_v1beta1_graph: beta_graph.is_some(),
+            grove: grove.is_some(),
+        })
+    }
+
+    async fn group_resources(&self, group_version: &str) -> Result<Option<APIResourceList>> {
+        match self.client.list_api_group_resources(group_version).await {
+            Ok(list) => Ok(Some(list)),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+            Err(error) => Err(self.explain(error, "discover", Kind::Graph(GraphApi::V1Beta1), "")),
+        }
+    }
+
+    /// What is known of a claim; nothing where it does not exist.
+    ///
+    /// # Errors
+    /// Refusals.
+    pub async fn claim(&self, name: &str) -> Result<Option<ClaimFacts>> {
+        let Some(claim) = self.get(Kind::Claim, name).await? else { return Ok(None) };
+        let modes = claim["spec"]["accessModes"].as_array().cloned().unwrap_or_default();
+        Ok(Some(ClaimFacts {
+            bound: claim["status"]["phase"] == "Bound",
+            many_nodes: modes.iter().any(|mode| mode == "ReadWriteMany"),
+            ours: claim["metadata"]["labels"][crate::resources::MANAGED_BY] == crate::resources::MANAGER,
+        }))
+    }
+
+    /// Whether a Secret has a key with something in it; `None` where the Secret does not exist.
+    ///
+    /// # Errors
+    /// Refusals.
+    pub async fn secret_has_key(&self, name: &str, key: &str) -> Result<Option<bool>> {
+        let secret = self.get(Kind::Secret, name).await?;
+        Ok(secret.map(|secret| secret["data"][key].as_str().is_some_and(|value| !value.is_empty())))
+    }
+}
+
+fn graph_storage_hash(list: &APIResourceList) -> Option<String> {
+    list.resources
+        .iter()
+        .find(|resource| resource.name == "dynamographdeployments")
+        .map(|resource| resource.storage_version_hash.clone().unwrap_or_default())
+}
+
+/// The hash that discovery publishes for a stored version: the first 8 bytes of the sha256 of
+/// `group/version/kind`, in base64 (`k8s.io/apiserver/pkg/endpoints/discovery`).
+fn storage_version_hash(group: &str, version: &str, kind: &str) -> String {
+    let digest = Sha256::digest(format!("{group}/{version}/{kind}").as_bytes());
+    base64::engine::general_purpose::STANDARD.encode(&digest[..8])
+}
+
+/// `metadata.uid` of an object.
+pub(super) fn uid(object: &Value) -> &str {
+    object["metadata"]["uid"].as_str().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_storage_hash_is_the_one_kubernetes_publishes() {
+        // Published by every API server for the core kinds.
+        assert_eq!(storage_version_hash("", "v1", "Pod"), "xPOwRZ+Yhw8=");
+        assert_eq!(storage_version_hash("apps", "v1", "Deployment"), "8aSe+NMegvE=");
+    }
+}

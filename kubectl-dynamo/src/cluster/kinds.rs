@@ -1,0 +1,80 @@
+//! The kinds this program reads and writes.
+
+use kube::api::{ApiResource, GroupVersionKind};
+
+use crate::resources::{GraphApi, Resource};
+
+/// A kind of object, with the version it is spoken to in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Graph(GraphApi),
+    /// What the operator makes of each component where it works without Grove.
+    ComponentDeployment(GraphApi),
+    Claim,
+    Deployment,
+    Job,
+    Namespace,
+    Pod,
+    Secret,
+    Service,
+    StorageClass,
+    Volume,
+}
+
+impl Kind {
+    /// The kind of a rendered object; `None` for kinds that are never rendered.
+    pub fn of(resource: &Resource) -> Option<Self> {
+        Some(match (resource.kind(), resource.api_version()) {
+            ("DynamoGraphDeployment", "nvidia.com/v1beta1") => Self::Graph(GraphApi::V1Beta1),
+            ("DynamoGraphDeployment", _) => Self::Graph(GraphApi::V1Alpha1),
+            ("PersistentVolumeClaim", _) => Self::Claim,
+            ("Job", _) => Self::Job,
+            ("Secret", _) => Self::Secret,
+            _ => return None,
+        })
+    }
+
+    /// Its plural as kubectl takes it, such as `dynamographdeployments.nvidia.com`.
+    pub fn resource_name(self) -> String {
+        let resource = self.api_resource();
+        if resource.group.is_empty() {
+            resource.plural
+        } else {
+            format!("{}.{}", resource.plural, resource.group)
+        }
+    }
+
+    pub(super) fn api_resource(self) -> ApiResource {
+        let (group, version, kind, plural) = match self {
+            Self::Graph(api) => {
+                ("nvidia.com", graph_version(api), "DynamoGraphDeployment", "dynamographdeployments")
+            }
+            Self::ComponentDeployment(api) => {
+                ("nvidia.com", graph_version(api), "DynamoComponentDeployment", "dynamocomponentdeployments")
+            }
+            Self::Claim => ("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims"),
+            Self::Deployment => ("apps", "v1", "Deployment", "deployments"),
+            Self::Job => ("batch", "v1", "Job", "jobs"),
+            Self::Namespace => ("", "v1", "Namespace", "namespaces"),
+            Self::Pod => ("", "v1", "Pod", "pods"),
+            Self::Secret => ("", "v1", "Secret", "secrets"),
+            Self::Service => ("", "v1", "Service", "services"),
+            Self::StorageClass => ("storage.k8s.io", "v1", "StorageClass", "storageclasses"),
+            Self::Volume => ("", "v1", "PersistentVolume", "persistentvolumes"),
+        };
+        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
+    }
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.api_resource().kind)
+    }
+}
+
+fn graph_version(api: GraphApi) -> &'static str {
+    match api {
+        GraphApi::V1Alpha1 => "v1alpha1",
+        GraphApi::V1Beta1 => "v1beta1",
+    }
+}

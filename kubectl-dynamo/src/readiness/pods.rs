@@ -1,0 +1,122 @@
+//! Components and their pods, as `status` and `up` show them.
+
+use serde_json::Value;
+
+use super::trouble::{Trouble, pod_trouble};
+use super::{COMPONENT_LABEL, condition};
+
+/// One component: how many pods are wanted, how many are ready, and each of them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ComponentStanding {
+    pub name: String,
+    pub wanted: u64,
+    pub ready: u64,
+    pub pods: Vec<PodStanding>,
+}
+
+/// One pod.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PodStanding {
+    pub name: String,
+    pub ready: bool,
+    /// A few words on what it does or waits for.
+    pub doing: String,
+    pub node: Option<String>,
+    pub restarts: u64,
+    /// RFC 3339.
+    pub created: String,
+    pub gpus: u64,
+    pub trouble: Option<Trouble>,
+}
+
+/// The components of a graph in the order of its spec, with the pods that were seen of each.
+pub fn components(graph: &Value, pods: &[Value]) -> Vec<ComponentStanding> {
+    wanted(graph)
+        .into_iter()
+        .map(|(name, wanted)| {
+            let pods: Vec<PodStanding> = pods
+                .iter()
+                .filter(|pod| pod["metadata"]["labels"][COMPONENT_LABEL] == name.as_str())
+                .filter(|pod| pod["metadata"]["deletionTimestamp"].is_null())
+                .map(pod_standing)
+                .collect();
+            let ready = pods.iter().filter(|pod| pod.ready).count() as u64;
+            ComponentStanding { name, wanted, ready, pods }
+        })
+        .collect()
+}
+
+/// Names and replicas in either shape; the frontend first.
+fn wanted(graph: &Value) -> Vec<(String, u64)> {
+    let replicas = |component: &Value| component["replicas"].as_u64().unwrap_or(1);
+    let mut wanted: Vec<(String, u64)> = match (&graph["spec"]["components"], &graph["spec"]["services"]) {
+        (Value::Array(components), _) => components
+            .iter()
+            .map(|component| (component["name"].as_str().unwrap_or_default().to_owned(), replicas(component)))
+            .collect(),
+        (_, Value::Object(services)) => {
+            services.iter().map(|(name, service)| (name.clone(), replicas(service))).collect()
+        }
+        _ => Vec::new(),
+    };
+    wanted.sort_by_key(|(name, _)| !name.eq_ignore_ascii_case("frontend"));
+    wanted
+}
+
+/// Whether a pod's own readiness condition is true and it is not on its way out.
+pub fn pod_is_ready(pod: &Value) -> bool {
+    pod["metadata"]["deletionTimestamp"].is_null() && condition(pod, "Ready")["status"] == "True"
+}
+
+fn pod_standing(pod: &Value) -> PodStanding {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let statuses = |field: &str| pod["status"][field].as_array().cloned().unwrap_or_default();
+    let containers = statuses("containerStatuses");
+    PodStanding {
+        name: text(&pod["metadata"]["name"]),
+        ready: pod_is_ready(pod),
+        doing: doing(pod, &statuses("initContainerStatuses"), &containers),
+        node: pod["spec"]["nodeName"].as_str().map(ToOwned::to_owned),
+        restarts: containers.iter().filter_map(|container| container["restartCount"].as_u64()).sum(),
+        created: text(&pod["metadata"]["creationTimestamp"]),
+        gpus: gpus(pod),
+        trouble: pod_trouble(pod),
+    }
+}
+
+fn doing(pod: &Value, init_containers: &[Value], containers: &[Value]) -> String {
+    if pod_is_ready(pod) {
+        return "ready".into();
+    }
+    let scheduled = condition(pod, "PodScheduled");
+    if scheduled["status"] == "False" {
+        return format!("not scheduled: {}", scheduled["message"].as_str().unwrap_or("no reason given"));
+    }
+    let running_init = init_containers.iter().find(|container| container["state"]["running"].is_object());
+    if let Some(container) = running_init {
+        return format!("init container {}", container["name"].as_str().unwrap_or_default());
+    }
+    let waiting = init_containers
+        .iter()
+        .chain(containers)
+        .find_map(|container| container["state"]["waiting"]["reason"].as_str())
+        .filter(|reason| *reason != "PodInitializing");
+    match waiting {
+        Some(reason) => reason.to_owned(),
+        None if containers.iter().any(|container| container["state"]["running"].is_object()) => {
+            "starting, not ready yet".into()
+        }
+        None => pod["status"]["phase"].as_str().unwrap_or("Pending").to_owned(),
+    }
+}
+
+fn gpus(pod: &Value) -> u64 {
+    pod["spec"]["containers"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|container| {
+            container["resources"]["limits"]["nvidia.com/gpu"].as_str()?.parse::<u64>().ok()
+        })
+        .sum()
+}

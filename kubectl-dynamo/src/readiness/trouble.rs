@@ -1,0 +1,216 @@
+//! What keeps a pod from becoming ready, where waiting alone may not help.
+
+use model_fetcher::contract::exit as fetcher_exit;
+use serde_json::Value;
+
+use super::condition;
+use crate::error::{Exit, Explain};
+use crate::resources::FETCH_CONTAINER;
+
+/// How often a container may crash before the reason is taken for lasting.
+const CRASHES: u64 = 2;
+
+/// A reason that a person may have to act on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Trouble {
+    #[error("the model could not be fetched ({place}, model-fetcher exit code {exit_code}): {message}")]
+    Fetch { place: String, exit_code: u64, message: String },
+    #[error("pod {pod} cannot get image {image}: {message}")]
+    Image { pod: String, image: String, message: String },
+    #[error("container {container} of pod {pod} cannot be made: {message}")]
+    Container { pod: String, container: String, message: String },
+    #[error(
+        "container {container} of pod {pod} crashes, {restarts} restarts, last exit code {exit_code}{message}"
+    )]
+    Crash { pod: String, container: String, restarts: u64, exit_code: u64, message: String },
+    #[error("pod {pod} cannot be scheduled: {message}")]
+    Unschedulable { pod: String, message: String },
+    #[error("the operator reports a failure: {message}")]
+    Operator { message: String },
+}
+
+impl Trouble {
+    /// Whether it may pass without anybody doing anything.
+    pub fn may_heal(&self) -> bool {
+        match self {
+            Self::Unschedulable { .. } | Self::Operator { .. } => true,
+            Self::Fetch { exit_code, .. } => {
+                [fetcher_exit::NETWORK, fetcher_exit::LOCKED].contains(&u8::try_from(*exit_code).unwrap_or(0))
+            }
+            Self::Crash { restarts, .. } => *restarts < CRASHES,
+            Self::Image { .. } | Self::Container { .. } => false,
+        }
+    }
+}
+
+impl Explain for Trouble {
+    fn code(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Fetch { .. } => "KD0410",
+            Self::Image { .. } => "KD0501",
+            Self::Container { .. } => "KD0502",
+            Self::Crash { .. } => "KD0602",
+            Self::Unschedulable { .. } => "KD0302",
+            Self::Operator { .. } => "KD0206",
+        })
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Fetch { exit_code, .. } if is_access(*exit_code) => {
+                "give a token of an account that may read the model: --hf-token-stdin < token.txt".into()
+            }
+            Self::Fetch { .. } => "mend it, then run the same command again: what was fetched is kept".into(),
+            Self::Image { .. } => {
+                "check the tag and the right to pull: --image, --fetcher-image, --image-pull-secret".into()
+            }
+            Self::Container { pod, .. } => format!("see its events: kubectl describe pod {pod}"),
+            Self::Crash { pod, container, .. } => {
+                format!("see its last words: kubectl logs {pod} -c {container} --previous")
+            }
+            Self::Unschedulable { pod, .. } => format!("see what it asks for: kubectl describe pod {pod}"),
+            Self::Operator { .. } => {
+                "see the operator's log and: kubectl describe dynamographdeployments".into()
+            }
+        })
+    }
+
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Fetch { exit_code, .. } if is_access(*exit_code) => Exit::Access,
+            Self::Fetch { .. } => Exit::Model,
+            Self::Unschedulable { .. } => Exit::DoesNotFit,
+            Self::Image { .. } | Self::Container { .. } | Self::Crash { .. } | Self::Operator { .. } => {
+                Exit::Failed
+            }
+        }
+    }
+}
+
+fn is_access(exit_code: u64) -> bool {
+    exit_code == u64::from(fetcher_exit::ACCESS)
+}
+
+/// What keeps a pod from becoming ready, if anything does.
+pub fn pod_trouble(pod: &Value) -> Option<Trouble> {
+    let name = pod["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    let scheduled = condition(pod, "PodScheduled");
+    if scheduled["status"] == "False" && scheduled["reason"] == "Unschedulable" {
+        let message = scheduled["message"].as_str().unwrap_or_default().to_owned();
+        return Some(Trouble::Unschedulable { pod: name, message });
+    }
+    fetch_trouble(pod).or_else(|| {
+        ["initContainerStatuses", "containerStatuses"]
+            .iter()
+            .flat_map(|field| pod["status"][field].as_array().into_iter().flatten())
+            .find_map(|status| container_trouble(&name, status))
+    })
+}
+
+/// A fetch container that ended without a complete model: of an init container or of a Job's pod.
+pub fn fetch_trouble(pod: &Value) -> Option<Trouble> {
+    let status = ["initContainerStatuses", "containerStatuses"]
+        .iter()
+        .flat_map(|field| pod["status"][field].as_array().into_iter().flatten())
+        .find(|status| status["name"] == FETCH_CONTAINER)?;
+    if status["state"]["running"].is_object() {
+        return None;
+    }
+    let ended = [&status["state"]["terminated"], &status["lastState"]["terminated"]]
+        .into_iter()
+        .find(|state| state.is_object())?;
+    let exit_code = ended["exitCode"].as_u64().filter(|code| *code != 0)?;
+    Some(Trouble::Fetch {
+        place: format!("pod {}", pod["metadata"]["name"].as_str().unwrap_or_default()),
+        exit_code,
+        message: last_words(ended),
+    })
+}
+
+/// The message a container left, or the reason Kubernetes gives where it left none.
+fn last_words(ended: &Value) -> String {
+    let text = |field: &str| ended[field].as_str().map(str::trim).filter(|text| !text.is_empty());
+    text("message").or_else(|| text("reason")).unwrap_or("no message").to_owned()
+}
+
+fn container_trouble(pod: &str, status: &Value) -> Option<Trouble> {
+    let waiting = &status["state"]["waiting"];
+    let message = waiting["message"].as_str().unwrap_or_default().to_owned();
+    let container = status["name"].as_str().unwrap_or_default().to_owned();
+    let pod = pod.to_owned();
+    match waiting["reason"].as_str()? {
+        "ImagePullBackOff" | "ErrImagePull" | "InvalidImageName" | "ErrImageNeverPull" => {
+            Some(Trouble::Image {
+                pod,
+                image: status["image"].as_str().unwrap_or_default().to_owned(),
+                message,
+            })
+        }
+        "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
+            Some(Trouble::Container { pod, container, message })
+        }
+        "CrashLoopBackOff" => {
+            let ended = &status["lastState"]["terminated"];
+            let words =
+                ended["message"].as_str().map(|text| format!(": {}", text.trim())).unwrap_or_default();
+            Some(Trouble::Crash {
+                pod,
+                container,
+                restarts: status["restartCount"].as_u64().unwrap_or(0),
+                exit_code: ended["exitCode"].as_u64().unwrap_or(0),
+                message: words,
+            })
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_rejected_token_is_final_and_an_access_error() {
+        let pod = json!({
+            "metadata": { "name": "fetch-x" },
+            "status": { "containerStatuses": [{
+                "name": FETCH_CONTAINER,
+                "state": { "terminated": { "exitCode": 10, "message": "the hub does not accept the token\n" } },
+            }] },
+        });
+        let trouble = pod_trouble(&pod).unwrap();
+        assert!(!trouble.may_heal());
+        assert_eq!(trouble.exit(), Exit::Access);
+        assert!(trouble.to_string().ends_with("the hub does not accept the token"), "{trouble}");
+    }
+
+    #[test]
+    fn a_network_that_gave_up_is_tried_again() {
+        let pod = json!({
+            "metadata": { "name": "w" },
+            "status": { "initContainerStatuses": [{
+                "name": FETCH_CONTAINER,
+                "state": { "waiting": { "reason": "CrashLoopBackOff" } },
+                "lastState": { "terminated": { "exitCode": 13, "reason": "Error" } },
+            }] },
+        });
+        assert!(pod_trouble(&pod).unwrap().may_heal());
+    }
+
+    #[test]
+    fn one_crash_may_heal_and_two_do_not() {
+        let pod = |restarts: u64| {
+            json!({
+                "metadata": { "name": "w" },
+                "status": { "containerStatuses": [{
+                    "name": "main", "restartCount": restarts,
+                    "state": { "waiting": { "reason": "CrashLoopBackOff" } },
+                    "lastState": { "terminated": { "exitCode": 1 } },
+                }] },
+            })
+        };
+        assert!(pod_trouble(&pod(1)).unwrap().may_heal());
+        assert!(!pod_trouble(&pod(2)).unwrap().may_heal());
+    }
+}

@@ -1,7 +1,10 @@
 //! The command line: the root parser, kubectl's own flags, and the dispatch to one file per verb.
 
+mod deployment;
+mod frontend;
 mod kube_flags;
 mod local;
+mod render;
 mod serving_flags;
 mod up;
 mod version;
@@ -12,6 +15,7 @@ use std::io::Write;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 
+use crate::cluster::Cluster;
 use crate::error::{EXIT_CODES, Exit, Result};
 use crate::intent::Word;
 use crate::report::{ProgressMode, Report};
@@ -45,6 +49,7 @@ struct Root {
 #[derive(Subcommand)]
 enum Verb {
     Up(Box<up::UpArgs>),
+    Render(Box<render::RenderArgs>),
     Version(version::VersionArgs),
 }
 
@@ -52,6 +57,13 @@ enum Verb {
 struct Context {
     kube: KubeFlags,
     report: Report,
+}
+
+impl Context {
+    /// Connects to the cluster that kubectl's flags mean.
+    async fn cluster(&self) -> Result<Cluster> {
+        Ok(Cluster::connect(&self.kube.access()?).await?)
+    }
 }
 
 /// Parses, runs one verb, prints its error if any, and says the exit code.
@@ -70,6 +82,7 @@ pub(crate) fn run(args: Vec<OsString>) -> Exit {
 fn dispatch(verb: Verb, context: &Context) -> Result<Exit> {
     match verb {
         Verb::Up(args) => wait(up::run(*args, context)),
+        Verb::Render(args) => wait(render::run(*args, context)),
         Verb::Version(args) => version::run(&args),
     }
 }

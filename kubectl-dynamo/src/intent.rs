@@ -82,6 +82,12 @@ impl TokenSecret {
     pub const DEFAULT_KEY: &'static str = "HF_TOKEN";
 }
 
+impl Default for TokenSecret {
+    fn default() -> Self {
+        Self { name: Self::DEFAULT_NAME.into(), key: Self::DEFAULT_KEY.into() }
+    }
+}
+
 impl std::str::FromStr for TokenSecret {
     type Err = String;
 
@@ -116,7 +122,7 @@ impl Word for AccessMode {
 
 /// Where the weights live.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "camelCase")]
+#[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Cache {
     /// A claim that exists already and is only mounted.
     Existing { claim: String },

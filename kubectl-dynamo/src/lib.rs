@@ -15,6 +15,7 @@ pub mod readiness;
 pub mod release;
 pub mod report;
 pub mod resources;
+pub mod smoke_test;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -100,7 +100,7 @@ fn is_component(deployment: &Value, graph: &Value, name: &str) -> bool {
 }
 
 /// The condition of a type, or null.
-pub(crate) fn condition<'a>(object: &'a Value, kind: &str) -> &'a Value {
+pub fn condition<'a>(object: &'a Value, kind: &str) -> &'a Value {
     object["status"]["conditions"]
         .as_array()
         .and_then(|all| all.iter().find(|condition| condition["type"] == kind))

@@ -96,6 +96,7 @@ trait Reader: Send {
 /// Takes events from anywhere and shows them in the chosen way.
 pub struct Report {
     reader: Mutex<Box<dyn Reader>>,
+    last_wait: Mutex<Option<String>>,
 }
 
 impl Report {
@@ -113,7 +114,7 @@ impl Report {
             ProgressMode::None => Box::new(lines::ErrorsOnly),
             ProgressMode::Plain | ProgressMode::Auto => Box::new(lines::Plain::default()),
         };
-        Self { reader: Mutex::new(reader) }
+        Self { reader: Mutex::new(reader), last_wait: Mutex::new(None) }
     }
 
     /// Shows one event.
@@ -123,7 +124,14 @@ impl Report {
 
     /// A stage waits for something.
     pub fn waiting(&self, stage: Stage, waits_for: impl Into<String>) {
-        self.event(&Event::Waiting { stage, waits_for: waits_for.into() });
+        let waits_for = waits_for.into();
+        *self.last_wait.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(waits_for.clone());
+        self.event(&Event::Waiting { stage, waits_for });
+    }
+
+    /// What was last said to be waited for.
+    pub fn last_wait(&self) -> Option<String> {
+        self.last_wait.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
     /// A stage is over.

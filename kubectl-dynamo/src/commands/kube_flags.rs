@@ -1,6 +1,11 @@
 //! kubectl's own global flags, meaning what they mean there.
 
+use std::time::Duration;
+
 use clap::Args;
+
+use crate::cluster::Access;
+use crate::error::{Exit, Explain, Result};
 
 /// Which cluster, as whom, and where in it.
 #[derive(Args, Debug, Clone, Default)]
@@ -58,4 +63,70 @@ pub(super) struct KubeFlags {
         hide_short_help = true
     )]
     pub verbosity: u8,
+}
+
+impl KubeFlags {
+    /// The flags as values.
+    ///
+    /// # Errors
+    /// A request timeout that is no duration.
+    pub(super) fn access(&self) -> Result<Access> {
+        let request_timeout = match self.request_timeout.as_str() {
+            "0" => None,
+            text => Some(
+                duration(text).map_err(|reason| FlagError::Duration { flag: "--request-timeout", reason })?,
+            ),
+        };
+        Ok(Access {
+            kubeconfig: self.kubeconfig.clone(),
+            context: self.context.clone(),
+            cluster: self.cluster.clone(),
+            user: self.user.clone(),
+            server: self.server.clone(),
+            certificate_authority: self.certificate_authority.clone(),
+            insecure_skip_tls_verify: self.insecure_skip_tls_verify,
+            tls_server_name: self.tls_server_name.clone(),
+            impersonate: self.impersonate.clone(),
+            impersonate_groups: self.impersonate_groups.clone(),
+            impersonate_uid: self.impersonate_uid.clone(),
+            namespace: self.namespace.clone(),
+            request_timeout: request_timeout.filter(|timeout| !timeout.is_zero()),
+        })
+    }
+}
+
+/// Reads a duration as Go writes them (`90s`, `1h30m`), or a number of seconds as kubectl also takes it.
+pub(super) fn duration(text: &str) -> std::result::Result<Duration, String> {
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let span: jiff::SignedDuration =
+        text.parse().map_err(|_| format!("`{text}` is not a duration such as 90s or 30m"))?;
+    Duration::try_from(span).map_err(|_| format!("`{text}` is below zero"))
+}
+
+/// A flag whose value cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FlagError {
+    #[error("{flag}: {reason}")]
+    Duration { flag: &'static str, reason: String },
+    #[error("-A looks at every namespace, and a deployment's name is only known in one")]
+    AllNamespaces,
+}
+
+impl Explain for FlagError {
+    fn code(&self) -> Option<&'static str> {
+        Some("KD0001")
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Duration { flag, .. } => format!("for example {flag} 30s"),
+            Self::AllNamespaces => "name the namespace with -n, or leave the name out".into(),
+        })
+    }
+
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
 }

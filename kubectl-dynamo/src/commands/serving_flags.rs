@@ -9,6 +9,7 @@ use crate::intent::{
     AccessMode, Backend, Cache, IntentError, ModelRef, Parallelism, Placement, RouterMode, ServingIntent,
     TokenSecret, Topology, Word, WorkerGroup, WorkerRole, name,
 };
+use crate::release::Release;
 
 /// How the work is split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -200,6 +201,24 @@ impl ServingFlags {
             token_secret: self.hf_token_secret.clone(),
             placement: self.placement()?,
         })
+    }
+
+    /// The Dynamo version that a flag names: `--release`, or the tag of `--image`.
+    pub(super) fn named_release(&self) -> Option<(String, &'static str)> {
+        if let Some(release) = &self.release {
+            return Some((release.trim_start_matches('v').to_owned(), "flag"));
+        }
+        let tag = self.image.as_ref()?.split('@').next()?.rsplit_once(':')?.1;
+        Release::find(tag).is_ok().then(|| (tag.trim_start_matches('v').to_owned(), "image"))
+    }
+
+    /// The names of the components this shape has.
+    pub(super) fn component_names(&self) -> Vec<&'static str> {
+        let roles: &[WorkerRole] = match self.mode {
+            Mode::Aggregated => &[WorkerRole::Frontend, WorkerRole::Combined],
+            Mode::Disaggregated => &[WorkerRole::Frontend, WorkerRole::Prefill, WorkerRole::Decode],
+        };
+        roles.iter().map(|role| role.component_name()).collect()
     }
 
     fn model_ref(&self, default: Option<ModelRef>) -> Result<ModelRef> {

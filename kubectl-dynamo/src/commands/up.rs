@@ -1,10 +1,23 @@
 //! `up`: create or update a deployment, and return when it has answered a real request.
 
+mod deploy;
+mod error;
+mod fetch;
+
+use std::io::Read;
+use std::time::Duration;
+
 use clap::Args;
 
+use super::deployment::{self, Deployment};
 use super::serving_flags::ServingFlags;
-use super::{Context, local};
+use super::{Context, kube_flags, local, print_data, words};
+use crate::cluster::{Change, Cluster, Outcome};
 use crate::error::{Exit, Result};
+use crate::intent::{Backend, TokenSecret, Word};
+use crate::report::{Event, Stage};
+use crate::resources::Resource;
+use error::UpError;
 
 /// Serve a model: create or update a deployment and wait until it answers
 #[derive(Args)]
@@ -27,6 +40,38 @@ pub(super) struct UpArgs {
     /// Return when everything reports ready, without asking for a completion
     #[arg(long, help_heading = "Flow")]
     pub no_smoke_test: bool,
+    /// Longest time to wait
+    #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = kube_flags::duration, help_heading = "Flow")]
+    pub timeout: Duration,
+    /// Only say what would be done: `client` asks the cluster for nothing it would refuse, `server` does
+    #[arg(long, value_name = "MODE", value_parser = words::<DryRun>(), default_value = "none", help_heading = "Flow")]
+    pub dry_run: DryRun,
+    /// Take over fields that another manager holds
+    #[arg(long, help_heading = "Flow")]
+    pub force_conflicts: bool,
+    /// Read the hub token from stdin and keep it in the Secret of --hf-token-secret
+    #[arg(long, help_heading = "Flow")]
+    pub hf_token_stdin: bool,
+}
+
+/// How much of `up` is only said and not done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum DryRun {
+    None,
+    Client,
+    Server,
+}
+
+impl Word for DryRun {
+    const ALL: &'static [Self] = &[Self::None, Self::Client, Self::Server];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Client => "client",
+            Self::Server => "server",
+        }
+    }
 }
 
 const EXAMPLES: &str = "\
@@ -35,6 +80,173 @@ Examples:
   kubectl dynamo up Qwen/Qwen3-0.6B               on the cluster of the current context
   kubectl dynamo up Qwen/Qwen3-0.6B -- --max-model-len 8192";
 
-pub(super) async fn run(args: UpArgs, context: &Context) -> Result<Exit> {
-    local::up(args, context).await
+pub(super) async fn run(mut args: UpArgs, context: &Context) -> Result<Exit> {
+    if args.local {
+        return local::up(args, context).await;
+    }
+    let cluster = context.cluster().await?;
+    context.report.waiting(Stage::Preflight, format!("{} to answer", cluster.server));
+    let platform = cluster.platform().await?;
+    let token = read_token(&mut args)?;
+    if let Some((secret, token)) = &token
+        && args.dry_run == DryRun::None
+    {
+        // Before the preflight, which looks for it.
+        cluster.put_secret(&secret.name, &secret.key, token).await?;
+        context.report.done(Stage::Objects, format!("secret/{} holds the token", secret.name));
+    }
+    let deployment = deployment::on_cluster(&args.serving, &cluster, &platform).await?;
+    context.report.event(&Event::Plan { lines: plan_lines(&deployment, &cluster) });
+    match args.dry_run {
+        DryRun::Client => print_dry_run(deployment.resources.iter(), "dry run"),
+        DryRun::Server => {
+            let changes = cluster.compare(&deployment.resources, args.force_conflicts).await?;
+            print_server_dry_run(&changes)
+        }
+        DryRun::None => apply_and_wait(&args, context, &cluster, &deployment).await,
+    }
+}
+
+async fn apply_and_wait(
+    args: &UpArgs,
+    context: &Context,
+    cluster: &Cluster,
+    deployment: &Deployment,
+) -> Result<Exit> {
+    let report = &context.report;
+    let changes = cluster.compare(&deployment.resources, args.force_conflicts).await?;
+    report.done(Stage::Preflight, format!("{} accepts {} objects", cluster.server, changes.len()));
+    let (graph, before) = changes.split_last().expect("a graph is always rendered, and last");
+
+    let story = async {
+        let mut written = Vec::new();
+        for change in before {
+            cluster.apply(change, args.force_conflicts).await?;
+            written.push(format!("{} {}", change.resource, change.outcome));
+        }
+        if !written.is_empty() {
+            report.done(Stage::Objects, written.join(" · "));
+        }
+        let job = before.iter().find(|change| change.resource.kind() == "Job");
+        // A graph that is there already holds its GPUs; only a new one waits until the model is there.
+        if let Some(job) = job.filter(|_| !args.detach && graph.outcome == Outcome::Created) {
+            fetch::wait(cluster, job.resource.name(), report).await?;
+        }
+        let live = cluster.apply(graph, args.force_conflicts).await?;
+        let uid = live["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
+        report.done(Stage::Deploy, format!("{} {}", graph.resource, graph.outcome));
+        if args.detach {
+            return Ok(None);
+        }
+        deploy::wait(cluster, deployment, &uid, report).await?;
+        if args.no_smoke_test {
+            return Ok(None);
+        }
+        deploy::smoke_test(cluster, deployment, report).await.map(Some)
+    };
+    let outcome = tokio::select! {
+        outcome = tokio::time::timeout(args.timeout, story) => outcome,
+        _ = tokio::signal::ctrl_c() => return Ok(interrupted(context, cluster, deployment).await),
+    };
+    match outcome {
+        Ok(Ok(_)) => {
+            report.closing(closing_lines(deployment, cluster, args.detach));
+            Ok(Exit::Ok)
+        }
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(UpError::NotInTime {
+            name: deployment.plan.name.clone(),
+            namespace: cluster.namespace.clone(),
+            timeout: args.timeout,
+            last: report.last_wait().unwrap_or_else(|| "the cluster".into()),
+        }
+        .into()),
+    }
+}
+
+/// Everything is in the cluster, so leaving is safe at any moment; what continues depends on how far it came.
+async fn interrupted(context: &Context, cluster: &Cluster, deployment: &Deployment) -> Exit {
+    let name = &deployment.plan.name;
+    let kind = crate::cluster::Kind::Graph(deployment.graph_api);
+    let exists = matches!(cluster.get(kind, name).await, Ok(Some(_)));
+    let namespace = &cluster.namespace;
+    context.report.closing(if exists {
+        vec![
+            format!("{name} goes on coming up; only the watching ended"),
+            format!("  see      kubectl dynamo status {name} -n {namespace}"),
+        ]
+    } else {
+        vec![
+            format!("{name} is not created yet; the same command continues it"),
+            "  a download that was started goes on in its Job".into(),
+        ]
+    });
+    Exit::Interrupted
+}
+
+/// The token and where it goes. It is read from stdin alone, and only when that was asked for.
+fn read_token(args: &mut UpArgs) -> Result<Option<(TokenSecret, String)>> {
+    if !args.hf_token_stdin {
+        return Ok(None);
+    }
+    let mut text = String::new();
+    std::io::stdin().take(4096).read_to_string(&mut text)?;
+    let token = text.trim();
+    if token.is_empty() || token.contains(char::is_whitespace) {
+        return Err(UpError::NoToken.into());
+    }
+    let secret = args.serving.hf_token_secret.get_or_insert_with(TokenSecret::default);
+    Ok(Some((secret.clone(), token.to_owned())))
+}
+
+fn print_dry_run<'a>(resources: impl Iterator<Item = &'a Resource>, note: &str) -> Result<Exit> {
+    for resource in resources {
+        print_data(&format!("{resource} created ({note})\n"))?;
+    }
+    Ok(Exit::Ok)
+}
+
+fn print_server_dry_run(changes: &[Change]) -> Result<Exit> {
+    for change in changes {
+        print_data(&format!("{} {} (server dry run)\n", change.resource, change.outcome))?;
+    }
+    Ok(Exit::Ok)
+}
+
+fn plan_lines(deployment: &Deployment, cluster: &Cluster) -> Vec<String> {
+    let plan = &deployment.plan;
+    let context = cluster.context.as_ref().map(|context| format!(" · context {context}")).unwrap_or_default();
+    let mut lines = vec![format!(
+        "{}{context} · namespace {} · Dynamo {} ({}, {}) · {}",
+        plan.name,
+        cluster.namespace,
+        plan.version,
+        deployment.release_source,
+        deployment.graph_api.as_str(),
+        plan.image,
+    )];
+    for component in &plan.components {
+        let gpus = match component.gpus {
+            0 => String::new(),
+            gpus => format!("  {gpus} GPU each"),
+        };
+        lines.push(format!("  {:<9} ×{}{gpus}", component.name(), component.replicas));
+    }
+    if let Some(cache) = &plan.cache {
+        lines.push(format!("  {:<9} pvc/{} at {}", "cache", cache.cache.claim(), cache.model_folder));
+    }
+    if plan.intent.backend == Backend::Mocker {
+        lines.push("  engine    mocker: real requests, but its words mean nothing".into());
+    }
+    lines
+}
+
+fn closing_lines(deployment: &Deployment, cluster: &Cluster, detached: bool) -> Vec<String> {
+    let (name, namespace) = (&deployment.plan.name, &cluster.namespace);
+    let next = if detached { "status" } else { "chat" };
+    vec![
+        String::new(),
+        format!("  in-cluster http://{name}-frontend.{namespace}.svc:8000/v1"),
+        format!("  try        kubectl dynamo {next} {name} -n {namespace}"),
+    ]
 }

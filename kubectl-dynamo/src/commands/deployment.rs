@@ -1,0 +1,189 @@
+//! From flags to the objects of a deployment: what `up`, `render` and `diff` share.
+
+use super::serving_flags::{Defaults, ServingFlags};
+use crate::cluster::{Cluster, Kind, Platform};
+use crate::error::{Exit, Explain, Result};
+use crate::intent::name::NameBudget;
+use crate::intent::{AccessMode, Backend, Cache, ServingIntent};
+use crate::plan::{FetchPlacement, ModelPlace, ServingPlan, plan};
+use crate::release::{self, ModelCard, Release};
+use crate::resources::{self, GraphApi, RELEASE_ANNOTATION, Resource};
+
+/// A deployment as it will be applied.
+pub(super) struct Deployment {
+    pub plan: ServingPlan,
+    pub graph_api: GraphApi,
+    /// Where the release came from: `flag`, `live object`, `image`, `detected` or `default`.
+    pub release_source: &'static str,
+    pub resources: Vec<Resource>,
+}
+
+/// What can be known without a cluster.
+pub(super) struct Offline<'a> {
+    pub namespace: &'a str,
+    pub graph_api: GraphApi,
+    pub budget: NameBudget,
+}
+
+/// The deployment that these flags mean where nothing can be asked.
+pub(super) fn offline(flags: &ServingFlags, known: &Offline<'_>) -> Result<Deployment> {
+    let (version, source) = flags.named_release().unwrap_or((release::DEFAULT.into(), "default"));
+    let placement = match flags.access_mode {
+        _ if flags.cache.is_some() => FetchPlacement::Job,
+        AccessMode::ReadWriteMany => FetchPlacement::Job,
+        AccessMode::ReadWriteOnce => FetchPlacement::InitContainersOnly,
+    };
+    let intent = intent(flags, known.namespace, known.budget)?;
+    finish(&intent, &version, source, known.namespace, known.graph_api, placement)
+}
+
+/// The deployment that these flags mean on a cluster.
+pub(super) async fn on_cluster(
+    flags: &ServingFlags,
+    cluster: &Cluster,
+    platform: &Platform,
+) -> Result<Deployment> {
+    // The name decides which live object there is, and the release decides how long the name may be: a given
+    // name is looked up first, and a default one is cut to fit every release.
+    let detected = detected_release(platform);
+    let named = flags.named_release();
+    let guess = named.as_ref().map_or(detected, |(version, _)| version.as_str());
+    let intent = intent(flags, &cluster.namespace, budget(platform, Release::find(guess)?))?;
+    let live = cluster.get(Kind::Graph(platform.graph_api), &intent.name).await?;
+    let live_release =
+        live.as_ref().and_then(|graph| graph["metadata"]["annotations"][RELEASE_ANNOTATION].as_str());
+    let (version, source) = match (named, live_release) {
+        (Some(named), _) => named,
+        (None, Some(version)) => (version.to_owned(), "live object"),
+        (None, None) => (detected.to_owned(), "detected"),
+    };
+    if let Some(secret) = &intent.token_secret {
+        check_secret(cluster, &secret.name, &secret.key).await?;
+    }
+    let placement = fetch_placement(cluster, &intent.cache).await?;
+    let mut deployment =
+        finish(&intent, &version, source, &cluster.namespace, platform.graph_api, placement)?;
+    if live.is_some() && matches!(intent.cache, Cache::Existing { .. }) {
+        drop_job_that_never_was(cluster, &mut deployment).await?;
+    }
+    Ok(deployment)
+}
+
+/// A claim that was unbound at the first `up` is bound at the second, which must not bring a Job of its own:
+/// the init containers have fetched the model already.
+async fn drop_job_that_never_was(cluster: &Cluster, deployment: &mut Deployment) -> Result<()> {
+    if let Some(job) = deployment.resources.iter().find(|resource| resource.kind() == "Job")
+        && cluster.get(Kind::Job, job.name()).await?.is_none()
+    {
+        deployment.resources.retain(|resource| resource.kind() != "Job");
+    }
+    Ok(())
+}
+
+fn intent(flags: &ServingFlags, namespace: &str, budget: NameBudget) -> Result<ServingIntent> {
+    let components = flags.component_names();
+    let name_length = budget.longest_name(namespace, &components);
+    let intent = flags.intent(Defaults { model: None, backend: Backend::Vllm, name_length })?;
+    budget.check(&intent.name, namespace, &components)?;
+    Ok(intent)
+}
+
+fn finish(
+    intent: &ServingIntent,
+    version: &str,
+    release_source: &'static str,
+    namespace: &str,
+    graph_api: GraphApi,
+    placement: FetchPlacement,
+) -> Result<Deployment> {
+    let plan = plan(intent, Release::find(version)?, version, ModelPlace::Volume(placement))?;
+    let resources = resources::render(&plan, namespace, graph_api);
+    Ok(Deployment { plan, graph_api, release_source, resources })
+}
+
+/// The newest release that the platform is sure to run, told by what its CRDs serve.
+pub(super) fn detected_release(platform: &Platform) -> &'static str {
+    match platform {
+        Platform { graph_api: GraphApi::V1Beta1, .. } => release::DEFAULT,
+        Platform { serves_v1beta1_graph: true, .. } => "1.4.2",
+        Platform { serves_v1beta1: true, .. } => "1.1.1",
+        Platform { .. } => "0.9.1",
+    }
+}
+
+pub(super) fn budget(platform: &Platform, release: &Release) -> NameBudget {
+    match (platform.grove, platform.serves_v1beta1, release.model_card) {
+        (true, ..) => NameBudget::Grove,
+        (false, true, _) => NameBudget::DeploymentsWithHash,
+        (
+            false,
+            false,
+            ModelCard::FrontendResolvesName | ModelCard::FrontendReadsPath | ModelCard::WorkersServe,
+        ) => NameBudget::DeploymentsWithDebugServices,
+    }
+}
+
+/// A Job may fetch where it cannot bind the volume to a node that workers will not run on.
+async fn fetch_placement(cluster: &Cluster, cache: &Cache) -> Result<FetchPlacement> {
+    match cache {
+        Cache::Made { access_mode: AccessMode::ReadWriteOnce, .. } => Ok(FetchPlacement::InitContainersOnly),
+        Cache::Made { .. } => Ok(FetchPlacement::Job),
+        Cache::Existing { claim } => match cluster.claim(claim).await? {
+            None => {
+                Err(PreflightError::NoClaim { claim: claim.clone(), namespace: cluster.namespace.clone() }
+                    .into())
+            }
+            Some(facts) if facts.bound || facts.many_nodes => Ok(FetchPlacement::Job),
+            Some(_) => Ok(FetchPlacement::InitContainersOnly),
+        },
+    }
+}
+
+async fn check_secret(cluster: &Cluster, name: &str, key: &str) -> Result<()> {
+    let (secret, namespace) = (name.to_owned(), cluster.namespace.clone());
+    match cluster.secret_has_key(name, key).await {
+        Ok(Some(true)) => Ok(()),
+        Ok(Some(false)) => Err(PreflightError::NoKey { secret, key: key.into(), namespace }.into()),
+        Ok(None) => Err(PreflightError::NoSecret { secret, key: key.into(), namespace }.into()),
+        // Who may not read Secrets may still use one; then the kubelet finds out.
+        Err(crate::cluster::ClusterError::Forbidden { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What is missing before anything can be applied.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PreflightError {
+    #[error("claim {claim} does not exist in namespace {namespace}")]
+    NoClaim { claim: String, namespace: String },
+    #[error("secret {secret} does not exist in namespace {namespace}")]
+    NoSecret { secret: String, key: String, namespace: String },
+    #[error("secret {secret} in namespace {namespace} has no key {key}")]
+    NoKey { secret: String, key: String, namespace: String },
+}
+
+impl Explain for PreflightError {
+    fn code(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::NoClaim { .. } => "KD0411",
+            Self::NoSecret { .. } | Self::NoKey { .. } => "KD0412",
+        })
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NoClaim { namespace, .. } => {
+                format!("see what is there: kubectl get pvc -n {namespace}; without --cache one is made")
+            }
+            Self::NoSecret { secret, key, .. } | Self::NoKey { secret, key, .. } => {
+                format!(
+                    "create it from a file: add --hf-token-secret {secret}/{key} --hf-token-stdin < token.txt"
+                )
+            }
+        })
+    }
+
+    fn exit(&self) -> Exit {
+        Exit::Model
+    }
+}

@@ -1,0 +1,53 @@
+//! Why `up` ended before the deployment answered, beyond what the cluster itself refuses.
+
+use std::time::Duration;
+
+use crate::error::{Exit, Explain};
+
+/// A failure of `up` on a cluster.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum UpError {
+    #[error("{name} is not ready after {} s: it still waits for {last}", timeout.as_secs())]
+    NotInTime { name: String, namespace: String, timeout: Duration, last: String },
+    #[error("stdin holds no token")]
+    NoToken,
+    #[error("{name} was deleted while it came up")]
+    Deleted { name: String },
+    #[error("{name} was deleted and created again by somebody else while it came up")]
+    Replaced { name: String },
+    #[error("the fetch Job {job} failed: {reason}")]
+    Job { job: String, reason: String },
+}
+
+impl Explain for UpError {
+    fn code(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::NotInTime { .. } => "KD0207",
+            Self::NoToken => "KD0413",
+            Self::Deleted { .. } | Self::Replaced { .. } => "KD0208",
+            Self::Job { .. } => "KD0410",
+        })
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NotInTime { name, namespace, .. } => {
+                format!("it goes on coming up; wait on: kubectl dynamo status {name} -n {namespace}")
+            }
+            Self::NoToken => "as in: kubectl dynamo up MODEL --hf-token-stdin < token.txt".into(),
+            Self::Deleted { .. } | Self::Replaced { .. } => "run the same command again".into(),
+            Self::Job { job, .. } => {
+                format!("see its log: kubectl logs job/{job}; then run the same command again")
+            }
+        })
+    }
+
+    fn exit(&self) -> Exit {
+        match self {
+            Self::NotInTime { .. } => Exit::NotReadyInTime,
+            Self::NoToken => Exit::Usage,
+            Self::Deleted { .. } | Self::Replaced { .. } => Exit::Failed,
+            Self::Job { .. } => Exit::Model,
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Proof that a deployment serves: the model is listed and a real completion is answered. Health endpoints say
+//! "healthy" with no worker at all, so they are never asked.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use crate::error::{Exit, Explain};
+
+/// How long the ways to a worker that has just registered may take to settle: connections that are refused,
+/// 404 and 503 are normal for seconds after everything reports ready.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often a request is tried within the patience.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// What the proof showed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// The name under which the model is listed.
+    pub model: String,
+    /// From the request to the whole answer.
+    pub took: Duration,
+    pub completion_tokens: u64,
+}
+
+/// Why a deployment that reports ready does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum SmokeTestError {
+    #[error("the frontend does not list model {model} (it lists {listed})")]
+    NotListed { model: String, listed: String },
+    #[error("the model is listed and a completion is not answered: {cause}")]
+    NotAnswered { cause: String },
+    #[error("the endpoint {url} cannot be reached: {cause}")]
+    Unreachable { url: String, cause: String },
+}
+
+impl Explain for SmokeTestError {
+    fn code(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::NotListed { .. } => "KD0702",
+            Self::NotAnswered { .. } => "KD0703",
+            Self::Unreachable { .. } => "KD0802",
+        })
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("see what the workers say: kubectl dynamo logs NAME".into())
+    }
+
+    fn exit(&self) -> Exit {
+        Exit::SmokeTest
+    }
+}
+
+/// Waits until the endpoint lists `model` and answers one completion with it. `base_url` ends in `/v1`.
+///
+/// # Errors
+/// The last refusal, when the patience is over.
+pub async fn smoke_test(base_url: &str, model: &str, patience: Duration) -> Result<Answer, SmokeTestError> {
+    let client =
+        reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().map_err(|error| {
+            SmokeTestError::Unreachable { url: base_url.into(), cause: error.to_string() }
+        })?;
+    let deadline = Instant::now() + patience;
+    loop {
+        match attempt(&client, base_url, model).await {
+            Err(_) if Instant::now() + PAUSE < deadline => sleep(PAUSE).await,
+            result => return result,
+        }
+    }
+}
+
+async fn attempt(client: &reqwest::Client, base_url: &str, model: &str) -> Result<Answer, SmokeTestError> {
+    let unreachable = |error: reqwest::Error| SmokeTestError::Unreachable {
+        url: base_url.into(),
+        cause: innermost(&error),
+    };
+    let listed: Value = client
+        .get(format!("{base_url}/models"))
+        .send()
+        .await
+        .map_err(unreachable)?
+        .json()
+        .await
+        .map_err(unreachable)?;
+    let names: Vec<&str> =
+        listed["data"].as_array().into_iter().flatten().filter_map(|one| one["id"].as_str()).collect();
+    if !names.contains(&model) {
+        let listed = if names.is_empty() { "none".into() } else { names.join(", ") };
+        return Err(SmokeTestError::NotListed { model: model.into(), listed });
+    }
+    let started = Instant::now();
+    let request = json!({
+        "model": model,
+        "messages": [{ "role": "user", "content": "Say hello." }],
+        "max_tokens": 8,
+    });
+    let response = client
+        .post(format!("{base_url}/chat/completions"))
+        .json(&request)
+        .send()
+        .await
+        .map_err(unreachable)?;
+    let status = response.status();
+    let body = response.text().await.map_err(unreachable)?;
+    let answer: Value = serde_json::from_str(&body).unwrap_or_default();
+    let tokens = answer["usage"]["completion_tokens"].as_u64().unwrap_or(0);
+    if !status.is_success() || tokens == 0 {
+        let words = if body.trim().is_empty() { "an empty body".to_owned() } else { body };
+        return Err(SmokeTestError::NotAnswered { cause: format!("HTTP {status}, {words}") });
+    }
+    Ok(Answer { model: model.into(), took: started.elapsed(), completion_tokens: tokens })
+}
+
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}

@@ -1,11 +1,20 @@
 //! The command line: the root parser, kubectl's own flags, and the dispatch to one file per verb.
 
+mod confirm;
 mod deployment;
+mod down;
+mod endpoint;
 mod frontend;
 mod kube_flags;
+mod list;
 mod local;
+mod logs;
+mod port_forward;
 mod render;
 mod serving_flags;
+mod status;
+mod summary;
+mod table;
 mod up;
 mod version;
 
@@ -50,6 +59,12 @@ struct Root {
 enum Verb {
     Up(Box<up::UpArgs>),
     Render(Box<render::RenderArgs>),
+    Down(down::DownArgs),
+    List(list::ListArgs),
+    Status(status::StatusArgs),
+    Logs(logs::LogsArgs),
+    Endpoint(endpoint::EndpointArgs),
+    PortForward(port_forward::PortForwardArgs),
     Version(version::VersionArgs),
 }
 
@@ -83,6 +98,12 @@ fn dispatch(verb: Verb, context: &Context) -> Result<Exit> {
     match verb {
         Verb::Up(args) => wait(up::run(*args, context)),
         Verb::Render(args) => wait(render::run(*args, context)),
+        Verb::Down(args) => wait(down::run(args, context)),
+        Verb::Logs(args) => wait(logs::run(args, context)),
+        Verb::List(args) => wait(list::run(args, context)),
+        Verb::Status(args) => wait(status::run(args, context)),
+        Verb::Endpoint(args) => wait(endpoint::run(args, context)),
+        Verb::PortForward(args) => wait(port_forward::run(args, context)),
         Verb::Version(args) => version::run(&args),
     }
 }

@@ -196,6 +196,16 @@ pub struct ServingIntent {
     pub placement: Placement,
 }
 
+impl ServingIntent {
+    /// GPUs of all workers together; the mocker takes none.
+    pub fn gpus(&self) -> u32 {
+        match self.backend {
+            Backend::Vllm => self.topology.groups().iter().map(|(_, group)| group.gpus()).sum(),
+            Backend::Mocker => 0,
+        }
+    }
+}
+
 /// Why a wish cannot be understood.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum IntentError {

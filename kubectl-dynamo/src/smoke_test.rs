@@ -54,15 +54,20 @@ impl Explain for SmokeTestError {
     }
 }
 
+/// The models that an endpoint lists, in its order. `base_url` ends in `/v1`.
+///
+/// # Errors
+/// An endpoint that does not answer within `patience`.
+pub async fn models(base_url: &str, patience: Duration) -> Result<Vec<String>, SmokeTestError> {
+    listed(&client(base_url, patience)?, base_url).await
+}
+
 /// Waits until the endpoint lists `model` and answers one completion with it. `base_url` ends in `/v1`.
 ///
 /// # Errors
 /// The last refusal, when the patience is over.
 pub async fn smoke_test(base_url: &str, model: &str, patience: Duration) -> Result<Answer, SmokeTestError> {
-    let client =
-        reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().map_err(|error| {
-            SmokeTestError::Unreachable { url: base_url.into(), cause: error.to_string() }
-        })?;
+    let client = client(base_url, Duration::from_secs(30))?;
     let deadline = Instant::now() + patience;
     loop {
         match attempt(&client, base_url, model).await {
@@ -72,39 +77,43 @@ pub async fn smoke_test(base_url: &str, model: &str, patience: Duration) -> Resu
     }
 }
 
+fn client(base_url: &str, timeout: Duration) -> Result<reqwest::Client, SmokeTestError> {
+    reqwest::Client::builder()
+        .no_proxy()
+        .timeout(timeout)
+        .build()
+        .map_err(|error| unreachable(base_url, &error))
+}
+
+fn unreachable(base_url: &str, error: &reqwest::Error) -> SmokeTestError {
+    SmokeTestError::Unreachable { url: base_url.into(), cause: innermost(error) }
+}
+
+async fn listed(client: &reqwest::Client, base_url: &str) -> Result<Vec<String>, SmokeTestError> {
+    let failed = |error: reqwest::Error| unreachable(base_url, &error);
+    let response = client.get(format!("{base_url}/models")).send().await.map_err(failed)?;
+    let listed: Value = response.json().await.map_err(failed)?;
+    let models = listed["data"].as_array().into_iter().flatten();
+    Ok(models.filter_map(|one| one["id"].as_str().map(ToOwned::to_owned)).collect())
+}
+
 async fn attempt(client: &reqwest::Client, base_url: &str, model: &str) -> Result<Answer, SmokeTestError> {
-    let unreachable = |error: reqwest::Error| SmokeTestError::Unreachable {
-        url: base_url.into(),
-        cause: innermost(&error),
-    };
-    let listed: Value = client
-        .get(format!("{base_url}/models"))
-        .send()
-        .await
-        .map_err(unreachable)?
-        .json()
-        .await
-        .map_err(unreachable)?;
-    let names: Vec<&str> =
-        listed["data"].as_array().into_iter().flatten().filter_map(|one| one["id"].as_str()).collect();
-    if !names.contains(&model) {
+    let names = listed(client, base_url).await?;
+    if !names.iter().any(|name| name == model) {
         let listed = if names.is_empty() { "none".into() } else { names.join(", ") };
         return Err(SmokeTestError::NotListed { model: model.into(), listed });
     }
+    let failed = |error: reqwest::Error| unreachable(base_url, &error);
     let started = Instant::now();
     let request = json!({
         "model": model,
         "messages": [{ "role": "user", "content": "Say hello." }],
         "max_tokens": 8,
     });
-    let response = client
-        .post(format!("{base_url}/chat/completions"))
-        .json(&request)
-        .send()
-        .await
-        .map_err(unreachable)?;
+    let response =
+        client.post(format!("{base_url}/chat/completions")).json(&request).send().await.map_err(failed)?;
     let status = response.status();
-    let body = response.text().await.map_err(unreachable)?;
+    let body = response.text().await.map_err(failed)?;
     let answer: Value = serde_json::from_str(&body).unwrap_or_default();
     let tokens = answer["usage"]["completion_tokens"].as_u64().unwrap_or(0);
     if !status.is_success() || tokens == 0 {

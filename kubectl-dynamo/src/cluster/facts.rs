@@ -2,7 +2,6 @@
 
 use base64::Engine;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResourceList;
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{Cluster, ClusterError, Kind, Result};
@@ -103,11 +102,6 @@ fn graph_storage_hash(list: &APIResourceList) -> Option<String> {
 fn storage_version_hash(group: &str, version: &str, kind: &str) -> String {
     let digest = Sha256::digest(format!("{group}/{version}/{kind}").as_bytes());
     base64::engine::general_purpose::STANDARD.encode(&digest[..8])
-}
-
-/// `metadata.uid` of an object.
-pub(super) fn uid(object: &Value) -> &str {
-    object["metadata"]["uid"].as_str().unwrap_or_default()
 }
 
 #[cfg(test)]

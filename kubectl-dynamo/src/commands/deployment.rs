@@ -1,6 +1,7 @@
 //! From flags to the objects of a deployment: what `up`, `render` and `diff` share.
 
 use super::serving_flags::{Defaults, ServingFlags};
+use super::summary;
 use crate::cluster::{Cluster, Kind, Platform};
 use crate::error::{Exit, Explain, Result};
 use crate::intent::name::NameBudget;
@@ -63,15 +64,15 @@ pub(super) async fn on_cluster(
     let placement = fetch_placement(cluster, &intent.cache).await?;
     let mut deployment =
         finish(&intent, &version, source, &cluster.namespace, platform.graph_api, placement)?;
-    if live.is_some() && matches!(intent.cache, Cache::Existing { .. }) {
-        drop_job_that_never_was(cluster, &mut deployment).await?;
+    if live.as_ref().and_then(summary::intent).is_some_and(|live| live.model == intent.model) {
+        drop_job_that_is_over(cluster, &mut deployment).await?;
     }
     Ok(deployment)
 }
 
-/// A claim that was unbound at the first `up` is bound at the second, which must not bring a Job of its own:
-/// the init containers have fetched the model already.
-async fn drop_job_that_never_was(cluster: &Cluster, deployment: &mut Deployment) -> Result<()> {
+/// A graph that is there has fetched its model. Its Job may never have been (the claim was unbound then and is
+/// bound now) or may have been cleaned up: neither is a reason to make one.
+async fn drop_job_that_is_over(cluster: &Cluster, deployment: &mut Deployment) -> Result<()> {
     if let Some(job) = deployment.resources.iter().find(|resource| resource.kind() == "Job")
         && cluster.get(Kind::Job, job.name()).await?.is_none()
     {
@@ -129,10 +130,11 @@ async fn fetch_placement(cluster: &Cluster, cache: &Cache) -> Result<FetchPlacem
         Cache::Made { access_mode: AccessMode::ReadWriteOnce, .. } => Ok(FetchPlacement::InitContainersOnly),
         Cache::Made { .. } => Ok(FetchPlacement::Job),
         Cache::Existing { claim } => match cluster.claim(claim).await? {
-            None => {
-                Err(PreflightError::NoClaim { claim: claim.clone(), namespace: cluster.namespace.clone() }
-                    .into())
+            None => Err(PreflightError::ClaimMissing {
+                claim: claim.clone(),
+                namespace: cluster.namespace.clone(),
             }
+            .into()),
             Some(facts) if facts.bound || facts.many_nodes => Ok(FetchPlacement::Job),
             Some(_) => Ok(FetchPlacement::InitContainersOnly),
         },
@@ -143,8 +145,8 @@ async fn check_secret(cluster: &Cluster, name: &str, key: &str) -> Result<()> {
     let (secret, namespace) = (name.to_owned(), cluster.namespace.clone());
     match cluster.secret_has_key(name, key).await {
         Ok(Some(true)) => Ok(()),
-        Ok(Some(false)) => Err(PreflightError::NoKey { secret, key: key.into(), namespace }.into()),
-        Ok(None) => Err(PreflightError::NoSecret { secret, key: key.into(), namespace }.into()),
+        Ok(Some(false)) => Err(PreflightError::KeyMissing { secret, key: key.into(), namespace }.into()),
+        Ok(None) => Err(PreflightError::SecretMissing { secret, key: key.into(), namespace }.into()),
         // Who may not read Secrets may still use one; then the kubelet finds out.
         Err(crate::cluster::ClusterError::Forbidden { .. }) => Ok(()),
         Err(error) => Err(error.into()),
@@ -155,27 +157,27 @@ async fn check_secret(cluster: &Cluster, name: &str, key: &str) -> Result<()> {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PreflightError {
     #[error("claim {claim} does not exist in namespace {namespace}")]
-    NoClaim { claim: String, namespace: String },
+    ClaimMissing { claim: String, namespace: String },
     #[error("secret {secret} does not exist in namespace {namespace}")]
-    NoSecret { secret: String, key: String, namespace: String },
+    SecretMissing { secret: String, key: String, namespace: String },
     #[error("secret {secret} in namespace {namespace} has no key {key}")]
-    NoKey { secret: String, key: String, namespace: String },
+    KeyMissing { secret: String, key: String, namespace: String },
 }
 
 impl Explain for PreflightError {
     fn code(&self) -> Option<&'static str> {
         Some(match self {
-            Self::NoClaim { .. } => "KD0411",
-            Self::NoSecret { .. } | Self::NoKey { .. } => "KD0412",
+            Self::ClaimMissing { .. } => "KD0411",
+            Self::SecretMissing { .. } | Self::KeyMissing { .. } => "KD0412",
         })
     }
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::NoClaim { namespace, .. } => {
+            Self::ClaimMissing { namespace, .. } => {
                 format!("see what is there: kubectl get pvc -n {namespace}; without --cache one is made")
             }
-            Self::NoSecret { secret, key, .. } | Self::NoKey { secret, key, .. } => {
+            Self::SecretMissing { secret, key, .. } | Self::KeyMissing { secret, key, .. } => {
                 format!(
                     "create it from a file: add --hf-token-secret {secret}/{key} --hf-token-stdin < token.txt"
                 )

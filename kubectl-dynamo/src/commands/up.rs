@@ -11,7 +11,7 @@ use clap::Args;
 
 use super::deployment::{self, Deployment};
 use super::serving_flags::ServingFlags;
-use super::{Context, kube_flags, local, print_data, words};
+use super::{Context, kube_flags, local, print_data, summary, words};
 use crate::cluster::{Change, Cluster, Outcome};
 use crate::error::{Exit, Result};
 use crate::intent::{Backend, TokenSecret, Word};
@@ -246,7 +246,7 @@ fn closing_lines(deployment: &Deployment, cluster: &Cluster, detached: bool) -> 
     let next = if detached { "status" } else { "chat" };
     vec![
         String::new(),
-        format!("  in-cluster http://{name}-frontend.{namespace}.svc:8000/v1"),
+        format!("  in-cluster {}", summary::in_cluster_url(name, namespace)),
         format!("  try        kubectl dynamo {next} {name} -n {namespace}"),
     ]
 }

@@ -32,13 +32,16 @@ pub(super) fn fetch_job(plan: &ServingPlan, cache: &ModelCache, namespace: &str)
     let template = json!({ "metadata": { "labels": labels, "annotations": annotations }, "spec": pod });
     // A rejected token or a full disk is the same at the second try; what can heal is retried by the fetcher.
     let spec = json!({ "backoffLimit": 2, "template": template });
+    let mut job_labels = labels;
+    // Not in the template, which deployments of one model share: whoever makes the Job first is named on it.
+    job_labels.insert("app.kubernetes.io/name".into(), plan.name.clone().into());
     json!({
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
             "name": name(&fetch.repository, &fetch.revision, &spec),
             "namespace": namespace,
-            "labels": labels,
+            "labels": job_labels,
             "annotations": annotations,
         },
         "spec": spec,

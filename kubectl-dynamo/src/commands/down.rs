@@ -1,0 +1,187 @@
+//! `down`: delete deployments, and say what stays.
+
+use clap::Args;
+use futures::StreamExt;
+use serde_json::Value;
+
+use super::confirm::confirm;
+use super::frontend::{self, Found};
+use super::summary::summary;
+use super::{Context, words};
+use crate::cluster::{Cluster, ClusterError, Kind, Seen, Watched};
+use crate::error::{Exit, Explain, Result};
+use crate::intent::Word;
+use crate::readiness::GRAPH_LABEL;
+use crate::report::Stage;
+use crate::resources::{MANAGED_BY, MANAGER};
+
+/// Delete deployments; the model's cache stays unless it is named
+#[derive(Args)]
+pub(super) struct DownArgs {
+    /// Names of the deployments
+    #[arg(required_unless_present = "all")]
+    pub names: Vec<String>,
+    /// All deployments of the namespace that this program made
+    #[arg(long, conflicts_with = "names")]
+    pub all: bool,
+    /// Delete the claim that holds the model as well; refused while anything else mounts it
+    #[arg(long, value_name = "WHAT", value_parser = words::<DeleteCache>())]
+    pub delete_cache: Option<DeleteCache>,
+    /// Wait until the pods are gone
+    #[arg(long)]
+    pub wait: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// What of the cache goes with a deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum DeleteCache {
+    /// The claim, with every model on it.
+    Pvc,
+}
+
+impl Word for DeleteCache {
+    const ALL: &'static [Self] = &[Self::Pvc];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Pvc => "pvc",
+        }
+    }
+}
+
+/// Why a deployment or its cache stays.
+#[derive(Debug, thiserror::Error)]
+enum DownError {
+    #[error("claim {claim} is mounted by {users}")]
+    CacheInUse { claim: String, users: String },
+}
+
+impl Explain for DownError {
+    fn code(&self) -> Option<&'static str> {
+        Some("KD0414")
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("end those first, or leave --delete-cache out: the deployment itself is not touched yet".into())
+    }
+
+    fn exit(&self) -> Exit {
+        Exit::Model
+    }
+}
+
+pub(super) async fn run(args: DownArgs, context: &Context) -> Result<Exit> {
+    let names = if args.all { own_deployments(context).await? } else { args.names.clone() };
+    let question = format!(
+        "Delete {}{}?",
+        names.join(", "),
+        if args.delete_cache.is_some() { " and the cache" } else { "" }
+    );
+    if names.is_empty() || !(args.yes || confirm(&question)?) {
+        context.report.detail("nothing is deleted");
+        return Ok(Exit::Ok);
+    }
+    for name in &names {
+        delete(name, &args, context).await?;
+    }
+    Ok(Exit::Ok)
+}
+
+async fn own_deployments(context: &Context) -> Result<Vec<String>> {
+    let cluster = context.cluster().await?;
+    let platform = cluster.platform().await?;
+    let graphs =
+        cluster.list(Kind::Graph(platform.graph_api), &format!("{MANAGED_BY}={MANAGER}"), false).await?;
+    Ok(graphs.iter().map(|graph| summary(graph).name).collect())
+}
+
+async fn delete(name: &str, args: &DownArgs, context: &Context) -> Result<()> {
+    let jobs_of = format!("app.kubernetes.io/name={name},{MANAGED_BY}={MANAGER}");
+    let (cluster, graph) = match frontend::find(name, context).await {
+        Ok(Found { cluster, graph, platform }) => (cluster, Some((graph, platform))),
+        Err(error) => {
+            // An `up` that was left during the download has a Job and no graph yet.
+            let cluster = context.cluster().await?;
+            if cluster.list(Kind::Job, &jobs_of, false).await?.is_empty() {
+                return Err(error);
+            }
+            (cluster, None)
+        }
+    };
+    let claim = graph.as_ref().and_then(|(graph, _)| summary(graph).claim);
+    if let (Some(_), Some(claim)) = (args.delete_cache, &claim) {
+        refuse_while_used(&cluster, claim, name).await?;
+    }
+    if let Some((_, platform)) = &graph {
+        cluster.delete(Kind::Graph(platform.graph_api), name).await?;
+        context.report.done(Stage::Deploy, format!("dynamographdeployment/{name} deleted"));
+    }
+    for job in cluster.list(Kind::Job, &jobs_of, false).await? {
+        let job = job["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        cluster.delete(Kind::Job, &job).await?;
+        context.report.done(Stage::ModelFetch, format!("job/{job} deleted"));
+    }
+    if args.wait || args.delete_cache.is_some() {
+        wait_until_gone(&cluster, name, context).await?;
+    }
+    if let Some(claim) = claim {
+        match args.delete_cache {
+            Some(DeleteCache::Pvc) => {
+                cluster.delete(Kind::Claim, &claim).await?;
+                context.report.done(Stage::Objects, format!("pvc/{claim} deleted, with every model on it"));
+            }
+            None => context.report.detail(format!("pvc/{claim} stays, and the models on it")),
+        }
+    }
+    Ok(())
+}
+
+/// Other deployments and other pods count; pods of the deployment that goes do not.
+async fn refuse_while_used(cluster: &Cluster, claim: &str, name: &str) -> Result<()> {
+    let pods = cluster.list(Kind::Pod, "", false).await?;
+    let users: Vec<&str> = pods
+        .iter()
+        .filter(|pod| mounts(pod, claim))
+        .filter(|pod| pod["metadata"]["labels"][GRAPH_LABEL] != name)
+        .filter(|pod| !matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed")))
+        .filter_map(|pod| pod["metadata"]["name"].as_str())
+        .collect();
+    if users.is_empty() {
+        return Ok(());
+    }
+    Err(DownError::CacheInUse { claim: claim.into(), users: users.join(", ") }.into())
+}
+
+fn mounts(pod: &Value, claim: &str) -> bool {
+    pod["spec"]["volumes"].as_array().is_some_and(|volumes| {
+        volumes.iter().any(|volume| volume["persistentVolumeClaim"]["claimName"] == claim)
+    })
+}
+
+/// Waits for the pods: the graph itself is gone first, and its pods still answer for a moment.
+async fn wait_until_gone(cluster: &Cluster, name: &str, context: &Context) -> Result<()> {
+    let mut events = cluster.watch(&[Watched::labelled(Kind::Pod, format!("{GRAPH_LABEL}={name}"))]);
+    let mut left = std::collections::BTreeSet::new();
+    let pod_name = |pod: &Value| pod["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    while let Some(event) = events.next().await {
+        match event {
+            Seen::All(_, pods) => left = pods.iter().map(pod_name).collect(),
+            Seen::Now(_, pod) => {
+                left.insert(pod_name(&pod));
+            }
+            Seen::Gone(_, pod) => {
+                left.remove(&pod_name(&pod));
+            }
+            Seen::Trouble(_, error @ ClusterError::Forbidden { .. }) => return Err(error.into()),
+            Seen::Trouble(..) => continue,
+        }
+        if left.is_empty() {
+            return Ok(());
+        }
+        context.report.waiting(Stage::Deploy, format!("{} pods to end", left.len()));
+    }
+    Ok(())
+}

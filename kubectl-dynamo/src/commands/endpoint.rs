@@ -1,0 +1,81 @@
+//! `endpoint`: where a deployment answers, and under which model names.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::json;
+
+use super::summary::summary;
+use super::{Context, frontend, print_data, words};
+use crate::error::{Exit, Result};
+use crate::intent::Word;
+use crate::smoke_test;
+
+/// How long the frontend may take to name its models.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Show where a deployment answers, and its model names
+#[derive(Args)]
+pub(super) struct EndpointArgs {
+    /// Name of the deployment
+    pub name: String,
+    /// Output format; `env` is for `eval`
+    #[arg(short, long, value_parser = words::<EndpointFormat>(), default_value = "text")]
+    pub output: EndpointFormat,
+}
+
+/// How an endpoint is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum EndpointFormat {
+    Text,
+    Url,
+    Env,
+    Json,
+}
+
+impl Word for EndpointFormat {
+    const ALL: &'static [Self] = &[Self::Text, Self::Url, Self::Env, Self::Json];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Url => "url",
+            Self::Env => "env",
+            Self::Json => "json",
+        }
+    }
+}
+
+pub(super) async fn run(args: EndpointArgs, context: &Context) -> Result<Exit> {
+    let found = frontend::find(&args.name, context).await?;
+    let summary = summary(&found.graph);
+    let url = summary.in_cluster_url();
+    if args.output == EndpointFormat::Url {
+        print_data(&format!("{url}\n"))?;
+        return Ok(Exit::Ok);
+    }
+    let tunnel = found.cluster.tunnel(frontend::target(&args.name), (Ipv4Addr::LOCALHOST, 0).into()).await?;
+    let models = smoke_test::models(&format!("http://{}/v1", tunnel.local), PATIENCE).await?;
+    print_data(&match args.output {
+        EndpointFormat::Text => format!(
+            "in-cluster  {url}\nmodels      {}\nfrom here   kubectl dynamo port-forward {} -n {}\n",
+            models.join(", "),
+            args.name,
+            found.cluster.namespace
+        ),
+        EndpointFormat::Env => format!(
+            "export OPENAI_BASE_URL={url}\nexport OPENAI_MODEL={}\n",
+            models.first().map(String::as_str).unwrap_or_default()
+        ),
+        EndpointFormat::Json => {
+            let document = json!({
+                "apiVersion": "kubectl-dynamo.dev/v1", "kind": "Endpoint", "name": args.name,
+                "namespace": found.cluster.namespace, "url": url, "models": models,
+            });
+            format!("{document:#}\n")
+        }
+        EndpointFormat::Url => unreachable!("printed above, where no frontend is asked"),
+    })?;
+    Ok(Exit::Ok)
+}

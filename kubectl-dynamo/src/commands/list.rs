@@ -1,0 +1,107 @@
+//! `list`: the deployments of a namespace or of all.
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::summary::{Summary, age, standing_word, summary};
+use super::table::table;
+use super::{Context, print_data, words};
+use crate::cluster::Kind;
+use crate::error::{Exit, Result};
+use crate::intent::Word;
+
+/// List deployments
+#[derive(Args)]
+#[command(visible_alias = "ls")]
+pub(super) struct ListArgs {
+    /// Only objects with these labels
+    #[arg(short = 'l', long, value_name = "LABELS", default_value = "")]
+    pub selector: String,
+    /// Output format
+    #[arg(short, long, value_parser = words::<ListFormat>(), default_value = "table")]
+    pub output: ListFormat,
+}
+
+/// How lists are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ListFormat {
+    Table,
+    Wide,
+    Name,
+    Json,
+}
+
+impl Word for ListFormat {
+    const ALL: &'static [Self] = &[Self::Table, Self::Wide, Self::Name, Self::Json];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Table => "table",
+            Self::Wide => "wide",
+            Self::Name => "name",
+            Self::Json => "json",
+        }
+    }
+}
+
+pub(super) async fn run(args: ListArgs, context: &Context) -> Result<Exit> {
+    let cluster = context.cluster().await?;
+    let platform = cluster.platform().await?;
+    let all = context.kube.all_namespaces;
+    let graphs = cluster.list(Kind::Graph(platform.graph_api), &args.selector, all).await?;
+    if graphs.is_empty() && args.output != ListFormat::Json {
+        let place = if all { "any namespace".into() } else { format!("namespace {}", cluster.namespace) };
+        context.report.detail(format!("no deployments in {place}"));
+        return Ok(Exit::Ok);
+    }
+    print_data(&match args.output {
+        ListFormat::Table => rows(&graphs, all, false),
+        ListFormat::Wide => rows(&graphs, all, true),
+        ListFormat::Name => graphs.iter().map(|graph| format!("{}\n", summary(graph).name)).collect(),
+        ListFormat::Json => format!("{:#}\n", document(&graphs)),
+    })?;
+    Ok(Exit::Ok)
+}
+
+fn rows(graphs: &[Value], all_namespaces: bool, wide: bool) -> String {
+    let now = jiff::Timestamp::now();
+    let mut headings = vec!["NAME", "MODEL", "MODE", "READY", "STATUS", "GPUS", "ROUTER", "AGE"];
+    if all_namespaces {
+        headings.insert(0, "NAMESPACE");
+    }
+    if wide {
+        headings.extend(["RELEASE", "BACKEND", "ENDPOINT"]);
+    }
+    let row = |graph: &Value| {
+        let one = summary(graph);
+        let gpus = one.gpus.map_or_else(|| "-".into(), |gpus| gpus.to_string());
+        let (readiness, endpoint) = (one.readiness(), one.in_cluster_url());
+        let Summary { name, namespace, model, mode, router, backend, release, created, .. } = one;
+        let mut row = vec![name, model, mode, readiness, standing_word(graph).into(), gpus, router];
+        row.push(age(&created, now));
+        if all_namespaces {
+            row.insert(0, namespace);
+        }
+        if wide {
+            row.extend([release, backend, endpoint]);
+        }
+        row
+    };
+    table(&headings, graphs.iter().map(row).collect())
+}
+
+fn document(graphs: &[Value]) -> Value {
+    let items: Vec<Value> = graphs
+        .iter()
+        .map(|graph| {
+            let one = summary(graph);
+            json!({
+                "name": one.name, "namespace": one.namespace, "model": one.model, "mode": one.mode,
+                "ready": one.ready, "wanted": one.wanted, "status": standing_word(graph), "gpus": one.gpus,
+                "router": one.router, "backend": one.backend, "release": one.release,
+                "created": one.created, "endpoint": one.in_cluster_url(),
+            })
+        })
+        .collect();
+    json!({ "apiVersion": "kubectl-dynamo.dev/v1", "kind": "DeploymentList", "items": items })
+}

@@ -1,0 +1,216 @@
+//! `status`: one screen that answers "is it fine?" in its first line.
+
+use std::fmt::Write;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::frontend::{self, Found};
+use super::summary::{Summary, age, summary};
+use super::{Context, list, print_data, words};
+use crate::cluster::{Cluster, Kind};
+use crate::error::{Exit, Explain, Result};
+use crate::intent::Word;
+use crate::readiness::{
+    ComponentStanding, GRAPH_LABEL, Observation, PodStanding, Standing, components, standing,
+};
+use crate::resources::{MANAGED_BY, MANAGER};
+use crate::smoke_test;
+
+/// How long the frontend may take to name its models.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Show whether a deployment is fine, and why not
+#[derive(Args)]
+pub(super) struct StatusArgs {
+    /// Name of the deployment; all of the namespace when absent
+    pub name: Option<String>,
+    /// Output format
+    #[arg(short, long, value_parser = words::<StatusFormat>(), default_value = "text")]
+    pub output: StatusFormat,
+}
+
+/// How a status is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StatusFormat {
+    Text,
+    Json,
+}
+
+impl Word for StatusFormat {
+    const ALL: &'static [Self] = &[Self::Text, Self::Json];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
+}
+
+/// The answer to "is it fine?".
+enum Verdict {
+    Up { models: Vec<String> },
+    ComingUp { waits_for: String },
+    Down { why: String, code: Option<&'static str>, hint: Option<String> },
+}
+
+impl Verdict {
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Up { .. } => "UP",
+            Self::ComingUp { .. } => "COMING UP",
+            Self::Down { .. } => "DOWN",
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Up { .. } => Exit::Ok,
+            Self::ComingUp { .. } => Exit::NotReadyInTime,
+            Self::Down { .. } => Exit::Failed,
+        }
+    }
+}
+
+pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit> {
+    let Some(name) = &args.name else {
+        let output = match args.output {
+            StatusFormat::Text => list::ListFormat::Table,
+            StatusFormat::Json => list::ListFormat::Json,
+        };
+        return list::run(list::ListArgs { selector: String::new(), output }, context).await;
+    };
+    let found = match frontend::find(name, context).await {
+        Ok(found) => found,
+        Err(error) => return fetching(name, context, error).await,
+    };
+    let Found { cluster, platform, graph } = found;
+    let of_graph = format!("{GRAPH_LABEL}={name}");
+    let seen = Observation {
+        pods: cluster.list(Kind::Pod, &of_graph, false).await?,
+        components: cluster
+            .list(Kind::ComponentDeployment(platform.graph_api), &of_graph, false)
+            .await
+            .unwrap_or_default(),
+        graph: Some(graph.clone()),
+    };
+    let verdict = verdict(&cluster, name, &seen).await;
+    let summary = summary(&graph);
+    let components = components(&graph, &seen.pods);
+    print_data(&match args.output {
+        StatusFormat::Text => screen(&summary, &verdict, &components),
+        StatusFormat::Json => format!("{:#}\n", document(&summary, &verdict, &components)),
+    })?;
+    Ok(verdict.exit())
+}
+
+async fn verdict(cluster: &Cluster, name: &str, seen: &Observation) -> Verdict {
+    match standing(seen) {
+        Standing::Reported => match models(cluster, name).await {
+            Ok(models) if !models.is_empty() => Verdict::Up { models },
+            Ok(_) => Verdict::Down {
+                why: "everything reports ready and no model is listed".into(),
+                code: Some("KD0702"),
+                hint: Some(format!("see what the workers say: kubectl dynamo logs {name}")),
+            },
+            Err(error) => Verdict::Down { why: error.to_string(), code: error.code(), hint: error.hint() },
+        },
+        Standing::Absent => Verdict::ComingUp { waits_for: "the deployment itself".into() },
+        Standing::Waiting { waits_for } => Verdict::ComingUp { waits_for },
+        Standing::Troubled { trouble } if trouble.may_heal() => {
+            Verdict::ComingUp { waits_for: format!("{trouble} ({})", trouble.code().unwrap_or_default()) }
+        }
+        Standing::Troubled { trouble } => {
+            Verdict::Down { why: trouble.to_string(), code: trouble.code(), hint: trouble.hint() }
+        }
+    }
+}
+
+async fn models(cluster: &Cluster, name: &str) -> Result<Vec<String>> {
+    let tunnel = cluster.tunnel(frontend::target(name), (Ipv4Addr::LOCALHOST, 0).into()).await?;
+    Ok(smoke_test::models(&format!("http://{}/v1", tunnel.local), PATIENCE).await?)
+}
+
+/// A deployment that is not created yet may have its model on the way: then that is its status.
+async fn fetching(name: &str, context: &Context, error: crate::error::Error) -> Result<Exit> {
+    if error.code() != Some("KD0106") {
+        return Err(error);
+    }
+    let cluster = context.cluster().await?;
+    let labels = format!("app.kubernetes.io/name={name},{MANAGED_BY}={MANAGER}");
+    let jobs = cluster.list(Kind::Job, &labels, false).await?;
+    let Some(job) = jobs.last() else { return Err(error) };
+    let job_name = job["metadata"]["name"].as_str().unwrap_or_default();
+    let state = match (job["status"]["succeeded"].as_u64(), job["status"]["active"].as_u64()) {
+        (Some(_), _) => "complete",
+        (None, Some(_)) => "running",
+        (None, None) => "not running",
+    };
+    print_data(&format!(
+        "{name} is not created yet: its model fetch job/{job_name} is {state}\n  continue  run the same `kubectl dynamo up` again\n"
+    ))?;
+    Ok(Exit::NotReadyInTime)
+}
+
+fn screen(summary: &Summary, verdict: &Verdict, components: &[ComponentStanding]) -> String {
+    let name = &summary.name;
+    let mut text = match verdict {
+        Verdict::Up { models } => format!("✔ UP  {name} serves {}\n", models.join(", ")),
+        Verdict::ComingUp { waits_for } => format!("… COMING UP  {name} waits for {waits_for}\n"),
+        Verdict::Down { why, code, hint } => {
+            let code = code.map(|code| format!(" ({code})")).unwrap_or_default();
+            let hint = hint.as_ref().map(|hint| format!("  fix       {hint}\n")).unwrap_or_default();
+            format!("✗ DOWN  {name}: {why}{code}\n{hint}")
+        }
+    };
+    let Summary { model, mode, router, backend, release, .. } = summary;
+    let _ = writeln!(text, "  model     {model}   {mode} · {router} router · {backend} · Dynamo {release}");
+    let now = jiff::Timestamp::now();
+    for component in components {
+        let mark = if component.ready >= component.wanted { "✔" } else { "…" };
+        let _ = writeln!(text, "  {:<9} {}/{} {mark}", component.name, component.ready, component.wanted);
+        for pod in &component.pods {
+            let _ = writeln!(text, "  └ {}", pod_line(pod, now));
+        }
+    }
+    if let Some(claim) = &summary.claim {
+        let _ = writeln!(text, "  cache     pvc/{claim}");
+    }
+    let _ = writeln!(text, "  endpoint  {}", summary.in_cluster_url());
+    text
+}
+
+fn pod_line(pod: &PodStanding, now: jiff::Timestamp) -> String {
+    let node = pod.node.as_deref().unwrap_or("no node");
+    let gpus = if pod.gpus > 0 { format!("  {} GPU", pod.gpus) } else { String::new() };
+    let doing = pod.trouble.as_ref().map_or_else(|| pod.doing.clone(), ToString::to_string);
+    format!("{}  {node}{gpus}  {doing}  {}  {} restarts", pod.name, age(&pod.created, now), pod.restarts)
+}
+
+fn document(summary: &Summary, verdict: &Verdict, components: &[ComponentStanding]) -> Value {
+    let (models, waits_for, why, code) = match verdict {
+        Verdict::Up { models } => (models.clone(), None, None, None),
+        Verdict::ComingUp { waits_for } => (vec![], Some(waits_for), None, None),
+        Verdict::Down { why, code, .. } => (vec![], None, Some(why), *code),
+    };
+    let components: Vec<Value> = components
+        .iter()
+        .map(|component| {
+            let pods: Vec<Value> = component.pods.iter().map(|pod| json!({
+                "name": pod.name, "node": pod.node, "ready": pod.ready, "doing": pod.doing,
+                "restarts": pod.restarts, "gpus": pod.gpus, "trouble": pod.trouble.as_ref().map(ToString::to_string),
+            })).collect();
+            json!({ "name": component.name, "ready": component.ready, "wanted": component.wanted, "pods": pods })
+        })
+        .collect();
+    json!({
+        "apiVersion": "kubectl-dynamo.dev/v1", "kind": "Status",
+        "name": summary.name, "namespace": summary.namespace, "verdict": verdict.word(),
+        "waitsFor": waits_for, "why": why, "code": code, "models": models,
+        "model": summary.model, "mode": summary.mode, "release": summary.release,
+        "components": components, "endpoint": summary.in_cluster_url(),
+    })
+}

@@ -1,1 +1,7 @@
 //! Support for the tests: what more than one tier needs.
+
+pub mod namespace;
+pub mod processes;
+
+/// What support code and cases of a tier answer; any error ends the case, with its text.
+pub type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;

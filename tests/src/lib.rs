@@ -4,6 +4,7 @@ pub mod cache;
 pub mod images;
 pub mod kubernetes;
 pub mod namespace;
+pub mod operator;
 pub mod processes;
 pub mod tier;
 

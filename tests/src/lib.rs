@@ -1,1 +1,12 @@
 //! Support for the tests: what more than one tier needs.
+
+pub mod cache;
+pub mod images;
+pub mod kubernetes;
+pub mod namespace;
+pub mod operator;
+pub mod processes;
+pub mod tier;
+
+/// What support code and cases of a tier answer; any error ends the case, with its text.
+pub type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;

@@ -1,0 +1,129 @@
+//! Container images without a container engine: an archive made from a folder, which `ctr image import` takes.
+
+pub mod fetcher;
+pub mod runtime;
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+/// What an image says of itself besides its files.
+#[derive(Debug, Clone)]
+pub struct Image {
+    reference: String,
+    entrypoint: Vec<String>,
+    environment: Vec<String>,
+    user: String,
+    workdir: String,
+}
+
+impl Image {
+    /// An image of the name `reference`, started as root in `/`.
+    pub fn new(reference: &str) -> Self {
+        let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+        Self {
+            reference: reference.to_owned(),
+            entrypoint: Vec::new(),
+            environment: vec![path.to_owned()],
+            user: String::new(),
+            workdir: "/".to_owned(),
+        }
+    }
+
+    pub fn entrypoint(mut self, words: &[&str]) -> Self {
+        self.entrypoint = words.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push(format!("{name}={value}"));
+        self
+    }
+
+    pub fn user(mut self, user: &str) -> Self {
+        self.user = user.to_owned();
+        self
+    }
+
+    pub fn workdir(mut self, folder: &str) -> Self {
+        self.workdir = folder.to_owned();
+        self
+    }
+
+    /// Writes the image of the files below `root` as an archive; the archive appears only when it is whole.
+    pub fn write(&self, root: &Path, archive: &Path) -> io::Result<()> {
+        let (layer, unfinished) = (archive.with_extension("layer"), archive.with_extension("unfinished"));
+        let diff = write_layer(root, &layer)?;
+        let configuration = self.configuration(&diff).to_string();
+        let configuration_name = format!("{}.json", hexadecimal(&Sha256::digest(&configuration)));
+        let manifest =
+            json!([{"Config": configuration_name, "RepoTags": [self.reference], "Layers": ["layer.tar"]}]);
+        let mut builder = tar::Builder::new(File::create(&unfinished)?);
+        append(&mut builder, &configuration_name, configuration.as_bytes())?;
+        builder.append_path_with_name(&layer, "layer.tar")?;
+        append(&mut builder, "manifest.json", manifest.to_string().as_bytes())?;
+        builder.into_inner()?.sync_all()?;
+        fs::remove_file(layer)?;
+        fs::rename(unfinished, archive)
+    }
+
+    fn configuration(&self, diff: &str) -> Value {
+        // A fixed time: the same files make the same image.
+        let created = "2026-01-01T00:00:00Z";
+        json!({
+            "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
+            "os": "linux",
+            "created": created,
+            "config": {
+                "Env": self.environment,
+                "Entrypoint": self.entrypoint,
+                "WorkingDir": self.workdir,
+                "User": self.user,
+            },
+            "rootfs": {"type": "layers", "diff_ids": [diff]},
+            "history": [{"created": created}],
+        })
+    }
+}
+
+/// Writes the files below `root` as one uncompressed layer and answers its digest.
+fn write_layer(root: &Path, layer: &Path) -> io::Result<String> {
+    let mut builder =
+        tar::Builder::new(Hashing { file: io::BufWriter::new(File::create(layer)?), hash: Sha256::new() });
+    builder.follow_symlinks(false);
+    builder.append_dir_all("", root)?;
+    let mut written = builder.into_inner()?;
+    written.flush()?;
+    Ok(format!("sha256:{}", hexadecimal(&written.hash.finalize())))
+}
+
+fn append(builder: &mut tar::Builder<File>, name: &str, content: &[u8]) -> io::Result<()> {
+    let mut header = tar::Header::new_gnu();
+    header.set_size(content.len() as u64);
+    header.set_mode(0o644);
+    builder.append_data(&mut header, name, content)
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+struct Hashing<W> {
+    file: W,
+    hash: Sha256,
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hash.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}

@@ -1,0 +1,112 @@
+//! A real Kubernetes on this machine, in a network namespace of its own: control planes, and a node where asked.
+//!
+//! The thread that starts a cluster moves into the namespace first, so the clients of the tests and every program
+//! they start live there without more ado; nothing is reachable from outside and no port can clash.
+//! One cluster of each layout at a time, under a lock; what an interrupted run left is cleared before.
+
+pub mod audit;
+pub mod authority;
+pub mod control_plane;
+pub mod definitions;
+pub mod node;
+pub mod programs;
+pub mod state;
+pub mod supervisor;
+
+use std::ffi::OsStr;
+use std::process::Command;
+
+use authority::Authority;
+use control_plane::ControlPlane;
+use definitions::GraphGeneration;
+use state::State;
+use supervisor::Supervisor;
+
+use crate::Outcome;
+use crate::namespace::Namespace;
+
+/// What a cluster consists of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// One control plane for each generation of Dynamo's definitions, no node: objects are stored, no pod runs.
+    ControlPlanes,
+    /// One control plane with v1beta1 definitions and one node: pods run.
+    Node,
+}
+
+/// A running cluster; dropping it ends everything it started.
+pub struct Cluster {
+    authority: Authority,
+    control_planes: Vec<ControlPlane>,
+    // Fields drop in this order: the programs end before their namespace and their state go.
+    supervisor: Supervisor,
+    namespace: Namespace,
+}
+
+/// Takes the lock, moves the calling thread into the cluster's namespace and starts the network a node needs.
+/// Call it on the main thread, before any other thread exists; then `Prepared::start` in a runtime.
+pub fn prepare(layout: Layout) -> Outcome<Prepared> {
+    let state = State::take(match layout {
+        Layout::ControlPlanes => "control-planes",
+        Layout::Node => "node",
+    })?;
+    let namespace = state.namespace()?;
+    namespace.enter()?;
+    if layout == Layout::Node {
+        node::make_network()?;
+    }
+    Ok(Prepared { layout, supervisor: Supervisor::new(state), namespace })
+}
+
+/// A cluster whose namespace exists and whose programs do not run yet.
+#[derive(Debug)]
+pub struct Prepared {
+    layout: Layout,
+    supervisor: Supervisor,
+    namespace: Namespace,
+}
+
+impl Prepared {
+    /// Starts the programs and waits until the API servers, and the node if any, are ready.
+    pub async fn start(mut self) -> Outcome<Cluster> {
+        let authority = Authority::new()?;
+        let mut control_planes = Vec::new();
+        let generations: &[GraphGeneration] = match self.layout {
+            Layout::ControlPlanes => &[GraphGeneration::V1Beta1, GraphGeneration::V1Alpha1],
+            Layout::Node => &[GraphGeneration::V1Beta1],
+        };
+        let address = (self.layout == Layout::Node).then_some(node::ADDRESS);
+        for (index, generation) in (0..).zip(generations) {
+            let plane =
+                control_plane::start(&mut self.supervisor, &authority, index, *generation, address).await?;
+            control_planes.push(plane);
+        }
+        if let (Layout::Node, Some(plane)) = (self.layout, control_planes.first()) {
+            node::start(&mut self.supervisor, &authority, plane).await?;
+        }
+        Ok(Cluster { authority, control_planes, supervisor: self.supervisor, namespace: self.namespace })
+    }
+}
+
+impl Cluster {
+    /// The control plane with the definitions of this generation.
+    pub fn control_plane(&self, generation: GraphGeneration) -> Outcome<&ControlPlane> {
+        let found = self.control_planes.iter().find(|plane| plane.generation == generation);
+        found.ok_or_else(|| format!("this cluster has no {} control plane", generation.version()).into())
+    }
+
+    /// Signs what must be trusted in this cluster: users, webhooks.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// Where the cluster keeps its files and logs.
+    pub fn folder(&self) -> &std::path::Path {
+        self.supervisor.state().folder()
+    }
+
+    /// A command inside the cluster's namespace, also from a thread that stands outside.
+    pub fn command_in_namespace(&self, program: impl AsRef<OsStr>) -> Command {
+        self.namespace.command(program)
+    }
+}

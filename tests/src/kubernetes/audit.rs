@@ -1,0 +1,66 @@
+//! What the audited user asked of an API server, from its audit log.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::Outcome;
+
+/// The audit log of one API server; holds whole requests and answers of `AUDITED_USER`.
+#[derive(Debug, Clone)]
+pub struct Audit {
+    path: PathBuf,
+}
+
+/// One answered request of the audited user.
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub verb: String,
+    pub namespace: String,
+    pub resource: String,
+    pub name: String,
+    pub code: u64,
+    /// The resource version of the object in the answer, where it was one object.
+    pub resource_version: Option<String>,
+    pub dry_run: bool,
+}
+
+impl Audit {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// How many bytes the log has: requests after this moment are those behind it.
+    pub fn position(&self) -> Outcome<u64> {
+        Ok(std::fs::metadata(&self.path).map(|file| file.len()).unwrap_or_default())
+    }
+
+    /// The requests in `namespace` behind `position`, in the order of their answers.
+    pub fn requests_since(&self, position: u64, namespace: &str) -> Outcome<Vec<Request>> {
+        let log = std::fs::read(&self.path)?;
+        let new = log.get(usize::try_from(position)?..).unwrap_or_default();
+        let mut requests = Vec::new();
+        for line in new.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            let event: Value = serde_json::from_slice(line)?;
+            let request = read(&event);
+            if event["stage"] == "ResponseComplete" && request.namespace == namespace {
+                requests.push(request);
+            }
+        }
+        Ok(requests)
+    }
+}
+
+fn read(event: &Value) -> Request {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let object = &event["objectRef"];
+    Request {
+        verb: text(&event["verb"]),
+        namespace: text(&object["namespace"]),
+        resource: text(&object["resource"]),
+        name: text(&object["name"]),
+        code: event["responseStatus"]["code"].as_u64().unwrap_or_default(),
+        resource_version: event["responseObject"]["metadata"]["resourceVersion"].as_str().map(str::to_owned),
+        dry_run: event["requestURI"].as_str().is_some_and(|uri| uri.contains("dryRun=All")),
+    }
+}

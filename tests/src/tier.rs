@@ -1,0 +1,95 @@
+//! Runs the cases of one tier side by side, with names and output as `cargo test` gives them.
+//! A tier that cannot run here says why in one line; with `REQUIRE_ALL_TIERS=1` that is a failure.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use libtest_mimic::{Arguments, Trial};
+use tokio::runtime::Runtime;
+
+use crate::Outcome;
+
+/// One case: its name is its path, a fact; it gets what the whole tier shares.
+pub struct Case<C> {
+    pub name: &'static str,
+    pub run: fn(Arc<C>) -> BoxFuture<'static, Outcome>,
+}
+
+/// The cases at these paths; each is an `async fn(Arc<Shared>) -> Outcome`.
+#[macro_export]
+macro_rules! cases {
+    ($($($path:ident)::+),* $(,)?) => {
+        vec![$($crate::tier::Case {
+            name: stringify!($($path)::+),
+            run: |shared| Box::pin($($path)::+(shared)),
+        }),*]
+    };
+}
+
+/// Fails the case with a text.
+#[macro_export]
+macro_rules! ensure {
+    ($condition:expr, $($text:tt)+) => {
+        if !$condition {
+            return Err(format!($($text)+).into());
+        }
+    };
+}
+
+/// Runs the tier `name`: unless `missing` names a reason, `start` brings up what the cases share, once.
+/// `start` runs on the main thread before any other thread exists, so it may enter a namespace.
+pub fn run<C: Send + Sync + 'static>(
+    name: &str,
+    missing: Option<String>,
+    cases: Vec<Case<C>>,
+    start: impl FnOnce() -> Outcome<(Runtime, C)>,
+) -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Cases wait for pods far more than they compute.
+    arguments.test_threads.get_or_insert(6);
+    if let Some(reason) = missing {
+        return cannot_run(name, &reason);
+    }
+    if arguments.list {
+        let trials = cases.iter().map(|case| Trial::test(fact(case), || Ok(()))).collect();
+        return libtest_mimic::run(&arguments, trials).exit_code();
+    }
+    let (runtime, shared) = match start() {
+        Ok((runtime, shared)) => (Arc::new(runtime), Arc::new(shared)),
+        Err(error) => return report(&format!("{name} tier: {error}"), ExitCode::FAILURE),
+    };
+    let trials = cases.into_iter().map(|case| trial(case, &runtime, &shared)).collect();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    // What the cases share ends before the process does: `exit` would run no destructor.
+    drop(runtime);
+    drop(shared);
+    conclusion.exit_code()
+}
+
+fn trial<C: Send + Sync + 'static>(case: Case<C>, runtime: &Arc<Runtime>, shared: &Arc<C>) -> Trial {
+    let (runtime, shared) = (runtime.clone(), shared.clone());
+    Trial::test(fact(&case), move || {
+        runtime.block_on((case.run)(shared)).map_err(|error| error.to_string().into())
+    })
+}
+
+/// `stringify!` puts blanks around the colons of a path.
+fn fact<C>(case: &Case<C>) -> String {
+    case.name.replace(' ', "")
+}
+
+fn cannot_run(name: &str, reason: &str) -> ExitCode {
+    let required = std::env::var_os("REQUIRE_ALL_TIERS").is_some_and(|value| value == "1");
+    report(
+        &format!("{name} tier cannot run: {reason}"),
+        if required { ExitCode::FAILURE } else { ExitCode::SUCCESS },
+    )
+}
+
+fn report(line: &str, code: ExitCode) -> ExitCode {
+    // A closed stderr leaves the exit code, which says the same.
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+    code
+}

@@ -86,7 +86,10 @@ impl Scan {
                 }
                 TokenTree::Literal(literal) => {
                     let text = literal.to_string();
-                    if let (Some(start), Some(end)) = (text.find('"'), text.rfind('"')) {
+                    // The character `'"'` holds one quotation mark and is no string.
+                    if let (Some(start), Some(end)) = (text.find('"'), text.rfind('"'))
+                        && start < end
+                    {
                         let text = text[start + 1..end].to_owned();
                         self.source.literals.push(Found { line: line_of(&tokens[at]), text });
                     }
@@ -259,7 +262,7 @@ fn reads_paths_in_use_lines_expressions_and_macros() {
     let source = Source::parse(
         Path::new("plan/engine_args.rs"),
         "//! Doc with tokio::spawn.\nuse std::{fs, env::{self, var as read}};\nuse super::Plan;\n\
-         // kube::Client\nfn f() { fs::read(\"a\"); read(1); format!(\"{}\", tokio::spawn(env::args())); }\n\
+         // kube::Client\nfn f() { fs::read(\"a\"); read('\"'); format!(\"{}\", tokio::spawn(env::args())); }\n\
          #[cfg(test)]\nmod tests { fn g() { kube::Client::new(); } }\nfn h() { self::deep::x() }\n",
     );
     let paths: Vec<(usize, &str)> =

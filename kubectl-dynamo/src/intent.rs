@@ -230,7 +230,7 @@ pub enum IntentError {
     #[error("engine flag `{flag}` says what `{ours}` already says")]
     EngineFlagTaken { flag: String, ours: &'static str },
     #[error("`{given}` is not a Dynamo release: {reason}")]
-    Release { given: String, reason: String },
+    Release { given: String, reason: String, known: Vec<&'static str> },
 }
 
 impl Explain for IntentError {
@@ -262,7 +262,7 @@ impl Explain for IntentError {
             Self::Revision { .. } => "for example --revision main".into(),
             Self::Quantity { flag, .. } => format!("for example {flag} 200Gi"),
             Self::EngineFlagTaken { ours, .. } => format!("use only {ours}"),
-            Self::Release { .. } => "use --release with one of: 0.9.1 1.0.2 1.1.1 1.2.1 1.3.1 1.4.2 1.5.1 1.6.1".into(),
+            Self::Release { known, .. } => format!("use --release with one of: {}", known.join(" ")),
         })
     }
 

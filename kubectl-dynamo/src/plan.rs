@@ -5,7 +5,7 @@ pub mod engine_args;
 pub mod model_cache;
 
 use crate::intent::{Backend, ServingIntent, Word, WorkerRole};
-use crate::release::{ModelCard, Release};
+use crate::release::{CATALOG, DEFAULT, ModelCard, Release};
 pub use model_cache::{FetchPlacement, FetchStep, ModelCache};
 
 /// One environment variable of a container or process.
@@ -130,7 +130,7 @@ pub enum PlanError {
     #[error("a cluster cannot see {model}")]
     NotOnTheHub { model: String },
     #[error("Dynamo {release} looks for the served name below the model volume, so it cannot be `{served}`")]
-    ServedNameMustResolve { release: &'static str, served: String, path: String },
+    ServedNameMustResolve { release: &'static str, served: String, path: String, free_from: &'static str },
 }
 
 impl crate::error::Explain for PlanError {
@@ -146,9 +146,9 @@ impl crate::error::Explain for PlanError {
             Self::NotOnTheHub { .. } => {
                 "name a model of the hub (org/name), or add --local to serve it on this machine".into()
             }
-            Self::ServedNameMustResolve { path, .. } => {
+            Self::ServedNameMustResolve { path, free_from, .. } => {
                 format!(
-                    "leave --served-model-name out (it is then `{path}`), or use --release 1.0.2 or later"
+                    "leave --served-model-name out (it is then `{path}`), or use --release {free_from} or later"
                 )
             }
         })
@@ -159,6 +159,12 @@ impl crate::error::Explain for PlanError {
     }
 }
 
+/// The oldest release whose frontend does not read the served name as a path.
+fn first_release_with_free_names() -> &'static str {
+    let free = |release: &&Release| release.model_card != ModelCard::FrontendResolvesName;
+    CATALOG.iter().find(free).map_or(DEFAULT, |release| release.version)
+}
+
 /// A frontend of 0.9.1 reads the model card from a path named like the model, relative to where it starts.
 fn check_served_name(intent: &ServingIntent, release: &Release, folder: &str) -> Result<(), PlanError> {
     match release.model_card {
@@ -167,6 +173,7 @@ fn check_served_name(intent: &ServingIntent, release: &Release, folder: &str) ->
                 release: release.version,
                 served: intent.served_model_name.clone(),
                 path: intent.model.default_served_name(),
+                free_from: first_release_with_free_names(),
             })
         }
         _ => Ok(()),

@@ -72,9 +72,13 @@ impl Release {
     /// # Errors
     /// A text that is no version, a version older than the first row, an unknown major.
     pub fn find(version: &str) -> Result<&'static Self, IntentError> {
-        let refuse = |reason: String| IntentError::Release { given: version.into(), reason };
+        let refuse = |reason: String| IntentError::Release {
+            given: version.into(),
+            reason,
+            known: CATALOG.iter().map(|release| release.version).collect(),
+        };
         let (major, minor) =
-            minor_of(version).ok_or_else(|| refuse("expected a version such as 1.6.1".into()))?;
+            minor_of(version).ok_or_else(|| refuse(format!("expected a version such as {DEFAULT}")))?;
         if let Some(known) = CATALOG.iter().find(|release| minor_of(release.version) == Some((major, minor)))
         {
             return Ok(known);

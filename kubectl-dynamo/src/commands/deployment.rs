@@ -130,7 +130,7 @@ async fn fetch_placement(cluster: &Cluster, cache: &Cache) -> Result<FetchPlacem
         Cache::Made { access_mode: AccessMode::ReadWriteOnce, .. } => Ok(FetchPlacement::InitContainersOnly),
         Cache::Made { .. } => Ok(FetchPlacement::Job),
         Cache::Existing { claim } => match cluster.claim(claim).await? {
-            None => Err(PreflightError::ClaimMissing {
+            None => Err(PreflightError::AbsentClaim {
                 claim: claim.clone(),
                 namespace: cluster.namespace.clone(),
             }
@@ -145,8 +145,8 @@ async fn check_secret(cluster: &Cluster, name: &str, key: &str) -> Result<()> {
     let (secret, namespace) = (name.to_owned(), cluster.namespace.clone());
     match cluster.secret_has_key(name, key).await {
         Ok(Some(true)) => Ok(()),
-        Ok(Some(false)) => Err(PreflightError::KeyMissing { secret, key: key.into(), namespace }.into()),
-        Ok(None) => Err(PreflightError::SecretMissing { secret, key: key.into(), namespace }.into()),
+        Ok(Some(false)) => Err(PreflightError::KeylessSecret { secret, key: key.into(), namespace }.into()),
+        Ok(None) => Err(PreflightError::AbsentSecret { secret, key: key.into(), namespace }.into()),
         // Who may not read Secrets may still use one; then the kubelet finds out.
         Err(crate::cluster::ClusterError::Forbidden { .. }) => Ok(()),
         Err(error) => Err(error.into()),
@@ -157,27 +157,27 @@ async fn check_secret(cluster: &Cluster, name: &str, key: &str) -> Result<()> {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PreflightError {
     #[error("claim {claim} does not exist in namespace {namespace}")]
-    ClaimMissing { claim: String, namespace: String },
+    AbsentClaim { claim: String, namespace: String },
     #[error("secret {secret} does not exist in namespace {namespace}")]
-    SecretMissing { secret: String, key: String, namespace: String },
+    AbsentSecret { secret: String, key: String, namespace: String },
     #[error("secret {secret} in namespace {namespace} has no key {key}")]
-    KeyMissing { secret: String, key: String, namespace: String },
+    KeylessSecret { secret: String, key: String, namespace: String },
 }
 
 impl Explain for PreflightError {
     fn code(&self) -> Option<&'static str> {
         Some(match self {
-            Self::ClaimMissing { .. } => "KD0411",
-            Self::SecretMissing { .. } | Self::KeyMissing { .. } => "KD0412",
+            Self::AbsentClaim { .. } => "KD0411",
+            Self::AbsentSecret { .. } | Self::KeylessSecret { .. } => "KD0412",
         })
     }
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::ClaimMissing { namespace, .. } => {
+            Self::AbsentClaim { namespace, .. } => {
                 format!("see what is there: kubectl get pvc -n {namespace}; without --cache one is made")
             }
-            Self::SecretMissing { secret, key, .. } | Self::KeyMissing { secret, key, .. } => {
+            Self::AbsentSecret { secret, key, .. } | Self::KeylessSecret { secret, key, .. } => {
                 format!(
                     "create it from a file: add --hf-token-secret {secret}/{key} --hf-token-stdin < token.txt"
                 )

@@ -1,0 +1,209 @@
+//! The krew package: the rules of krew's manifest and index, and an installation with krew's own steps
+//! (staging folder, checksum, file moves into the store, one link in the bin folder).
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Component, Path, PathBuf};
+
+use flate2::read::GzDecoder;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+use crate::programs;
+
+const BASE_URL: &str = "https://downloads.example/dynamo";
+
+/// A finished release in a folder of its own.
+pub(crate) struct Release {
+    folder: TempDir,
+    pub(crate) manifest: Manifest,
+}
+
+/// A plugin manifest with the fields that krew knows; others are refused, as krew's index does.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Manifest {
+    api_version: String,
+    kind: String,
+    metadata: Metadata,
+    spec: Spec,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Metadata {
+    name: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Spec {
+    version: String,
+    homepage: String,
+    short_description: String,
+    description: String,
+    caveats: String,
+    platforms: Vec<Platform>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Platform {
+    selector: Selector,
+    uri: String,
+    sha256: String,
+    files: Vec<FileMove>,
+    bin: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Selector {
+    match_labels: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileMove {
+    from: String,
+    to: String,
+}
+
+impl Release {
+    /// Packs the built plugin with `krew/release`.
+    pub(crate) fn make(options: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let (output, binary) = (folder.path().to_str(), programs::plugin());
+        let mut arguments = vec!["--output", output.expect("temporary paths are text"), "--binary"];
+        arguments.push(binary.to_str().expect("build paths are text"));
+        arguments.extend(options);
+        programs::run("krew/release", &arguments);
+        let text = fs::read_to_string(folder.path().join("dynamo.yaml")).expect("the manifest was written");
+        let manifest = serde_saphyr::from_str(&text).expect("krew knows every field");
+        Self { folder, manifest }
+    }
+
+    fn archive(&self, platform: &Platform) -> PathBuf {
+        self.folder.path().join(platform.uri.rsplit('/').next().unwrap_or_default())
+    }
+
+    /// Installs for linux/amd64 below `krew_root` as krew does, and returns the folder for PATH.
+    pub(crate) fn install(&self, krew_root: &Path) -> PathBuf {
+        let spec = &self.manifest.spec;
+        let wanted = BTreeMap::from([("os".into(), "linux".into()), ("arch".into(), "amd64".into())]);
+        let platform = spec.platforms.iter().find(|platform| platform.selector.match_labels == wanted);
+        let platform = platform.expect("there is an archive for linux/amd64");
+
+        let staging = tempfile::tempdir().expect("a temporary folder can be made");
+        unpack(&self.archive(platform), &platform.sha256, staging.path());
+        let store = krew_root.join("store").join(&self.manifest.metadata.name).join(&spec.version);
+        fs::create_dir_all(&store).expect("the store can be made");
+        for step in &platform.files {
+            let target = if step.to == "." { &step.from } else { &step.to };
+            fs::copy(staging.path().join(&step.from), store.join(target))
+                .expect("the archive holds the file");
+        }
+        let bin = krew_root.join("bin");
+        fs::create_dir_all(&bin).expect("the bin folder can be made");
+        let link = format!("kubectl-{}", self.manifest.metadata.name.replace('-', "_"));
+        std::os::unix::fs::symlink(store.join(&platform.bin), bin.join(link)).expect("the link is new");
+        bin
+    }
+}
+
+/// Checks the checksum and unpacks; krew takes only folders and regular files with paths inside the archive.
+fn unpack(archive: &Path, sha256: &str, into: &Path) {
+    assert_eq!(checksum(archive), sha256);
+    for entry in entries(archive) {
+        assert!(entry.path.components().all(|part| matches!(part, Component::Normal(_))), "{:?}", entry.path);
+    }
+    let file = GzDecoder::new(File::open(archive).expect("the archive is there"));
+    tar::Archive::new(file).unpack(into).expect("the archive is whole");
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Entry {
+    path: PathBuf,
+    mode: u32,
+    modified: u64,
+    owner: u64,
+}
+
+fn entries(archive: &Path) -> Vec<Entry> {
+    let mut tar = tar::Archive::new(GzDecoder::new(File::open(archive).expect("the archive is there")));
+    let entries = tar.entries().expect("the archive is a tar");
+    let read = entries.map(|entry| {
+        let entry = entry.expect("the archive is whole");
+        let header = entry.header();
+        assert!(header.entry_type().is_file(), "only regular files are packed");
+        Entry {
+            path: entry.path().expect("paths are text").into_owned(),
+            mode: header.mode().expect("a mode is a number"),
+            modified: header.mtime().expect("a time is a number"),
+            owner: header.uid().expect("an owner is a number"),
+        }
+    });
+    read.collect()
+}
+
+fn checksum(file: &Path) -> String {
+    let bytes = fs::read(file).expect("the archive is there");
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn the_manifest_follows_krews_rules() {
+    let manifest = Release::make(&[]).manifest;
+    assert_eq!(manifest.api_version, "krew.googlecontainertools.github.com/v1alpha2");
+    assert_eq!(manifest.kind, "Plugin");
+    assert_eq!(manifest.metadata.name, "dynamo");
+    let spec = manifest.spec;
+    assert_eq!(spec.version, concat!("v", env!("CARGO_PKG_VERSION")));
+    assert!(spec.homepage.starts_with("https://"));
+    assert!((1..=50).contains(&spec.short_description.len()), "{}", spec.short_description);
+    assert!(!spec.short_description.contains(['\r', '\n']));
+    assert!(spec.description.len() > spec.short_description.len());
+    assert!(spec.caveats.contains("kubectl dynamo completion --install"));
+    assert!(!spec.platforms.is_empty());
+    for platform in spec.platforms {
+        let keys: Vec<&str> = platform.selector.match_labels.keys().map(String::as_str).collect();
+        assert_eq!(keys, ["arch", "os"]);
+        assert!(platform.uri.starts_with("https://") && platform.uri.ends_with(".tar.gz"));
+        assert!(
+            platform.sha256.len() == 64 && platform.sha256.chars().all(|c| "0123456789abcdef".contains(c))
+        );
+        assert_eq!(platform.bin, "kubectl-dynamo");
+        let moved: Vec<&str> = platform.files.iter().map(|step| step.from.as_str()).collect();
+        assert!(moved.contains(&"LICENSE") && moved.contains(&platform.bin.as_str()), "{moved:?}");
+        assert!(platform.files.iter().all(|step| step.to == "."), "krew refuses targets that are not clean");
+    }
+}
+
+#[test]
+fn the_base_url_is_one_setting() {
+    let uri = |options: &[&str]| Release::make(options).manifest.spec.platforms.remove(0).uri;
+    let version = env!("CARGO_PKG_VERSION");
+    let archive = format!("kubectl-dynamo-v{version}-linux-amd64.tar.gz");
+    assert_eq!(uri(&["--base-url", BASE_URL]), format!("{BASE_URL}/{archive}"));
+    assert_eq!(
+        uri(&["--base-url", "https://a.example/x?a=1&b=2|3/"]),
+        format!("https://a.example/x?a=1&b=2|3/{archive}")
+    );
+    let default = format!("{}/releases/download/v{version}/{archive}", env!("CARGO_PKG_REPOSITORY"));
+    assert_eq!(uri(&[]), default);
+}
+
+#[test]
+fn the_archive_holds_program_and_licence_and_nothing_of_the_build() {
+    let release = Release::make(&[]);
+    let platform = &release.manifest.spec.platforms[0];
+    let entry = |path: &str, mode| Entry { path: path.into(), mode, modified: 0, owner: 0 };
+    let archive = release.archive(platform);
+    assert_eq!(entries(&archive), [entry("LICENSE", 0o644), entry("kubectl-dynamo", 0o755)]);
+    let again = Release::make(&[]);
+    assert_eq!(again.manifest.spec.platforms[0].sha256, platform.sha256);
+    let noted =
+        fs::read_to_string(archive.with_extension("gz.sha256")).expect("the checksum file was written");
+    assert!(noted.starts_with(&platform.sha256));
+}

@@ -87,11 +87,26 @@ pub(crate) fn run(args: Vec<OsString>) -> Exit {
         Ok(root) => root,
         Err(error) => return show_usage(&error),
     };
+    log_requests(root.kube.verbosity);
     let context = Context { kube: root.kube, report: Report::new(root.progress) };
     match dispatch(root.verb, &context) {
         Ok(exit) => exit,
         Err(error) => context.report.failed(&error),
     }
+}
+
+/// kubectl's verbosity: requests from level 6 on, their details from 8. Headers, and so tokens, are never in it.
+fn log_requests(verbosity: u8) {
+    use tracing_subscriber::layer::SubscriberExt;
+    use tracing_subscriber::util::SubscriberInitExt;
+    let level = match verbosity {
+        0..=5 => return,
+        6..=7 => tracing::Level::DEBUG,
+        _ => tracing::Level::TRACE,
+    };
+    let ours = tracing_subscriber::filter::Targets::new().with_target("kube_client::client", level);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(ours).with(lines).init();
 }
 
 fn dispatch(verb: Verb, context: &Context) -> Result<Exit> {

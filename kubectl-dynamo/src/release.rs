@@ -4,7 +4,20 @@
 mod catalog;
 
 use crate::intent::IntentError;
-pub use catalog::{CATALOG, DEFAULT};
+pub use catalog::{CATALOG, DEFAULT, newest_for};
+
+/// What a cluster's discovery tells of its operator's age, without asking for any right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OperatorGeneration {
+    /// Only v1alpha1 is served.
+    AlphaOnly,
+    /// v1beta1 is served, for requests and not yet for graphs.
+    ServesBetaGroup,
+    /// Graphs are served as v1beta1 and stored as v1alpha1.
+    ServesBetaGraph,
+    /// Graphs are stored as v1beta1.
+    StoresBeta,
+}
 
 /// How a worker is told whether it prefills, decodes or does both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

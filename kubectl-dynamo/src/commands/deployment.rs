@@ -7,7 +7,7 @@ use crate::error::{Exit, Explain, Result};
 use crate::intent::name::NameBudget;
 use crate::intent::{AccessMode, Backend, Cache, ServingIntent};
 use crate::plan::{FetchPlacement, ModelPlace, ServingPlan, plan};
-use crate::release::{self, ModelCard, Release};
+use crate::release::{self, OperatorGeneration, Release};
 use crate::resources::{self, GraphApi, RELEASE_ANNOTATION, Resource};
 
 /// A deployment as it will be applied.
@@ -44,19 +44,14 @@ pub(super) async fn on_cluster(
     cluster: &Cluster,
     platform: &Platform,
 ) -> Result<Deployment> {
-    // The name decides which live object there is, and the release decides how long the name may be: a given
-    // name is looked up first, and a default one is cut to fit every release.
-    let detected = detected_release(platform);
-    let named = flags.named_release();
-    let guess = named.as_ref().map_or(detected, |(version, _)| version.as_str());
-    let intent = intent(flags, &cluster.namespace, budget(platform, Release::find(guess)?))?;
+    let intent = intent(flags, &cluster.namespace, budget(platform))?;
     let live = cluster.get(Kind::Graph(platform.graph_api), &intent.name).await?;
     let live_release =
         live.as_ref().and_then(|graph| graph["metadata"]["annotations"][RELEASE_ANNOTATION].as_str());
-    let (version, source) = match (named, live_release) {
+    let (version, source) = match (flags.named_release(), live_release) {
         (Some(named), _) => named,
         (None, Some(version)) => (version.to_owned(), "live object"),
-        (None, None) => (detected.to_owned(), "detected"),
+        (None, None) => (detected_release(platform).to_owned(), "detected"),
     };
     if let Some(secret) = &intent.token_secret {
         check_secret(cluster, &secret.name, &secret.key).await?;
@@ -104,23 +99,20 @@ fn finish(
 
 /// The newest release that the platform is sure to run, told by what its CRDs serve.
 pub(super) fn detected_release(platform: &Platform) -> &'static str {
-    match platform {
-        Platform { graph_api: GraphApi::V1Beta1, .. } => release::DEFAULT,
-        Platform { serves_v1beta1_graph: true, .. } => "1.4.2",
-        Platform { serves_v1beta1: true, .. } => "1.1.1",
-        Platform { .. } => "0.9.1",
-    }
+    release::newest_for(match platform {
+        Platform { graph_api: GraphApi::V1Beta1, .. } => OperatorGeneration::StoresBeta,
+        Platform { serves_v1beta1_graph: true, .. } => OperatorGeneration::ServesBetaGraph,
+        Platform { serves_v1beta1: true, .. } => OperatorGeneration::ServesBetaGroup,
+        Platform { .. } => OperatorGeneration::AlphaOnly,
+    })
 }
 
-pub(super) fn budget(platform: &Platform, release: &Release) -> NameBudget {
-    match (platform.grove, platform.serves_v1beta1, release.model_card) {
-        (true, ..) => NameBudget::Grove,
-        (false, true, _) => NameBudget::DeploymentsWithHash,
-        (
-            false,
-            false,
-            ModelCard::FrontendResolvesName | ModelCard::FrontendReadsPath | ModelCard::WorkersServe,
-        ) => NameBudget::DeploymentsWithDebugServices,
+/// How long names may be: Grove has its own limit, and 0.9.1's operator another than those after it.
+pub(super) fn budget(platform: &Platform) -> NameBudget {
+    match platform {
+        Platform { grove: true, .. } => NameBudget::Grove,
+        Platform { serves_v1beta1: true, .. } => NameBudget::DeploymentsWithHash,
+        Platform { .. } => NameBudget::DeploymentsWithDebugServices,
     }
 }
 

@@ -1,10 +1,23 @@
 //! One row per supported Dynamo release. Each value was read in the release's wheel, tag or notes, or seen on
 //! the real operator; a row answers for all patches of its minor.
 
-use super::{ConnectorSpelling, FileDiscovery, KvEvents, ModelCard, Release, RoleSpelling};
+use super::{
+    ConnectorSpelling, FileDiscovery, KvEvents, ModelCard, OperatorGeneration, Release, RoleSpelling,
+};
 
 /// The release used when neither a flag nor the cluster says another.
 pub const DEFAULT: &str = "1.6.1";
+
+/// The newest release of an operator generation: v1beta1 came with 1.0, its graphs with 1.2, their storage
+/// with 1.5.
+pub fn newest_for(generation: OperatorGeneration) -> &'static str {
+    match generation {
+        OperatorGeneration::AlphaOnly => "0.9.1",
+        OperatorGeneration::ServesBetaGroup => "1.1.1",
+        OperatorGeneration::ServesBetaGraph => "1.4.2",
+        OperatorGeneration::StoresBeta => DEFAULT,
+    }
+}
 
 /// Oldest first.
 pub const CATALOG: &[Release] = &[

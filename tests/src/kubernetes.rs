@@ -6,6 +6,7 @@
 
 pub mod audit;
 pub mod authority;
+pub mod case_namespace;
 pub mod control_plane;
 pub mod definitions;
 pub mod node;

@@ -1,8 +1,10 @@
 //! Support for the tests: what more than one tier needs.
 
 pub mod cache;
+pub mod dynamo;
 pub mod images;
 pub mod kubernetes;
+pub mod model;
 pub mod namespace;
 pub mod operator;
 pub mod processes;

@@ -1,0 +1,117 @@
+//! What is rendered for a wish, release by release, as files a person can review: read a changed one as you
+//! read code.
+
+use kubectl_dynamo::intent::{
+    Backend, Cache, ModelRef, Parallelism, Placement, RouterMode, ServingIntent, TokenSecret, Topology,
+    WorkerGroup,
+};
+use kubectl_dynamo::plan::{FetchPlacement, ModelPlace, plan};
+use kubectl_dynamo::release::{CATALOG, Release};
+use kubectl_dynamo::resources::{GraphApi, render, to_yaml};
+
+/// A wish with valid defaults; a test sets only what it is about.
+fn aggregated() -> ServingIntent {
+    ServingIntent {
+        name: "qwen".into(),
+        model: ModelRef::hub("Qwen/Qwen3-0.6B").expect("a hub id"),
+        served_model_name: "Qwen/Qwen3-0.6B".into(),
+        trust_remote_code: false,
+        backend: Backend::Vllm,
+        topology: Topology::Aggregated { worker: group(1, 1) },
+        router_mode: RouterMode::RoundRobin,
+        frontend_replicas: 1,
+        engine_args: Vec::new(),
+        cache: Cache::default(),
+        token_secret: None,
+        placement: Placement::default(),
+    }
+}
+
+fn disaggregated() -> ServingIntent {
+    ServingIntent {
+        topology: Topology::Disaggregated { prefill: group(2, 2), decode: group(1, 4) },
+        router_mode: RouterMode::Kv,
+        token_secret: Some(TokenSecret { name: "hf-token-secret".into(), key: "HF_TOKEN".into() }),
+        engine_args: vec!["--max-model-len".into(), "8192".into()],
+        ..aggregated()
+    }
+}
+
+fn group(replicas: u32, tensor: u32) -> WorkerGroup {
+    let parallelism = Parallelism { tensor, pipeline: 1, expert: false };
+    WorkerGroup { replicas, parallelism, engine_args: Vec::new() }
+}
+
+/// The shape that a release's own operator stores.
+fn stored_by(release: &Release) -> GraphApi {
+    if ["1.5.1", "1.6.1"].contains(&release.version) { GraphApi::V1Beta1 } else { GraphApi::V1Alpha1 }
+}
+
+fn rendered(intent: &ServingIntent, release: &'static Release, api: GraphApi) -> String {
+    let plan =
+        plan(intent, release, release.version, ModelPlace::Volume(FetchPlacement::Job)).expect("a plan");
+    to_yaml(&render(&plan, "serving", api)).expect("YAML")
+}
+
+#[test]
+fn aggregated_for_the_oldest_and_the_newest_release() {
+    for release in [&CATALOG[0], &CATALOG[CATALOG.len() - 1]] {
+        insta::assert_snapshot!(
+            format!("aggregated-{}", release.version),
+            rendered(&aggregated(), release, stored_by(release))
+        );
+    }
+}
+
+#[test]
+fn disaggregated_with_kv_routing_for_every_release() {
+    for release in CATALOG {
+        insta::assert_snapshot!(
+            format!("disaggregated-{}", release.version),
+            graph_only(&rendered(&disaggregated(), release, stored_by(release)))
+        );
+    }
+}
+
+#[test]
+fn a_claim_that_binds_late_has_no_job() {
+    let release = &CATALOG[CATALOG.len() - 1];
+    let place = ModelPlace::Volume(FetchPlacement::InitContainersOnly);
+    let plan = plan(&aggregated(), release, release.version, place).expect("a plan");
+    let kinds: Vec<String> =
+        render(&plan, "serving", GraphApi::V1Beta1).iter().map(|one| one.kind().to_owned()).collect();
+    assert_eq!(kinds, ["PersistentVolumeClaim", "DynamoGraphDeployment"]);
+}
+
+#[test]
+fn the_same_wish_renders_the_same_bytes() {
+    for release in CATALOG {
+        let once = rendered(&disaggregated(), release, stored_by(release));
+        assert_eq!(once, rendered(&disaggregated(), release, stored_by(release)));
+    }
+}
+
+#[test]
+fn every_pod_that_mounts_the_cache_has_the_fetcher_first() {
+    for release in CATALOG {
+        for intent in [aggregated(), disaggregated()] {
+            let yaml = graph_only(&rendered(&intent, release, stored_by(release)));
+            let mounting = yaml.matches("name: model-fetch").count();
+            let frontend_reads = usize::from(release.frontend_needs_model());
+            assert_eq!(mounting, intent.topology.groups().len() + frontend_reads, "{}", release.version);
+        }
+    }
+}
+
+#[test]
+fn a_wish_survives_the_annotation() {
+    for intent in [aggregated(), disaggregated()] {
+        let text = serde_json::to_string(&intent).expect("JSON");
+        assert_eq!(serde_json::from_str::<ServingIntent>(&text).expect("a wish"), intent);
+    }
+}
+
+/// The last document of the stream.
+fn graph_only(yaml: &str) -> String {
+    yaml.rsplit("---\n").next().unwrap_or_default().to_owned()
+}

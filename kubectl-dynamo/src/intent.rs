@@ -225,6 +225,8 @@ pub enum IntentError {
     Zero { flag: String },
     #[error("`{given}` is not a revision: use a branch, a tag or a commit")]
     Revision { given: String },
+    #[error("--env {name} would show a token in the process list and in the objects")]
+    TokenInEnvironment { name: String },
     #[error("`{given}` is not a Kubernetes quantity, which `{flag}` takes")]
     Quantity { flag: &'static str, given: String },
     #[error("engine flag `{flag}` says what `{ours}` already says")]
@@ -242,6 +244,7 @@ impl Explain for IntentError {
             Self::Name { .. } | Self::NameTooLong { .. } => "KD0201",
             Self::OtherMode { .. } | Self::Zero { .. } | Self::EngineFlagTaken { .. } => "KD0601",
             Self::Quantity { .. } => "KD0402",
+            Self::TokenInEnvironment { .. } => "KD0415",
             Self::Release { .. } => "KD0202",
         })
     }
@@ -260,6 +263,9 @@ impl Explain for IntentError {
             Self::OtherMode { mode, .. } => format!("add --mode {mode}, or leave the flag out"),
             Self::Zero { .. } => "leave it out for the default of 1".into(),
             Self::Revision { .. } => "for example --revision main".into(),
+            Self::TokenInEnvironment { .. } => {
+                "give it on stdin: --hf-token-stdin < token.txt; or name a Secret: --hf-token-secret".into()
+            }
             Self::Quantity { flag, .. } => format!("for example {flag} 200Gi"),
             Self::EngineFlagTaken { ours, .. } => format!("use only {ours}"),
             Self::Release { known, .. } => format!("use --release with one of: {}", known.join(" ")),

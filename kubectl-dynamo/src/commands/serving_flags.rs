@@ -11,6 +11,9 @@ use crate::intent::{
 };
 use crate::release::Release;
 
+/// The variables that hub clients read a token from.
+const TOKEN_VARIABLES: [&str; 3] = ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_TOKEN"];
+
 /// How the work is split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
@@ -155,7 +158,7 @@ pub(super) struct ServingFlags {
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value, help_heading = "Placement")]
     pub label: Vec<(String, String)>,
     /// Extra environment of every container; may be given again
-    #[arg(long, value_name = "NAME=VALUE", value_parser = environment_variable, help_heading = "Placement")]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = key_value, help_heading = "Placement")]
     pub env: Vec<(String, String)>,
     /// Size of /dev/shm in workers
     #[arg(long, value_name = "QUANTITY", help_heading = "Placement")]
@@ -201,6 +204,15 @@ impl ServingFlags {
             token_secret: self.hf_token_secret.clone(),
             placement: self.placement()?,
         })
+    }
+
+    /// Checks all that can be checked before anything is asked of a cluster.
+    ///
+    /// # Errors
+    /// What [`Self::intent`] refuses.
+    pub(super) fn check(&self) -> Result<()> {
+        let any_length = usize::MAX;
+        self.intent(Defaults { model: None, backend: Backend::Vllm, name_length: any_length }).map(drop)
     }
 
     /// The Dynamo version that a flag names: `--release`, or the tag of `--image`.
@@ -316,6 +328,11 @@ impl ServingFlags {
     }
 
     fn placement(&self) -> Result<Placement> {
+        // A token in an argument would stand in the process list and in the rendered objects. It is refused
+        // here and not by the parser, whose message would repeat it.
+        if let Some((name, _)) = self.env.iter().find(|(name, _)| TOKEN_VARIABLES.contains(&name.as_str())) {
+            return Err(IntentError::TokenInEnvironment { name: name.clone() }.into());
+        }
         if let Some(size) = &self.shared_memory {
             check_quantity("--shared-memory", size)?;
         }
@@ -356,13 +373,4 @@ fn key_value(given: &str) -> std::result::Result<(String, String), String> {
         Some((key, value)) if !key.is_empty() => Ok((key.into(), value.into())),
         _ => Err("expected KEY=VALUE".into()),
     }
-}
-
-/// A token never travels in an argument: it would stand in the process list and in the rendered objects.
-fn environment_variable(given: &str) -> std::result::Result<(String, String), String> {
-    let (name, value) = key_value(given)?;
-    if ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"].contains(&name.as_str()) {
-        return Err("a token is given by --hf-token-secret or --hf-token-stdin".into());
-    }
-    Ok((name, value))
 }

@@ -84,6 +84,7 @@ pub(super) async fn run(mut args: UpArgs, context: &Context) -> Result<Exit> {
     if args.local {
         return local::up(args, context).await;
     }
+    args.serving.check()?;
     let cluster = context.cluster().await?;
     context.report.waiting(Stage::Preflight, format!("{} to answer", cluster.server));
     let platform = cluster.platform().await?;

@@ -1,5 +1,6 @@
 //! The command line: the root parser, kubectl's own flags, and the dispatch to one file per verb.
 
+mod completion;
 mod confirm;
 mod deployment;
 mod down;
@@ -65,6 +66,7 @@ enum Verb {
     Logs(logs::LogsArgs),
     Endpoint(endpoint::EndpointArgs),
     PortForward(port_forward::PortForwardArgs),
+    Completion(completion::CompletionArgs),
     Version(version::VersionArgs),
 }
 
@@ -83,6 +85,9 @@ impl Context {
 
 /// Parses, runs one verb, prints its error if any, and says the exit code.
 pub(crate) fn run(args: Vec<OsString>) -> Exit {
+    if let Some(exit) = completion::answer(&args) {
+        return exit;
+    }
     let root = match Root::try_parse_from(args) {
         Ok(root) => root,
         Err(error) => return show_usage(&error),
@@ -119,6 +124,7 @@ fn dispatch(verb: Verb, context: &Context) -> Result<Exit> {
         Verb::Status(args) => wait(status::run(args, context)),
         Verb::Endpoint(args) => wait(endpoint::run(args, context)),
         Verb::PortForward(args) => wait(port_forward::run(args, context)),
+        Verb::Completion(args) => completion::run(&args, context),
         Verb::Version(args) => version::run(&args),
     }
 }

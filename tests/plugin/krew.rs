@@ -2,21 +2,22 @@
 //! (staging folder, checksum, file moves into the store, one link in the bin folder).
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Component, Path, PathBuf};
+use std::sync::LazyLock;
 
 use flate2::read::GzDecoder;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use tempfile::TempDir;
 
 use crate::programs;
 
 const BASE_URL: &str = "https://downloads.example/dynamo";
 
-/// A finished release in a folder of its own.
+/// A finished release in a folder.
 pub(crate) struct Release {
-    folder: TempDir,
+    folder: PathBuf,
     pub(crate) manifest: Manifest,
 }
 
@@ -71,21 +72,28 @@ struct FileMove {
 }
 
 impl Release {
-    /// Packs the built plugin with `krew/release`.
-    pub(crate) fn make(options: &[&str]) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let (output, binary) = (folder.path().to_str(), programs::plugin());
-        let mut arguments = vec!["--output", output.expect("temporary paths are text"), "--binary"];
-        arguments.push(binary.to_str().expect("build paths are text"));
-        arguments.extend(options);
+    /// The built plugin, packed once for all cases.
+    pub(crate) fn of_the_plugin() -> &'static Self {
+        static RELEASE: LazyLock<Release> = LazyLock::new(|| {
+            let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("release");
+            Release::pack(&programs::plugin(), &folder, &[])
+        });
+        &RELEASE
+    }
+
+    /// Packs a program with `krew/release`.
+    fn pack(program: &Path, folder: &Path, options: &[&str]) -> Self {
+        let mut arguments = vec![OsStr::new("--output"), folder.as_os_str()];
+        arguments.extend([OsStr::new("--binary"), program.as_os_str()]);
+        arguments.extend(options.iter().map(OsStr::new));
         programs::run("krew/release", &arguments);
-        let text = fs::read_to_string(folder.path().join("dynamo.yaml")).expect("the manifest was written");
+        let text = fs::read_to_string(folder.join("dynamo.yaml")).expect("the manifest was written");
         let manifest = serde_saphyr::from_str(&text).expect("krew knows every field");
-        Self { folder, manifest }
+        Self { folder: folder.to_path_buf(), manifest }
     }
 
     fn archive(&self, platform: &Platform) -> PathBuf {
-        self.folder.path().join(platform.uri.rsplit('/').next().unwrap_or_default())
+        self.folder.join(platform.uri.rsplit('/').next().unwrap_or_default())
     }
 
     /// Installs for linux/amd64 below `krew_root` as krew does, and returns the folder for PATH.
@@ -152,13 +160,18 @@ fn checksum(file: &Path) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Stands for a program where only the packing matters, and is smaller than one.
+fn any_program() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../krew/release")
+}
+
 #[test]
 fn the_manifest_follows_krews_rules() {
-    let manifest = Release::make(&[]).manifest;
+    let manifest = &Release::of_the_plugin().manifest;
     assert_eq!(manifest.api_version, "krew.googlecontainertools.github.com/v1alpha2");
     assert_eq!(manifest.kind, "Plugin");
     assert_eq!(manifest.metadata.name, "dynamo");
-    let spec = manifest.spec;
+    let spec = &manifest.spec;
     assert_eq!(spec.version, concat!("v", env!("CARGO_PKG_VERSION")));
     assert!(spec.homepage.starts_with("https://"));
     assert!((1..=50).contains(&spec.short_description.len()), "{}", spec.short_description);
@@ -166,7 +179,7 @@ fn the_manifest_follows_krews_rules() {
     assert!(spec.description.len() > spec.short_description.len());
     assert!(spec.caveats.contains("kubectl dynamo completion --install"));
     assert!(!spec.platforms.is_empty());
-    for platform in spec.platforms {
+    for platform in &spec.platforms {
         let keys: Vec<&str> = platform.selector.match_labels.keys().map(String::as_str).collect();
         assert_eq!(keys, ["arch", "os"]);
         assert!(platform.uri.starts_with("https://") && platform.uri.ends_with(".tar.gz"));
@@ -182,7 +195,10 @@ fn the_manifest_follows_krews_rules() {
 
 #[test]
 fn the_base_url_is_one_setting() {
-    let uri = |options: &[&str]| Release::make(options).manifest.spec.platforms.remove(0).uri;
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let uri = |options: &[&str]| {
+        Release::pack(&any_program(), folder.path(), options).manifest.spec.platforms.remove(0).uri
+    };
     let version = env!("CARGO_PKG_VERSION");
     let archive = format!("kubectl-dynamo-v{version}-linux-amd64.tar.gz");
     assert_eq!(uri(&["--base-url", BASE_URL]), format!("{BASE_URL}/{archive}"));
@@ -196,12 +212,13 @@ fn the_base_url_is_one_setting() {
 
 #[test]
 fn the_archive_holds_program_and_licence_and_nothing_of_the_build() {
-    let release = Release::make(&[]);
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let release = Release::pack(&any_program(), &folder.path().join("one"), &[]);
     let platform = &release.manifest.spec.platforms[0];
     let entry = |path: &str, mode| Entry { path: path.into(), mode, modified: 0, owner: 0 };
     let archive = release.archive(platform);
     assert_eq!(entries(&archive), [entry("LICENSE", 0o644), entry("kubectl-dynamo", 0o755)]);
-    let again = Release::make(&[]);
+    let again = Release::pack(&any_program(), &folder.path().join("other"), &[]);
     assert_eq!(again.manifest.spec.platforms[0].sha256, platform.sha256);
     let noted =
         fs::read_to_string(archive.with_extension("gz.sha256")).expect("the checksum file was written");

@@ -17,7 +17,7 @@ impl Installed {
     pub(crate) fn new() -> Option<Self> {
         let kubectl = programs::kubectl()?;
         let root = tempfile::tempdir().expect("a temporary folder can be made");
-        Release::make(&[]).install(root.path());
+        Release::of_the_plugin().install(root.path());
         Some(Self { kubectl, root })
     }
 
@@ -68,7 +68,8 @@ fn usage_speaks_of_kubectl_dynamo_in_every_verb() {
     for verb in verbs {
         let help = installed.stdout(&["dynamo", verb, "--help"]);
         assert!(help.contains(&format!("Usage: kubectl dynamo {verb}")), "{help}");
-        assert!(!help.contains("kubectl-dynamo"), "{help}");
+        // `completion` alone has to name the program that runs without kubectl.
+        assert!(verb == "completion" || !help.contains("kubectl-dynamo"), "{help}");
     }
 }
 

@@ -1,21 +1,43 @@
 //! The control-plane tier: real API servers with Dynamo's definitions of both generations; no pod runs.
 
+mod admission;
+mod recorded;
 mod serving;
 
 use std::process::ExitCode;
 
-use kubectl_dynamo_tests::kubernetes::{self, Cluster, Layout, definitions, programs};
+use kubectl_dynamo_tests::kubernetes::case_namespace::CaseNamespace;
+use kubectl_dynamo_tests::kubernetes::definitions::{self, GraphGeneration};
+use kubectl_dynamo_tests::kubernetes::{self, Cluster, Layout, programs};
+use kubectl_dynamo_tests::operator::Operator;
 use kubectl_dynamo_tests::{Outcome, cases, tier};
 use tokio::runtime::Runtime;
 
 /// What the cases share.
 struct Shared {
+    // The operators stop before their cluster goes.
+    _operators: Vec<Operator>,
     cluster: Cluster,
+}
+
+impl Shared {
+    /// A namespace for the case `name`.
+    async fn place(&self, generation: GraphGeneration, name: &str) -> Outcome<CaseNamespace> {
+        CaseNamespace::create(&self.cluster, self.cluster.control_plane(generation)?, name).await
+    }
 }
 
 fn main() -> ExitCode {
     let missing = programs::control_plane_missing().or_else(definitions::missing);
-    let cases = cases![serving::each_control_plane_serves_its_generation];
+    let cases = cases![
+        serving::each_control_plane_serves_its_generation,
+        admission::a_v1beta1_graph_is_refused_with_causes,
+        admission::a_v1beta1_graph_cannot_be_changed_in_these_ways,
+        admission::a_v1alpha1_graph_is_refused_with_a_plain_text,
+        admission::strict_validation_names_an_unknown_field,
+        recorded::a_v1beta1_graph_becomes_the_recorded_deployments,
+        recorded::a_v1alpha1_graph_becomes_the_recorded_deployments,
+    ];
     tier::run("control-plane", missing, cases, start)
 }
 
@@ -23,5 +45,11 @@ fn start() -> Outcome<(Runtime, Shared)> {
     let prepared = kubernetes::prepare(Layout::ControlPlanes)?;
     let runtime = Runtime::new()?;
     let cluster = runtime.block_on(prepared.start())?;
-    Ok((runtime, Shared { cluster }))
+    let mut operators = Vec::new();
+    for generation in [GraphGeneration::V1Alpha1, GraphGeneration::V1Beta1] {
+        let log = cluster.folder().join(format!("log/operator-{}.log", generation.version()));
+        let plane = cluster.control_plane(generation)?;
+        operators.push(runtime.block_on(Operator::start(plane, cluster.authority(), &log))?);
+    }
+    Ok((runtime, Shared { cluster, _operators: operators }))
 }

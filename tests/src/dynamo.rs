@@ -106,3 +106,35 @@ pub async fn chat(frontend: &str, model: &str, prompt: &str) -> Outcome<Value> {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
+
+/// The same as a v1alpha1 graph.
+pub fn aggregated_v1alpha1(name: &str, claim: &str, model: &str) -> Value {
+    let mount = json!([{"name": claim, "mountPoint": MODEL_FOLDER}]);
+    let path = format!("{MODEL_FOLDER}/{model}");
+    json!({
+        "apiVersion": "nvidia.com/v1alpha1",
+        "kind": "DynamoGraphDeployment",
+        "metadata": {"name": name},
+        "spec": {"services": {
+            "Frontend": {
+                "componentType": "frontend",
+                "replicas": 1,
+                "volumeMounts": mount,
+                "extraPodSpec": {"mainContainer": {
+                    "image": runtime::REFERENCE,
+                    "command": ["python3", "-m", "dynamo.frontend"],
+                }},
+            },
+            "Worker": {
+                "componentType": "worker",
+                "replicas": 1,
+                "volumeMounts": mount,
+                "extraPodSpec": {"mainContainer": {
+                    "image": runtime::REFERENCE,
+                    "command": ["python3", "-m", "dynamo.mocker"],
+                    "args": ["--model-path", path, "--model-name", model],
+                }},
+            },
+        }},
+    })
+}

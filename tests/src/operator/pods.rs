@@ -12,7 +12,7 @@ pub(super) fn template(workload: &Workload, generation: GraphGeneration) -> Valu
     let mut template = workload.template.clone();
     let pod = &mut template["spec"];
     let mut main = pod["containers"][0].take();
-    set_defaults(&mut main, workload);
+    set_defaults(&mut main, workload, generation);
     main["env"] = environment(workload, generation, list(&main, "/env"));
     let volumes = volumes(workload, list(pod, "/volumes"), list(&main, "/volumeMounts"));
     if workload.shared_memory.is_some() {
@@ -58,71 +58,56 @@ fn labels(workload: &Workload, generation: GraphGeneration) -> Vec<(&'static str
     labels
 }
 
-fn set_defaults(main: &mut Value, workload: &Workload) {
+/// What a component's container gets where its author says nothing. Command and arguments are replaced one by one:
+/// a command alone keeps the default arguments, arguments alone follow the default command.
+fn set_defaults(main: &mut Value, workload: &Workload, generation: GraphGeneration) {
     if workload.is_frontend() {
         if_absent(main, "command", json!(["python3"]));
         if_absent(main, "args", json!(["-m", "dynamo.frontend"]));
-        if_absent(main, "ports", json!([{"name": "http", "containerPort": 8000, "protocol": "TCP"}]));
+        if_absent(main, "ports", json!([port("http", 8000)]));
         if_absent(
             main,
             "livenessProbe",
-            probe(
-                "/live",
-                "http",
-                json!({"initialDelaySeconds": 15, "periodSeconds": 10, "timeoutSeconds": 1, "failureThreshold": 3}),
-            ),
+            probe("/live", "http", &[("initialDelaySeconds", 15), ("timeoutSeconds", 1)]),
         );
         if_absent(
             main,
             "readinessProbe",
-            probe(
-                "/health",
-                "http",
-                json!({"initialDelaySeconds": 10, "periodSeconds": 10, "timeoutSeconds": 3, "failureThreshold": 3}),
-            ),
+            probe("/health", "http", &[("initialDelaySeconds", 10), ("timeoutSeconds", 3)]),
         );
         return;
     }
     if_absent(main, "command", json!(["/bin/sh", "-c"]));
-    if_absent(
-        main,
-        "ports",
-        json!([
-            {"name": "system", "containerPort": 9090, "protocol": "TCP"},
-            {"name": "nixl", "containerPort": 19090, "protocol": "TCP"},
-        ]),
-    );
+    let ports = match generation {
+        GraphGeneration::V1Alpha1 => json!([port("system", 9090)]),
+        GraphGeneration::V1Beta1 => json!([port("system", 9090), port("nixl", 19090)]),
+    };
+    if_absent(main, "ports", ports);
     if workload.is_worker() {
-        // One failed liveness probe kills a worker, also where the reference says three.
-        if_absent(
-            main,
-            "livenessProbe",
-            probe("/live", "system", json!({"periodSeconds": 5, "timeoutSeconds": 4, "failureThreshold": 1})),
-        );
-        if_absent(
-            main,
-            "readinessProbe",
-            probe(
-                "/health",
-                "system",
-                json!({"periodSeconds": 10, "timeoutSeconds": 4, "failureThreshold": 3}),
-            ),
-        );
-        if_absent(
-            main,
-            "startupProbe",
-            probe(
-                "/live",
-                "system",
-                json!({"periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 720}),
-            ),
-        );
+        // One failed liveness probe kills a worker.
+        let impatient = [("periodSeconds", 5), ("timeoutSeconds", 4), ("failureThreshold", 1)];
+        if_absent(main, "livenessProbe", probe("/live", "system", &impatient));
+        if_absent(main, "readinessProbe", probe("/health", "system", &[("timeoutSeconds", 4)]));
+        let patient = [("timeoutSeconds", 5), ("failureThreshold", 720)];
+        if_absent(main, "startupProbe", probe("/live", "system", &patient));
     }
 }
 
-fn probe(path: &str, port: &str, mut timing: Value) -> Value {
-    timing["httpGet"] = json!({"path": path, "port": port, "scheme": "HTTP"});
-    timing
+fn port(name: &str, number: u16) -> Value {
+    json!({"name": name, "containerPort": number, "protocol": "TCP"})
+}
+
+/// A probe every ten seconds that fails after three, unless `timing` says otherwise.
+fn probe(path: &str, port: &str, timing: &[(&str, u32)]) -> Value {
+    let mut probe = json!({
+        "httpGet": {"path": path, "port": port, "scheme": "HTTP"},
+        "periodSeconds": 10,
+        "failureThreshold": 3,
+    });
+    for (name, number) in timing {
+        probe[name] = json!(number);
+    }
+    probe
 }
 
 /// The operator's variables, then the user's, which win.

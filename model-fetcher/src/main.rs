@@ -1,3 +1,7 @@
-//! Hands over to the library.
+//! The program: everything is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    model_fetcher::program::run(std::env::args_os())
+}

@@ -8,6 +8,7 @@ pub mod model;
 pub mod namespace;
 pub mod operator;
 pub mod processes;
+pub mod programs;
 pub mod tier;
 
 /// What support code and cases of a tier answer; any error ends the case, with its text.

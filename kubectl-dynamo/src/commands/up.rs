@@ -28,8 +28,11 @@ pub(super) struct UpArgs {
     /// Serve on this machine, without a cluster; without MODEL a tiny built-in one
     #[arg(long, help_heading = "Flow")]
     pub local: bool,
+    /// Wait until it answers; this is the default
+    #[arg(long, overrides_with = "detach", help_heading = "Flow")]
+    pub wait: bool,
     /// Do not wait: leave everything running (or coming up) and return
-    #[arg(long, help_heading = "Flow")]
+    #[arg(long, overrides_with = "wait", help_heading = "Flow")]
     pub detach: bool,
     /// Port of the endpoint on this machine; a free one when absent
     #[arg(long, value_name = "PORT", requires = "local", help_heading = "Flow")]
@@ -136,6 +139,9 @@ async fn apply_and_wait(
         let live = cluster.apply(graph, args.force_conflicts).await?;
         let uid = live["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
         report.done(Stage::Deploy, format!("{} {}", graph.resource, graph.outcome));
+        if changes.iter().all(|change| matches!(change.outcome, Outcome::Unchanged | Outcome::Kept)) {
+            report.detail("unchanged: nothing was written");
+        }
         if args.detach {
             return Ok(None);
         }

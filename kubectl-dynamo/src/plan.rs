@@ -191,8 +191,10 @@ fn frontend(intent: &ServingIntent, release: &'static Release, folder: &str) -> 
     Component {
         role: WorkerRole::Frontend,
         replicas: intent.frontend_replicas,
-        command: python_module("dynamo.frontend"),
-        args: Vec::new(),
+        // Split as the operator's own default is: it replaces command and arguments one by one, so a whole command
+        // alone would run with the default arguments behind it.
+        command: vec!["python3".into()],
+        args: vec!["-m".into(), "dynamo.frontend".into()],
         environment,
         gpus: 0,
         needs_model: release.frontend_needs_model(),

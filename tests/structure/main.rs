@@ -1,6 +1,7 @@
 //! The structure of both programs: which module may use which, where versions stand, how files are cut.
 //! A failure names the file, the line, what is forbidden there, and where it belongs.
 
+mod messages;
 mod rules;
 mod source;
 mod table;

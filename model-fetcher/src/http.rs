@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
+use reqwest::redirect::Policy;
 use rustls_platform_verifier::ConfigVerifierExt;
 
 use crate::error::Error;
@@ -24,15 +25,24 @@ impl Clients {
         Ok(Self { tls, read_timeout })
     }
 
-    /// A client that keeps one idle connection a host.
+    /// A client that keeps one idle connection a host and leaves redirects to its caller.
     pub(crate) fn client(&self) -> Result<reqwest::Client, Error> {
+        self.build(Policy::none())
+    }
+
+    /// A client that follows redirects, for the hub client, which does not do it itself.
+    pub(crate) fn following(&self) -> Result<reqwest::Client, Error> {
+        self.build(Policy::limited(10))
+    }
+
+    fn build(&self, redirects: Policy) -> Result<reqwest::Client, Error> {
         let mut headers = HeaderMap::new();
         // A compressed body has another length than the file.
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         reqwest::Client::builder()
             .tls_backend_preconfigured(self.tls.clone())
             .http1_only()
-            .redirect(reqwest::redirect::Policy::none())
+            .redirect(redirects)
             .retry(reqwest::retry::never())
             .user_agent(concat!("model-fetcher/", env!("CARGO_PKG_VERSION")))
             .default_headers(headers)

@@ -2,6 +2,7 @@
 
 pub mod cache;
 pub mod dynamo;
+pub mod hub;
 pub mod images;
 pub mod kubernetes;
 pub mod model;

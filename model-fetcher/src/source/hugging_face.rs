@@ -89,7 +89,7 @@ impl HuggingFace {
         // Retries are ours: hf-hub's own last half a second and do not know the hub's rate limit header.
         let mut builder = HFClient::builder()
             .endpoint(self.access.endpoint.clone())
-            .client(self.api.clone())
+            .client(self.clients.following()?)
             .cache_enabled(false)
             .retry_max_attempts(0);
         if let Some(token) = &self.access.token {

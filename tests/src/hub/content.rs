@@ -1,0 +1,176 @@
+//! Bodies: files in blocks, ranges of them, and the faults of a body.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::stream::{self, StreamExt};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Frame;
+use hyper::{Response, StatusCode};
+
+use super::repository::HubFile;
+use super::server::Line;
+use super::{FaultKind, State};
+
+pub(crate) type Answer = Response<UnsyncBoxBody<Bytes, io::Error>>;
+
+const BLOCK_BYTES: u64 = 256 << 10;
+
+/// A short answer.
+pub(crate) fn text(status: u16, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()).map_err(|never| match never {}).boxed_unsync());
+    *answer.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    answer
+}
+
+/// Adds a header; one that cannot be written is left out.
+pub(crate) fn with(mut answer: Answer, name: &'static str, value: impl AsRef<str>) -> Answer {
+    if let Ok(value) = value.as_ref().parse() {
+        answer.headers_mut().insert(name, value);
+    }
+    answer
+}
+
+/// The range of `Range: bytes=a-b` or `bytes=a-` within `size`.
+pub(crate) fn wanted_range(header: Option<&str>, size: u64) -> Option<Range<u64>> {
+    let (first, last) = header?.strip_prefix("bytes=")?.split_once('-')?;
+    let first = first.parse().ok()?;
+    let end = if last.is_empty() { size } else { last.parse::<u64>().ok()?.checked_add(1)?.min(size) };
+    Some(first..end)
+}
+
+/// A file, or the range of it that was asked for.
+pub(crate) fn file(
+    state: &Arc<State>,
+    file: &HubFile,
+    range: Option<&str>,
+    fault: Option<FaultKind>,
+    line: &Line,
+) -> Answer {
+    let mut wanted = wanted_range(range, file.size);
+    if matches!(fault, Some(FaultKind::IgnoreRange)) {
+        wanted = None;
+    }
+    if let Some(range) = wanted.as_ref().filter(|range| range.start >= file.size) {
+        let answer = with(text(416, ""), "content-range", format!("bytes */{}", file.size));
+        return with(answer, "x-asked-for", range.start.to_string());
+    }
+    let Ok(content) = File::open(&file.place) else {
+        return text(500, "the file is gone");
+    };
+    let mut range = wanted.clone().unwrap_or(0..file.size);
+    if matches!(fault, Some(FaultKind::OtherRange)) && range.end < file.size {
+        range = range.start + 1..range.end + 1;
+    }
+    let promised = range.end - range.start;
+    let longer = if let Some(FaultKind::LongerBody { by }) = fault { by } else { 0 };
+    let body = blocks(state.clone(), content, range.start..range.end + longer, fault, line.clone());
+    let mut answer = Response::new(body);
+    if wanted.is_some() {
+        *answer.status_mut() = StatusCode::PARTIAL_CONTENT;
+        let sent = format!("bytes {}-{}/{}", range.start, range.end - 1, file.size);
+        answer = with(answer, "content-range", sent);
+    }
+    if longer == 0 {
+        answer = with(answer, "content-length", promised.to_string());
+    }
+    with(answer, "accept-ranges", "bytes")
+}
+
+/// Where a body is, and what is to happen to it.
+struct Sending {
+    state: Arc<State>,
+    content: File,
+    position: u64,
+    start: u64,
+    end: u64,
+    fault: Option<FaultKind>,
+    line: Line,
+}
+
+fn blocks(
+    state: Arc<State>,
+    content: File,
+    range: Range<u64>,
+    fault: Option<FaultKind>,
+    line: Line,
+) -> UnsyncBoxBody<Bytes, io::Error> {
+    let sending =
+        Sending { state, content, position: range.start, start: range.start, end: range.end, fault, line };
+    let blocks = stream::unfold(sending, |mut sending| async move {
+        let block = sending.next().await?;
+        Some((block.map(Frame::data), sending))
+    });
+    BodyExt::boxed_unsync(StreamBody::new(blocks.fuse()))
+}
+
+impl Sending {
+    async fn next(&mut self) -> Option<io::Result<Bytes>> {
+        if self.position >= self.end {
+            return None;
+        }
+        if let Some(failure) = self.interrupt().await {
+            return Some(Err(failure));
+        }
+        let mut length = BLOCK_BYTES.min(self.end - self.position);
+        if let Some(left) = self.left_before_fault() {
+            length = length.min(left.max(1));
+        }
+        let mut block = vec![0; length as usize];
+        // Beyond the end of the file the extra bytes of a longer body are zeros.
+        let read = self.content.read_at(&mut block, self.position);
+        if let Err(error) = read {
+            return Some(Err(error));
+        }
+        if let Some(FaultKind::FlipByte { at }) = self.fault
+            && (self.position..self.position + length).contains(&at)
+        {
+            block[(at - self.position) as usize] ^= 1;
+        }
+        self.position += length;
+        self.state.count_sent(length);
+        if let Some(rate) = self.state.settings.connection_rate {
+            tokio::time::sleep(Duration::from_secs_f64(length as f64 / rate as f64)).await;
+        }
+        Some(Ok(block.into()))
+    }
+
+    fn left_before_fault(&self) -> Option<u64> {
+        match self.fault {
+            Some(
+                FaultKind::Reset { after } | FaultKind::CloseEarly { after } | FaultKind::Stall { after, .. },
+            ) => (self.start + after).checked_sub(self.position),
+            _ => None,
+        }
+    }
+
+    /// The fault that is due before the next block.
+    async fn interrupt(&mut self) -> Option<io::Error> {
+        let sent = self.position - self.start;
+        match self.fault {
+            Some(FaultKind::Reset { after }) if sent >= after => {
+                self.line.reset_on_close();
+                Some(io::Error::other("reset on request"))
+            }
+            Some(FaultKind::CloseEarly { after }) if sent >= after => {
+                Some(io::Error::other("closed on request"))
+            }
+            Some(FaultKind::Stall { after, pause }) if sent >= after => {
+                self.fault = None;
+                tokio::time::sleep(pause).await;
+                None
+            }
+            Some(FaultKind::Slow { pause }) => {
+                tokio::time::sleep(pause).await;
+                None
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! A certificate authority made for one test, and the certificate it gives the hub.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio_rustls::rustls::{ServerConfig, crypto};
+
+/// What a TLS listener needs, and what its clients have to trust.
+#[derive(Clone)]
+pub struct Identity {
+    /// The authority's certificate, PEM; clients take it from a file named by `SSL_CERT_FILE`.
+    pub authority: String,
+    pub(crate) server: Arc<ServerConfig>,
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Identity")
+    }
+}
+
+impl Identity {
+    /// An identity for `names`, which may be addresses.
+    pub fn generate(names: &[&str]) -> Result<Self, Box<dyn std::error::Error>> {
+        let mut authority = CertificateParams::new(Vec::new())?;
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority_key = KeyPair::generate()?;
+        let authority_certificate = authority.self_signed(&authority_key)?;
+        let issuer = Issuer::new(authority, authority_key);
+        let key = KeyPair::generate()?;
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let certificate = CertificateParams::new(names)?.signed_by(&key, &issuer)?;
+        let provider = Arc::new(crypto::aws_lc_rs::default_provider());
+        let server = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![certificate.der().clone()],
+                PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
+            )?;
+        Ok(Self { authority: authority_certificate.pem(), server: Arc::new(server) })
+    }
+
+    /// Writes the authority's certificate into `folder`.
+    pub fn write_authority(&self, folder: &std::path::Path) -> std::io::Result<PathBuf> {
+        let place = folder.join("authority.pem");
+        std::fs::write(&place, &self.authority)?;
+        Ok(place)
+    }
+}

@@ -1,22 +1,38 @@
 //! The node tier: a real node runs the fetcher's image and Dynamo's frontend and mocker.
 
 mod operator;
+mod plugin;
 mod pods;
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use kubectl_dynamo_tests::images::runtime;
+use kubectl_dynamo_tests::hub::{Access, Hub, Repository, Settings};
+use kubectl_dynamo_tests::images::{fetcher, runtime};
 use kubectl_dynamo_tests::kubernetes::case_namespace::CaseNamespace;
 use kubectl_dynamo_tests::kubernetes::definitions::{self, GraphGeneration};
 use kubectl_dynamo_tests::kubernetes::{self, Cluster, Layout, node, programs};
 use kubectl_dynamo_tests::operator::Operator;
-use kubectl_dynamo_tests::{Outcome, cases, tier};
+use kubectl_dynamo_tests::{Outcome, cases, model, tier};
 use tokio::runtime::Runtime;
+
+/// The models of the hub.
+const MODEL: &str = "acme/tiny";
+const GATED_MODEL: &str = "acme/gated";
+/// What opens the gated one; generated for no service in the world.
+const TOKEN: &str = "hf_only_for_the_hub_of_these_tests";
+/// The weights' size: several ranges for the fetcher.
+const WEIGHTS_BYTES: usize = 24 << 20;
 
 /// What the cases share.
 struct Shared {
-    // The operator stops before its cluster goes.
+    // The operator and the hub stop before their cluster goes.
     _operator: Operator,
+    hub: Hub,
+    /// `HF_ENDPOINT=…` as pods reach the hub.
+    hub_environment: String,
+    model_folder: PathBuf,
     cluster: Cluster,
 }
 
@@ -33,17 +49,50 @@ impl Shared {
 
 fn main() -> ExitCode {
     let missing = programs::node_missing().or_else(definitions::missing).or_else(runtime::missing);
-    let cases = cases![pods::the_runtime_image_holds_dynamo, operator::an_aggregated_graph_answers_a_chat];
+    let cases = cases![
+        pods::the_runtime_image_holds_dynamo,
+        operator::an_aggregated_graph_answers_a_chat,
+        plugin::up_downloads_the_model_and_ends_with_an_answer,
+        plugin::the_same_up_again_changes_nothing,
+        plugin::killed_at_any_step_the_same_command_goes_on,
+        plugin::the_init_container_downloads_where_no_job_may,
+        plugin::a_disaggregated_graph_with_kv_routing_answers,
+        plugin::port_forward_carries_a_streamed_chat_until_down,
+        plugin::a_gated_model_needs_its_token,
+        plugin::a_token_is_in_its_secret_alone,
+    ];
     tier::run("node", missing, cases, start)
 }
 
 fn start() -> Outcome<(Runtime, Shared)> {
     let prepared = kubernetes::prepare(Layout::Node)?;
     let runtime = Runtime::new()?;
-    let cluster = runtime.block_on(prepared.start())?;
-    node::import(cluster.folder(), &runtime::archive()?)?;
-    let plane = cluster.control_plane(GraphGeneration::V1Beta1)?;
-    let log = cluster.folder().join("log/operator.log");
-    let operator = runtime.block_on(Operator::start(plane, cluster.authority(), &log))?;
-    Ok((runtime, Shared { cluster, _operator: operator }))
+    let shared = runtime.block_on(async {
+        let cluster = prepared.start().await?;
+        node::import(cluster.folder(), &runtime::archive()?)?;
+        node::import(cluster.folder(), &fetcher::archive(cluster.folder())?)?;
+        node::make_storage_classes(cluster.control_plane(GraphGeneration::V1Beta1)?).await?;
+        let plane = cluster.control_plane(GraphGeneration::V1Beta1)?;
+        let log = cluster.folder().join("log/operator.log");
+        let operator = Operator::start(plane, cluster.authority(), &log).await?;
+        let model_folder = cluster.folder().join("hub/tiny");
+        model::write_with_weights(&model_folder, WEIGHTS_BYTES)?;
+        let gated = Access::Gated { token: TOKEN.to_owned() };
+        let repositories = vec![
+            Repository::from_folder(MODEL, &model_folder)?,
+            Repository::from_folder(GATED_MODEL, &model_folder)?.with_access(gated),
+        ];
+        let listen = SocketAddr::from((node::ADDRESS, 0));
+        let hub =
+            Hub::start(Settings { listen, cdn_listen: listen, repositories, ..Settings::default() }).await?;
+        let hub_environment = format!("HF_ENDPOINT={}", hub.url);
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Shared {
+            _operator: operator,
+            hub,
+            hub_environment,
+            model_folder,
+            cluster,
+        })
+    })?;
+    Ok((runtime, shared))
 }

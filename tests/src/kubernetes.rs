@@ -29,7 +29,7 @@ use crate::namespace::Namespace;
 /// What a cluster consists of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
-    /// One control plane for each generation of Dynamo's definitions, no node: objects are stored, no pod runs.
+    /// One control plane for each generation of Dynamo's definitions and one without, no node: no pod runs.
     ControlPlanes,
     /// One control plane with v1beta1 definitions and one node: pods run.
     Node,
@@ -72,15 +72,23 @@ impl Prepared {
     pub async fn start(mut self) -> Outcome<Cluster> {
         let authority = Authority::new()?;
         let mut control_planes = Vec::new();
-        let generations: &[GraphGeneration] = match self.layout {
-            Layout::ControlPlanes => &[GraphGeneration::V1Beta1, GraphGeneration::V1Alpha1],
-            Layout::Node => &[GraphGeneration::V1Beta1],
+        let generations: &[Option<GraphGeneration>] = match self.layout {
+            Layout::ControlPlanes => &[Some(GraphGeneration::V1Beta1), Some(GraphGeneration::V1Alpha1), None],
+            Layout::Node => &[Some(GraphGeneration::V1Beta1)],
         };
         let address = (self.layout == Layout::Node).then_some(node::ADDRESS);
+        let mut starting = Vec::new();
         for (index, generation) in (0..).zip(generations) {
-            let plane =
-                control_plane::start(&mut self.supervisor, &authority, index, *generation, address).await?;
-            control_planes.push(plane);
+            starting.push(control_plane::start(
+                &mut self.supervisor,
+                &authority,
+                index,
+                *generation,
+                address,
+            )?);
+        }
+        for plane in starting {
+            control_planes.push(plane.finish(&mut self.supervisor).await?);
         }
         if let (Layout::Node, Some(plane)) = (self.layout, control_planes.first()) {
             node::start(&mut self.supervisor, &authority, plane).await?;
@@ -90,10 +98,11 @@ impl Prepared {
 }
 
 impl Cluster {
-    /// The control plane with the definitions of this generation.
-    pub fn control_plane(&self, generation: GraphGeneration) -> Outcome<&ControlPlane> {
+    /// The control plane with the definitions of this generation; `None` is the one without Dynamo.
+    pub fn control_plane(&self, generation: impl Into<Option<GraphGeneration>>) -> Outcome<&ControlPlane> {
+        let generation = generation.into();
         let found = self.control_planes.iter().find(|plane| plane.generation == generation);
-        found.ok_or_else(|| format!("this cluster has no {} control plane", generation.version()).into())
+        found.ok_or_else(|| format!("this cluster has no control plane with {generation:?}").into())
     }
 
     /// Signs what must be trusted in this cluster: users, webhooks.

@@ -8,6 +8,7 @@ pub mod kubernetes;
 pub mod model;
 pub mod namespace;
 pub mod operator;
+pub mod plugin;
 pub mod processes;
 pub mod programs;
 pub mod tier;

@@ -44,7 +44,8 @@ impl Operator {
     /// Starts the operator of the control plane's generation: its webhooks first, then its controllers.
     /// What it could not do stands in `log`.
     pub async fn start(plane: &ControlPlane, authority: &Authority, log: &Path) -> Outcome<Self> {
-        let access = Arc::new(Access { client: plane.client(), generation: plane.generation });
+        let generation = plane.generation.ok_or("a control plane without Dynamo has no operator")?;
+        let access = Arc::new(Access { client: plane.client(), generation });
         let log: Log = Arc::new(Mutex::new(std::fs::File::create(log)?));
         let webhooks = admission::start(&access, authority).await?;
         let graphs = tokio::spawn(watch_graphs(access.clone(), log.clone()));

@@ -1,21 +1,21 @@
-//! The fetcher's image for the node tier: the static program and the certificates it trusts, nothing else.
+//! The fetcher's own image, for the node tier: made from the program under test as its users make it.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use super::Image;
-use crate::Outcome;
+use crate::{Outcome, cache, ensure, programs};
 
 /// The name under which pods of the tests ask for it.
 pub const REFERENCE: &str = "localhost/model-fetcher:test";
 
-/// Writes the image's archive into the folder.
-pub fn archive(program: &Path, folder: &Path) -> Outcome<PathBuf> {
-    let root = folder.join("fetcher-image");
-    std::fs::create_dir_all(root.join("etc/ssl/certs"))?;
-    std::fs::copy(program, root.join("model-fetcher"))?;
-    let certificates = Path::new("etc/ssl/certs/ca-certificates.crt");
-    std::fs::copy(Path::new("/").join(certificates), root.join(certificates))?;
+/// Makes the image's archive in the folder, without a container engine.
+pub fn archive(folder: &Path) -> Outcome<PathBuf> {
     let archive = folder.join("fetcher-image.tar");
-    Image::new(REFERENCE).entrypoint(&["/model-fetcher"]).user("1000").write(&root, &archive)?;
+    let output = Command::new(cache::repository().join("manifests/build-image"))
+        .arg(programs::model_fetcher())
+        .arg(&archive)
+        .arg(REFERENCE)
+        .output()?;
+    ensure!(output.status.success(), "build-image: {}", String::from_utf8_lossy(&output.stderr));
     Ok(archive)
 }

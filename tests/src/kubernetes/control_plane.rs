@@ -22,10 +22,11 @@ pub const AUDITED_USER: &str = "kubectl-dynamo-tester";
 const SERVICE_RANGE: &str = "10.96.0.0/16";
 const FIRST_SERVICE: &str = "10.96.0.1";
 
-/// A running control plane with Dynamo's definitions of one generation.
+/// A running control plane.
 #[derive(Clone)]
 pub struct ControlPlane {
-    pub generation: GraphGeneration,
+    /// Which of Dynamo's definitions it has, if any.
+    pub generation: Option<GraphGeneration>,
     folder: PathBuf,
     server: String,
     client: Client,
@@ -52,31 +53,48 @@ fn ports(index: u16) -> Ports {
     }
 }
 
-/// Starts the control plane number `index`, waits until it is ready, and applies Dynamo's definitions.
+/// A control plane whose etcd and API server were started and may not answer yet.
+pub(super) struct Starting<'a> {
+    generation: Option<GraphGeneration>,
+    name: &'static str,
+    paths: Paths<'a>,
+    ports: Ports,
+}
+
+/// Starts etcd and the API server of the control plane number `index`.
 /// `node` is the address under which pods and kubelets reach it.
-pub async fn start(
+pub(super) fn start<'a>(
     supervisor: &mut Supervisor,
-    authority: &Authority,
+    authority: &'a Authority,
     index: u16,
-    generation: GraphGeneration,
+    generation: Option<GraphGeneration>,
     node: Option<Ipv4Addr>,
-) -> Outcome<ControlPlane> {
-    let folder = supervisor.state().folder().join(generation.version());
+) -> Outcome<Starting<'a>> {
+    let name = generation.map_or("bare", GraphGeneration::version);
+    let folder = supervisor.state().folder().join(name);
     std::fs::create_dir_all(&folder)?;
     let ports = ports(index);
-    let server = format!("https://127.0.0.1:{}", ports.server);
-    let plane = Paths { folder: &folder, authority, server: &server };
-    plane.write_identities(node)?;
-    start_etcd(supervisor, &folder, generation, ports)?;
-    start_server(supervisor, &plane, generation, ports, node)?;
-    let admin = plane.write_kubeconfig("admin", Some("system:masters"))?;
-    let client = client(&admin).await?;
-    wait_until_ready(supervisor, &client, &format!("kube-apiserver-{}", generation.version())).await?;
-    start_controllers(supervisor, &plane, generation, ports)?;
-    start_scheduler(supervisor, &plane, generation, ports)?;
-    plane.write_kubeconfig(AUDITED_USER, Some("system:masters"))?;
-    definitions::apply(&client, generation).await?;
-    Ok(ControlPlane { generation, folder, server, client })
+    let paths = Paths { folder, authority, server: format!("https://127.0.0.1:{}", ports.server) };
+    paths.write_identities(node)?;
+    start_etcd(supervisor, &paths.folder, name, ports)?;
+    start_server(supervisor, &paths, name, ports, node)?;
+    Ok(Starting { generation, name, paths, ports })
+}
+
+impl Starting<'_> {
+    /// Waits until the API server answers, starts the rest, and applies Dynamo's definitions.
+    pub(super) async fn finish(self, supervisor: &mut Supervisor) -> Outcome<ControlPlane> {
+        let Self { generation, name, paths, ports } = self;
+        let client = client(&paths.write_kubeconfig("admin", Some("system:masters"))?).await?;
+        wait_until_ready(supervisor, &client, &format!("kube-apiserver-{name}")).await?;
+        start_controllers(supervisor, &paths, name, ports)?;
+        start_scheduler(supervisor, &paths, name, ports)?;
+        paths.write_kubeconfig(AUDITED_USER, Some("system:masters"))?;
+        if let Some(generation) = generation {
+            definitions::apply(&client, generation).await?;
+        }
+        Ok(ControlPlane { generation, folder: paths.folder, server: paths.server, client })
+    }
 }
 
 impl ControlPlane {
@@ -102,7 +120,8 @@ impl ControlPlane {
 
     /// A kubeconfig file of a user of no group, who has only the rights that bindings give.
     pub fn kubeconfig_of(&self, authority: &Authority, user: &str) -> Outcome<PathBuf> {
-        Paths { folder: &self.folder, authority, server: &self.server }.write_kubeconfig(user, None)
+        let paths = Paths { folder: self.folder.clone(), authority, server: self.server.clone() };
+        paths.write_kubeconfig(user, None)
     }
 
     /// What the audited user asked of the API server so far.
@@ -122,9 +141,9 @@ fn kubeconfig_path(folder: &Path, user: &str) -> PathBuf {
 }
 
 struct Paths<'a> {
-    folder: &'a Path,
+    folder: PathBuf,
     authority: &'a Authority,
-    server: &'a str,
+    server: String,
 }
 
 impl Paths<'_> {
@@ -137,21 +156,21 @@ impl Paths<'_> {
         let mut hosts = vec!["localhost", "kubernetes.default.svc", "127.0.0.1", FIRST_SERVICE];
         hosts.extend(node.as_deref());
         std::fs::write(self.folder.join("ca.crt"), self.authority.certificate())?;
-        self.authority.server("kube-apiserver", &hosts)?.write(self.folder, "apiserver")?;
+        self.authority.server("kube-apiserver", &hosts)?.write(&self.folder, "apiserver")?;
         self.authority
             .client("apiserver", Some("system:masters"))?
-            .write(self.folder, "apiserver-kubelet")?;
+            .write(&self.folder, "apiserver-kubelet")?;
         let accounts = KeyPair::generate()?;
         Identity { certificate: accounts.public_key_pem(), key: accounts.serialize_pem() }
-            .write(self.folder, "accounts")?;
+            .write(&self.folder, "accounts")?;
         std::fs::write(self.folder.join("audit.json"), audit_policy().to_string())?;
         Ok(())
     }
 
     fn write_kubeconfig(&self, user: &str, group: Option<&str>) -> Outcome<PathBuf> {
         let identity = self.authority.client(user, group)?;
-        let path = kubeconfig_path(self.folder, user);
-        std::fs::write(&path, self.authority.kubeconfig(self.server, &identity).to_string())?;
+        let path = kubeconfig_path(&self.folder, user);
+        std::fs::write(&path, self.authority.kubeconfig(&self.server, &identity).to_string())?;
         Ok(path)
     }
 }
@@ -166,16 +185,11 @@ fn audit_policy() -> serde_json::Value {
     })
 }
 
-fn start_etcd(
-    supervisor: &mut Supervisor,
-    folder: &Path,
-    generation: GraphGeneration,
-    ports: Ports,
-) -> Outcome {
+fn start_etcd(supervisor: &mut Supervisor, folder: &Path, name: &str, ports: Ports) -> Outcome {
     let (client, peer) =
         (format!("http://127.0.0.1:{}", ports.etcd), format!("http://127.0.0.1:{}", ports.etcd_peer));
     supervisor.start(
-        &format!("etcd-{}", generation.version()),
+        &format!("etcd-{name}"),
         programs::compiled("etcd")?,
         &[
             format!("--data-dir={}", folder.join("etcd").display()),
@@ -193,12 +207,12 @@ fn start_etcd(
 fn start_server(
     supervisor: &mut Supervisor,
     plane: &Paths<'_>,
-    generation: GraphGeneration,
+    name: &str,
     ports: Ports,
     node: Option<Ipv4Addr>,
 ) -> Outcome {
     supervisor.start(
-        &format!("kube-apiserver-{}", generation.version()),
+        &format!("kube-apiserver-{name}"),
         programs::compiled("kube-apiserver")?,
         &[
             format!("--etcd-servers=http://127.0.0.1:{}", ports.etcd),
@@ -227,15 +241,10 @@ fn start_server(
     )
 }
 
-fn start_controllers(
-    supervisor: &mut Supervisor,
-    plane: &Paths<'_>,
-    generation: GraphGeneration,
-    ports: Ports,
-) -> Outcome {
+fn start_controllers(supervisor: &mut Supervisor, plane: &Paths<'_>, name: &str, ports: Ports) -> Outcome {
     let kubeconfig = plane.write_kubeconfig("system:kube-controller-manager", None)?;
     supervisor.start(
-        &format!("kube-controller-manager-{}", generation.version()),
+        &format!("kube-controller-manager-{name}"),
         programs::compiled("kube-controller-manager")?,
         &[
             format!("--kubeconfig={}", kubeconfig.display()),
@@ -250,15 +259,10 @@ fn start_controllers(
     )
 }
 
-fn start_scheduler(
-    supervisor: &mut Supervisor,
-    plane: &Paths<'_>,
-    generation: GraphGeneration,
-    ports: Ports,
-) -> Outcome {
+fn start_scheduler(supervisor: &mut Supervisor, plane: &Paths<'_>, name: &str, ports: Ports) -> Outcome {
     let kubeconfig = plane.write_kubeconfig("system:kube-scheduler", None)?;
     supervisor.start(
-        &format!("kube-scheduler-{}", generation.version()),
+        &format!("kube-scheduler-{name}"),
         programs::compiled("kube-scheduler")?,
         &[
             format!("--kubeconfig={}", kubeconfig.display()),

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::Command;
 
 use k8s_openapi::api::core::v1::Node;
-use kube::api::{Api, Patch, PatchParams};
+use k8s_openapi::api::storage::v1::StorageClass;
+use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::runtime::wait::await_condition;
 use serde_json::{Value, json};
 
@@ -257,4 +258,18 @@ fn start_proxy(
             "--conntrack-max-per-core=0".to_owned(),
         ],
     )
+}
+
+/// The storage classes of the cases, which make no volume: `manual` binds at once, `late` with the first pod.
+pub async fn make_storage_classes(plane: &ControlPlane) -> Outcome {
+    let classes: Api<StorageClass> = Api::all(plane.client());
+    for (name, mode) in [("manual", "Immediate"), ("late", "WaitForFirstConsumer")] {
+        let class = serde_json::from_value(json!({
+            "metadata": {"name": name},
+            "provisioner": "kubernetes.io/no-provisioner",
+            "volumeBindingMode": mode,
+        }))?;
+        classes.create(&PostParams::default(), &class).await?;
+    }
+    Ok(())
 }

@@ -1,0 +1,92 @@
+//! The plugin as its users run it: a process with arguments, a kubeconfig and a namespace.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::{Outcome, ensure, programs};
+
+/// `kubectl dynamo` for one user in one namespace.
+#[derive(Debug, Clone)]
+pub struct Plugin {
+    program: PathBuf,
+    kubeconfig: PathBuf,
+    namespace: String,
+}
+
+/// How a run of it ended and what it wrote.
+#[derive(Debug, Clone)]
+pub struct Said {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+impl Plugin {
+    pub fn new(kubeconfig: PathBuf, namespace: &str) -> Self {
+        Self { program: programs::kubectl_dynamo(), kubeconfig, namespace: namespace.to_owned() }
+    }
+
+    /// A command with these words; nothing of the machine's own user reaches it.
+    pub fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg("--kubeconfig").arg(&self.kubeconfig).arg("--namespace").arg(&self.namespace).args(words);
+        command.env_clear().env("HOME", self.kubeconfig.parent().unwrap_or(Path::new("/")));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+    }
+
+    /// Runs it to its end.
+    pub async fn run(&self, words: &[&str]) -> Outcome<Said> {
+        said(self.command(words).output().await?)
+    }
+
+    /// Runs it to its end with this text on its standard input.
+    pub async fn run_with_input(&self, words: &[&str], input: &str) -> Outcome<Said> {
+        let mut child = self.command(words).stdin(Stdio::piped()).spawn()?;
+        let mut stdin = child.stdin.take().ok_or("a child without an input")?;
+        stdin.write_all(input.as_bytes()).await?;
+        drop(stdin);
+        said(child.wait_with_output().await?)
+    }
+
+    /// Starts it and answers it, still running, once a line of its stderr holds `text`; and the lines so far.
+    /// None when it ended before.
+    pub async fn run_until(&self, words: &[&str], text: &str) -> Outcome<(Option<Child>, Vec<String>)> {
+        let mut child = self.command(words).spawn()?;
+        let mut lines = BufReader::new(child.stderr.take().ok_or("a child without an error stream")?).lines();
+        let mut seen = Vec::new();
+        while let Some(line) = lines.next_line().await? {
+            let is_it = line.contains(text);
+            seen.push(line);
+            if is_it {
+                // The stream is read on, so that the child is not stopped by a full pipe.
+                tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+                return Ok((Some(child), seen));
+            }
+        }
+        child.wait().await?;
+        Ok((None, seen))
+    }
+}
+
+impl Said {
+    /// Itself, unless the exit code is another one.
+    pub fn expect(self, code: i32) -> Outcome<Self> {
+        ensure!(
+            self.code == Some(code),
+            "exit code {:?} instead of {code}\n{}\n{}",
+            self.code,
+            self.out,
+            self.err
+        );
+        Ok(self)
+    }
+}
+
+fn said(output: std::process::Output) -> Outcome<Said> {
+    let (out, err) = (String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?);
+    Ok(Said { code: output.status.code(), out, err })
+}

@@ -105,7 +105,7 @@ fn without_a_cluster_there_are_no_names_and_no_errors() {
 
 #[test]
 fn bash_completes_the_program_itself() {
-    let plugin = programs::plugin();
+    let plugin = programs::kubectl_dynamo();
     let folder = plugin.parent().expect("a program is in a folder");
     let script = "set -eu; eval \"$(kubectl-dynamo completion bash)\"
         COMP_WORDS=(kubectl-dynamo up --mode d) COMP_CWORD=3 COMP_TYPE=9
@@ -121,7 +121,7 @@ fn bash_completes_the_program_itself() {
 #[test]
 fn every_shell_gets_a_script() {
     for shell in ["bash", "zsh", "fish"] {
-        let printed = Command::new(programs::plugin()).args(["completion", shell]).output();
+        let printed = Command::new(programs::kubectl_dynamo()).args(["completion", shell]).output();
         let script = String::from_utf8(printed.expect("the plugin runs").stdout).expect("scripts are text");
         assert!(script.contains("kubectl-dynamo") && script.contains("KUBECTL_DYNAMO_COMPLETE"), "{script}");
     }

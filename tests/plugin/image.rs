@@ -21,7 +21,7 @@ fn build(folder: &Path, name: &str) -> Vec<u8> {
     let authorities = folder.join("authorities.pem");
     fs::write(&authorities, "certificates").expect("the folder can be written");
     let arguments = [
-        programs::fetcher().into_os_string(),
+        programs::model_fetcher().into_os_string(),
         output.clone().into_os_string(),
         REFERENCE.into(),
         "--ca-bundle".into(),
@@ -94,7 +94,7 @@ fn the_image_is_a_whole_oci_layout() {
     let root = unpack(layer.as_slice());
     assert_eq!(root.keys().collect::<Vec<_>>(), ["etc/ssl/certs/ca-certificates.crt", "model-fetcher"]);
     assert_eq!(root["etc/ssl/certs/ca-certificates.crt"], b"certificates");
-    assert!(root["model-fetcher"] == fs::read(programs::fetcher()).expect("the program is there"));
+    assert!(root["model-fetcher"] == fs::read(programs::model_fetcher()).expect("the program is there"));
 }
 
 #[test]

@@ -76,7 +76,7 @@ impl Release {
     pub(crate) fn of_the_plugin() -> &'static Self {
         static RELEASE: LazyLock<Release> = LazyLock::new(|| {
             let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("release");
-            Release::pack(&programs::plugin(), &folder, &[])
+            Release::pack(&programs::kubectl_dynamo(), &folder, &[])
         });
         &RELEASE
     }

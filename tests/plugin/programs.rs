@@ -6,13 +6,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::LazyLock;
 
+use kubectl_dynamo_tests::cache;
+use kubectl_dynamo_tests::kubernetes::programs::compiled;
+
 /// The plugin: `KUBECTL_DYNAMO_BIN`, else what Cargo put beside these tests.
-pub(crate) fn plugin() -> PathBuf {
+pub(crate) fn kubectl_dynamo() -> PathBuf {
     program("KUBECTL_DYNAMO_BIN", "kubectl-dynamo")
 }
 
 /// The fetcher: `MODEL_FETCHER_BIN`, else what Cargo put beside these tests.
-pub(crate) fn fetcher() -> PathBuf {
+pub(crate) fn model_fetcher() -> PathBuf {
     program("MODEL_FETCHER_BIN", "model-fetcher")
 }
 
@@ -21,7 +24,7 @@ fn program(variable: &str, name: &str) -> PathBuf {
         let test = std::env::current_exe().expect("a running program knows its path");
         test.ancestors().nth(2).expect("Cargo puts tests into deps/").join(name)
     };
-    let path = set(variable).unwrap_or_else(built);
+    let path = cache::set(variable).unwrap_or_else(built);
     assert!(path.is_file(), "{} is missing: cargo build --bins", path.display());
     path
 }
@@ -29,33 +32,22 @@ fn program(variable: &str, name: &str) -> PathBuf {
 /// The real kubectl, or `None` with a line that says why cases that need it do not run.
 pub(crate) fn kubectl() -> Option<&'static Path> {
     static KUBECTL: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
-        let found = compiled_kubectl();
-        if found.is_none() {
-            let reason = "plugin tier cannot run through kubectl: tests/run plugin compiles one";
+        let found = compiled("kubectl");
+        if let Err(reason) = &found {
+            let reason = format!("plugin tier cannot run through kubectl: {reason}");
             assert!(std::env::var_os("REQUIRE_ALL_TIERS").is_none_or(|value| value != "1"), "{reason}");
             // Past the test harness, which keeps what passing tests print; a closed stderr changes nothing.
             let _ = writeln!(std::io::stderr().lock(), "{reason}");
         }
-        found
+        found.ok()
     });
     KUBECTL.as_deref()
 }
 
-fn compiled_kubectl() -> Option<PathBuf> {
-    let cache = set("KUBECTL_DYNAMO_TEST_CACHE").map(|cache| cache.join("kubernetes/current"));
-    let folders = [set("KUBEBUILDER_ASSETS"), cache];
-    folders.into_iter().flatten().map(|folder| folder.join("kubectl")).find(|path| path.is_file())
-}
-
-fn set(variable: &str) -> Option<PathBuf> {
-    std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
-}
-
 /// Runs one of this repository's own commands and fails with what it says.
 pub(crate) fn run<S: AsRef<OsStr>>(command: &str, arguments: &[S]) -> Output {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let output =
-        Command::new(root.join(command)).args(arguments).output().expect("the command is executable");
-    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    let command = cache::repository().join(command);
+    let output = Command::new(&command).args(arguments).output().expect("the command is executable");
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     output
 }

@@ -26,6 +26,8 @@ pub enum Verb {
     Check(CheckArgs),
     /// Hash every file of a model again
     Verify(VerifyArgs),
+    /// Remove a model's folder; refused while a fetcher works in it
+    Remove(RemoveArgs),
     /// Print the version
     Version,
 }
@@ -68,6 +70,12 @@ pub struct CheckArgs {
     pub model: ModelArgs,
     #[command(flatten)]
     pub filter: FilterArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct RemoveArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
 }
 
 #[derive(Debug, Args)]
@@ -164,6 +172,12 @@ impl ModelArgs {
         let mut options = FetchOptions::new(self.repository.clone(), self.into.clone());
         options.revision = self.revision.clone();
         options
+    }
+}
+
+impl RemoveArgs {
+    pub fn options(&self) -> FetchOptions {
+        self.model.options()
     }
 }
 

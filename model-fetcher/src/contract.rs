@@ -205,6 +205,8 @@ pub enum ProgressEvent {
     Warning { text: String },
     /// The receipt is written, or was found to be right.
     Complete { folder: PathBuf, commit: String, files: usize, bytes: u64, bytes_fetched: u64, seconds: f64 },
+    /// A model's folder is gone; `was_there` says whether there was one.
+    Removed { folder: PathBuf, was_there: bool },
     /// The program ends without a complete folder.
     Failed { exit_code: u8, error: String, hint: Option<String> },
 }

@@ -9,13 +9,14 @@ use std::process::ExitCode;
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::arguments::{CheckArgs, CommandLine, FetchArgs, ModelArgs, Verb, VerifyArgs};
+use crate::arguments::{CheckArgs, CommandLine, FetchArgs, ModelArgs, RemoveArgs, Verb, VerifyArgs};
 use crate::check::{check, verify};
 use crate::contract::{ProgressEvent, Receipt, exit};
 use crate::error::Error;
 use crate::fetch::{complete_without_network, fetch};
 use crate::options::{FetchOptions, Xet};
 use crate::progress::{Progress, words};
+use crate::remove::remove;
 use crate::{certificates, fetch as fetching};
 
 /// Threads for connections; hashing needs no more than the cores there are.
@@ -37,6 +38,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Fetch(fetch) => run_fetch(&fetch, arguments),
         Verb::Check(check) => run_check(&check),
         Verb::Verify(verify) => run_verify(&verify, arguments),
+        Verb::Remove(remove) => run_remove(&remove),
         Verb::Version => print_version(),
     };
     ExitCode::from(code)
@@ -142,6 +144,12 @@ fn run_check(arguments: &CheckArgs) -> u8 {
     let options = arguments.options();
     let mut reporter = Reporter::new(&arguments.model);
     let outcome = check(&options).map(|receipt| reporter.show(&found_complete(&options, &receipt)));
+    reporter.end(outcome)
+}
+
+fn run_remove(arguments: &RemoveArgs) -> u8 {
+    let mut reporter = Reporter::new(&arguments.model);
+    let outcome = remove(&arguments.options()).map(|removed| reporter.show(&removed));
     reporter.end(outcome)
 }
 

@@ -142,6 +142,10 @@ pub(crate) fn words(event: &ProgressEvent) -> Option<String> {
             )
         }
         ProgressEvent::FileVerified { .. } => return None,
+        ProgressEvent::Removed { folder, was_there: true } => format!("removed: {}", folder.display()),
+        ProgressEvent::Removed { folder, was_there: false } => {
+            format!("nothing to remove: {} is not there", folder.display())
+        }
         ProgressEvent::Waiting { detail, seconds, .. } => format!("waiting ({seconds} s): {detail}"),
         ProgressEvent::Warning { text } => format!("warning: {text}"),
         ProgressEvent::Complete { folder, commit, files, bytes: total, bytes_fetched, seconds } => format!(

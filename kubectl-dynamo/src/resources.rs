@@ -10,7 +10,7 @@ mod graph_v1beta1;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::intent::{Cache, Word};
+use crate::intent::{Cache, ServingIntent, Word};
 use crate::plan::{FetchPlacement, ServingPlan};
 
 /// The field manager of every server-side apply, and the value of `app.kubernetes.io/managed-by`.
@@ -100,6 +100,11 @@ pub fn render(plan: &ServingPlan, namespace: &str, api: GraphApi) -> Vec<Resourc
         GraphApi::V1Beta1 => graph_v1beta1::graph(plan, namespace),
     });
     objects.into_iter().map(|object| Resource { object }).collect()
+}
+
+/// The Job that removes a wish's model from its claim; `None` where the model is on no claim.
+pub fn removal_job(intent: &ServingIntent, namespace: &str) -> Option<Resource> {
+    fetch_job::removal_job(intent, namespace).map(|object| Resource { object })
 }
 
 /// The objects as one YAML stream, each with its document mark, as kubectl reads it.

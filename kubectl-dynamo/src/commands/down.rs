@@ -6,14 +6,15 @@ use serde_json::Value;
 
 use super::confirm::confirm;
 use super::frontend::{self, Found};
-use super::summary::summary;
+use super::summary::{self, summary};
+use super::up::fetch;
 use super::{Context, words};
-use crate::cluster::{Cluster, ClusterError, Kind, Seen, Watched};
+use crate::cluster::{Change, Cluster, ClusterError, Kind, Outcome, Seen, Watched};
 use crate::error::{Exit, Explain, Result};
 use crate::intent::Word;
 use crate::readiness::GRAPH_LABEL;
 use crate::report::Stage;
-use crate::resources::{MANAGED_BY, MANAGER};
+use crate::resources::{MANAGED_BY, MANAGER, Resource, removal_job};
 
 /// Delete deployments; the model's cache stays unless it is named
 #[derive(Args)]
@@ -24,7 +25,7 @@ pub(super) struct DownArgs {
     /// All deployments of the namespace that this program made
     #[arg(long, conflicts_with = "names")]
     pub all: bool,
-    /// Delete the claim that holds the model as well; refused while anything else mounts it
+    /// Delete the model's folder as well, or the whole claim; refused while anything else mounts it
     #[arg(long, value_name = "WHAT", value_parser = words::<DeleteCache>())]
     pub delete_cache: Option<DeleteCache>,
     /// Wait until the pods are gone
@@ -38,15 +39,18 @@ pub(super) struct DownArgs {
 /// What of the cache goes with a deployment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum DeleteCache {
+    /// The folder of the deployment's model.
+    Model,
     /// The claim, with every model on it.
     Pvc,
 }
 
 impl Word for DeleteCache {
-    const ALL: &'static [Self] = &[Self::Pvc];
+    const ALL: &'static [Self] = &[Self::Model, Self::Pvc];
 
     fn as_str(self) -> &'static str {
         match self {
+            Self::Model => "model",
             Self::Pvc => "pvc",
         }
     }
@@ -133,10 +137,26 @@ async fn delete(name: &str, args: &DownArgs, context: &Context) -> Result<()> {
                 cluster.delete(Kind::Claim, &claim).await?;
                 context.report.done(Stage::Objects, format!("pvc/{claim} deleted, with every model on it"));
             }
+            Some(DeleteCache::Model) => {
+                let intent = graph.as_ref().and_then(|(graph, _)| summary::intent(graph));
+                if let Some(job) = intent.and_then(|intent| removal_job(&intent, &cluster.namespace)) {
+                    remove_model(&cluster, job, context).await?;
+                }
+            }
             None => context.report.detail(format!("pvc/{claim} stays, and the models on it")),
         }
     }
     Ok(())
+}
+
+/// Only a pod can reach the volume, so a Job removes the folder, and then goes itself.
+async fn remove_model(cluster: &Cluster, job: Resource, context: &Context) -> Result<()> {
+    let name = job.name().to_owned();
+    let change = Change { resource: job, outcome: Outcome::Created, live: None };
+    cluster.apply(&change, false).await?;
+    let removed = fetch::wait(cluster, &name, &context.report).await;
+    cluster.delete(Kind::Job, &name).await?;
+    removed
 }
 
 /// Other deployments and other pods count; pods of the deployment that goes do not.

@@ -2,7 +2,7 @@
 
 mod deploy;
 mod error;
-mod fetch;
+pub(super) mod fetch;
 
 use std::io::Read;
 use std::time::Duration;

@@ -86,10 +86,8 @@ pub(super) fn pod_settings(
     if let Some(account) = &placement.service_account {
         settings.insert("serviceAccountName".into(), account.clone().into());
     }
-    let secrets: Vec<Value> =
-        placement.image_pull_secrets.iter().map(|name| json!({ "name": name })).collect();
-    if !secrets.is_empty() {
-        settings.insert("imagePullSecrets".into(), secrets.into());
+    if let Some(secrets) = pull_secrets(placement) {
+        settings.insert("imagePullSecrets".into(), secrets);
     }
     if component.role != crate::intent::WorkerRole::Frontend && !placement.node_selector.is_empty() {
         let selector: serde_json::Map<String, Value> =
@@ -103,6 +101,13 @@ pub(super) fn pod_settings(
         settings.insert("initContainers".into(), json!([fetch_container(&cache.fetch, cache)]));
     }
     settings
+}
+
+/// `imagePullSecrets` of a pod, where any are named.
+pub(super) fn pull_secrets(placement: &crate::intent::Placement) -> Option<Value> {
+    let secrets: Vec<Value> =
+        placement.image_pull_secrets.iter().map(|name| json!({ "name": name })).collect();
+    (!secrets.is_empty()).then(|| secrets.into())
 }
 
 /// GPU nodes are commonly tainted `nvidia.com/gpu`, as NVIDIA's own operator documents.

@@ -1,11 +1,14 @@
-//! The Job that fetches a model before any GPU is held.
+//! The Jobs that work on the cache volume: fetching a model before any GPU is held, and removing one.
 
+use model_fetcher::contract::environment;
 use serde_json::{Value, json};
 
-use super::container::{cache_volume, fetch_container, gpu_toleration, pod_security};
+use super::container::{cache_volume, fetch_container, gpu_toleration, pod_security, pull_secrets};
 use super::{MODEL_ANNOTATION, MODEL_LABEL, own_labels, short_hash};
 use crate::intent::name::default_name;
-use crate::plan::{ModelCache, ServingPlan};
+use crate::intent::{Placement, ServingIntent};
+use crate::plan::model_cache::{MOUNT, model_cache};
+use crate::plan::{FetchPlacement, FetchStep, ModelCache, ServingPlan};
 
 /// A Job's pods carry its name as a label value, and those end at 63 characters.
 const NAME_LIMIT: usize = 63;
@@ -14,20 +17,9 @@ const NAME_LIMIT: usize = 63;
 /// the same Job, another one makes its own.
 pub(super) fn fetch_job(plan: &ServingPlan, cache: &ModelCache, namespace: &str) -> Value {
     let fetch = &cache.fetch;
-    let secrets: Vec<Value> =
-        plan.intent.placement.image_pull_secrets.iter().map(|name| json!({ "name": name })).collect();
     let mut labels = own_labels(&plan.intent.placement.labels);
     labels.insert(MODEL_LABEL.into(), label_value(&fetch.repository).into());
-    let mut pod = json!({
-        "restartPolicy": "Never",
-        "containers": [fetch_container(fetch, cache)],
-        "volumes": [cache_volume(cache)],
-        "securityContext": pod_security(),
-        "tolerations": [gpu_toleration()],
-    });
-    if !secrets.is_empty() {
-        pod["imagePullSecrets"] = secrets.into();
-    }
+    let pod = pod(fetch, cache, &plan.intent.placement);
     let annotations = json!({ MODEL_ANNOTATION: format!("{}@{}", fetch.repository, fetch.revision) });
     let template = json!({ "metadata": { "labels": labels, "annotations": annotations }, "spec": pod });
     // A rejected token or a full disk is the same at the second try; what can heal is retried by the fetcher.
@@ -39,7 +31,7 @@ pub(super) fn fetch_job(plan: &ServingPlan, cache: &ModelCache, namespace: &str)
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
-            "name": name(&fetch.repository, &fetch.revision, &spec),
+            "name": name("fetch", &fetch.repository, &fetch.revision, &spec),
             "namespace": namespace,
             "labels": job_labels,
             "annotations": annotations,
@@ -48,14 +40,54 @@ pub(super) fn fetch_job(plan: &ServingPlan, cache: &ModelCache, namespace: &str)
     })
 }
 
-/// `fetch-<model>-<revision>-<hash>`, the model shortened to fit.
-fn name(repository: &str, revision: &str, spec: &Value) -> String {
+/// The Job that removes a model's folder from its claim; `None` where the model is not on a claim.
+pub(super) fn removal_job(intent: &ServingIntent, namespace: &str) -> Option<Value> {
+    let cache = model_cache(intent, FetchPlacement::Job).ok()?;
+    let mut remove = cache.fetch.clone();
+    remove.args = ["remove", &remove.repository, "--into", MOUNT].map(ToOwned::to_owned).to_vec();
+    remove.environment.retain(|variable| variable.name == environment::PROGRESS);
+    let spec = json!({
+        "backoffLimit": 0,
+        "template": {
+            "metadata": { "labels": own_labels(&[]) },
+            "spec": pod(&remove, &cache, &intent.placement),
+        },
+    });
+    Some(json!({
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": name("remove", &cache.fetch.repository, &cache.fetch.revision, &spec),
+            "namespace": namespace,
+            "labels": own_labels(&[]),
+        },
+        "spec": spec,
+    }))
+}
+
+fn pod(run: &FetchStep, cache: &ModelCache, placement: &Placement) -> Value {
+    let mut pod = json!({
+        "restartPolicy": "Never",
+        "containers": [fetch_container(run, cache)],
+        "volumes": [cache_volume(cache)],
+        "securityContext": pod_security(),
+        "tolerations": [gpu_toleration()],
+    });
+    if let Some(secrets) = pull_secrets(placement) {
+        pod["imagePullSecrets"] = secrets;
+    }
+    pod
+}
+
+/// `<verb>-<model>-<revision>-<hash>`, the model shortened to fit.
+fn name(verb: &str, repository: &str, revision: &str, spec: &Value) -> String {
     let hash = short_hash(spec, 8);
     let revision = default_name(revision, usize::MAX);
     let revision = &revision[..revision.len().min(9)];
     let ending = format!("-{}-{hash}", revision.trim_end_matches('-'));
     let model = repository.rsplit('/').next().unwrap_or(repository);
-    format!("fetch-{}{ending}", default_name(model, NAME_LIMIT - ending.len() - "fetch-".len()))
+    let model = default_name(model, NAME_LIMIT - ending.len() - verb.len() - 1);
+    format!("{verb}-{model}{ending}")
 }
 
 /// A label value that names a repository: `/` is not allowed in one, and 63 characters are the limit.
@@ -74,8 +106,8 @@ mod tests {
         let long =
             "org/A-Very-Long-Model-Name-That-Goes-On-And-On-For-Longer-Than-Any-Label-May-Be-0123456789";
         for revision in ["main", "8f3c2d1a4b5c6d7e8f90", "refs/pr/12"] {
-            let one = name(long, revision, &json!({ "a": 1 }));
-            let other = name(long, revision, &json!({ "a": 2 }));
+            let one = name("fetch", long, revision, &json!({ "a": 1 }));
+            let other = name("fetch", long, revision, &json!({ "a": 2 }));
             assert!(one.len() <= NAME_LIMIT, "{one}");
             assert!(crate::intent::name::check_label(&one).is_ok(), "{one}");
             assert_ne!(one, other);

@@ -17,7 +17,7 @@ use crate::resources::FETCH_CONTAINER;
 const JOB_LABEL: &str = "batch.kubernetes.io/job-name";
 
 /// Returns when the Job is complete.
-pub(super) async fn wait(cluster: &Cluster, job: &str, report: &Report) -> Result<()> {
+pub(in crate::commands) async fn wait(cluster: &Cluster, job: &str, report: &Report) -> Result<()> {
     report.waiting(Stage::ModelFetch, format!("job/{job} to start"));
     let mut events = cluster
         .watch(&[Watched::named(Kind::Job, job), Watched::labelled(Kind::Pod, format!("{JOB_LABEL}={job}"))]);

@@ -15,7 +15,7 @@ use kube::{Api, Client};
 use serde_json::Value;
 
 pub use apply::{Change, Outcome};
-pub use connect::{Access, DEFAULT_NAMESPACE};
+pub use connect::{Access, DEFAULT_NAMESPACE, contexts};
 pub use error::ClusterError;
 pub use facts::{ClaimFacts, Platform};
 pub use kinds::Kind;

@@ -1,6 +1,7 @@
 //! The control-plane tier: real API servers with Dynamo's definitions of both generations; no pod runs.
 
 mod admission;
+mod completion;
 mod recorded;
 mod serving;
 
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         admission::a_v1beta1_graph_cannot_be_changed_in_these_ways,
         admission::a_v1alpha1_graph_is_refused_with_a_plain_text,
         admission::strict_validation_names_an_unknown_field,
+        completion::offers_the_names_of_what_is_there,
         recorded::a_v1beta1_graph_becomes_the_recorded_deployments,
         recorded::a_v1alpha1_graph_becomes_the_recorded_deployments,
     ];

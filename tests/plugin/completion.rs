@@ -91,6 +91,18 @@ fn paths_are_left_to_the_shell_or_end_open() {
 }
 
 #[test]
+fn contexts_come_from_the_kubeconfig() {
+    let Some(installed) = with_shim() else { return };
+    let kubeconfig = installed.bin().join("config");
+    let context = |name: &str| format!("- {{name: {name}, context: {{cluster: c, user: u}}}}\n");
+    let text = format!("apiVersion: v1\nkind: Config\ncontexts:\n{}{}", context("prod"), context("test"));
+    fs::write(&kubeconfig, text).expect("the folder can be written");
+    let kubeconfig = kubeconfig.to_str().expect("temporary paths are text");
+    let offered = offered(&installed, &["--kubeconfig", kubeconfig, "--context", ""]);
+    assert_eq!(offered, (vec!["prod".into(), "test".into()], ":4".into()));
+}
+
+#[test]
 fn without_a_cluster_there_are_no_names_and_no_errors() {
     let Some(installed) = with_shim() else { return };
     for words in [vec!["-n", ""], vec!["--kubeconfig", "/nowhere", "-n", ""]] {

@@ -1,4 +1,4 @@
-//! Where the programs under test are, and the commands of this repository that pack them.
+//! The real kubectl, and the commands of this repository that pack its programs.
 
 use std::ffi::OsStr;
 use std::io::Write;
@@ -8,26 +8,7 @@ use std::sync::LazyLock;
 
 use kubectl_dynamo_tests::cache;
 use kubectl_dynamo_tests::kubernetes::programs::compiled;
-
-/// The plugin: `KUBECTL_DYNAMO_BIN`, else what Cargo put beside these tests.
-pub(crate) fn kubectl_dynamo() -> PathBuf {
-    program("KUBECTL_DYNAMO_BIN", "kubectl-dynamo")
-}
-
-/// The fetcher: `MODEL_FETCHER_BIN`, else what Cargo put beside these tests.
-pub(crate) fn model_fetcher() -> PathBuf {
-    program("MODEL_FETCHER_BIN", "model-fetcher")
-}
-
-fn program(variable: &str, name: &str) -> PathBuf {
-    let built = || {
-        let test = std::env::current_exe().expect("a running program knows its path");
-        test.ancestors().nth(2).expect("Cargo puts tests into deps/").join(name)
-    };
-    let path = cache::set(variable).unwrap_or_else(built);
-    assert!(path.is_file(), "{} is missing: cargo build --bins", path.display());
-    path
-}
+pub(crate) use kubectl_dynamo_tests::programs::{kubectl_dynamo, model_fetcher};
 
 /// The real kubectl, or `None` with a line that says why cases that need it do not run.
 pub(crate) fn kubectl() -> Option<&'static Path> {

@@ -52,7 +52,12 @@ impl Cluster {
     }
 }
 
-/// The contexts of the kubeconfig, for completion and messages.
+/// The contexts of the kubeconfig, for completion; none where there is no kubeconfig that can be read.
+pub fn contexts(access: &Access) -> Vec<String> {
+    read(access).ok().flatten().as_ref().map(context_names).unwrap_or_default()
+}
+
+/// The contexts of the kubeconfig, for messages.
 pub(super) fn context_names(kubeconfig: &Kubeconfig) -> Vec<String> {
     kubeconfig.contexts.iter().map(|NamedContext { name, .. }| name.clone()).collect()
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{ArgMatches, Command, FromArgMatches};
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate, complete};
 
-use crate::cluster::{Access, Cluster, Kind};
+use crate::cluster::{Access, Cluster, Kind, contexts};
 use crate::commands::kube_flags::KubeFlags;
 use crate::release::CATALOG;
 
@@ -86,6 +86,7 @@ pub(super) fn with_live_names(command: Command, typed: &[OsString]) -> Command {
         command.mut_args(|arg| match arg.get_id().as_str() {
             "name" | "names" if arg.is_positional() => arg.add(offer(&place, deployments)),
             "namespace" => arg.add(offer(&place, namespaces)),
+            "context" => arg.add(offer(&place, |place| contexts(&place.access))),
             "release" => arg.add(ArgValueCandidates::new(releases)),
             _ => arg,
         })

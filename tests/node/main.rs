@@ -1,5 +1,6 @@
 //! The node tier: a real node runs the fetcher's image and Dynamo's frontend and mocker.
 
+mod cache;
 mod operator;
 mod plugin;
 mod pods;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         plugin::port_forward_carries_a_streamed_chat_until_down,
         plugin::a_gated_model_needs_its_token,
         plugin::a_token_is_in_its_secret_alone,
+        cache::down_removes_the_model_or_its_claim_when_told_to,
     ];
     tier::run("node", missing, cases, start)
 }

@@ -18,7 +18,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use crate::Shared;
 
 /// The words of `up` that every case needs: what engine, what image, which class has volumes here.
-fn up<'a>(shared: &'a Shared, more: &[&'a str]) -> Vec<&'a str> {
+pub(crate) fn up<'a>(shared: &'a Shared, more: &[&'a str]) -> Vec<&'a str> {
     let mut words = vec![
         "up",
         crate::MODEL,
@@ -215,7 +215,7 @@ async fn fetch_jobs(place: &CaseNamespace) -> Outcome<usize> {
 }
 
 /// The result, or its error with what the pods were doing.
-async fn explained<T>(result: Outcome<T>, place: &CaseNamespace) -> Outcome<T> {
+pub(crate) async fn explained<T>(result: Outcome<T>, place: &CaseNamespace) -> Outcome<T> {
     match result {
         Ok(value) => Ok(value),
         Err(error) => Err(format!("{error}\n{}", place.describe().await?).into()),
@@ -268,7 +268,7 @@ async fn streamed_words(url: &str) -> Outcome<usize> {
 
 impl Shared {
     /// The plugin for the user whose requests are audited, in the case's namespace.
-    fn plugin(&self, place: &CaseNamespace) -> Outcome<Plugin> {
+    pub(crate) fn plugin(&self, place: &CaseNamespace) -> Outcome<Plugin> {
         Ok(Plugin::new(self.cluster.control_plane(self.generation())?.kubeconfig(), place.name()))
     }
 }

@@ -68,6 +68,8 @@ enum Verb {
     PortForward(port_forward::PortForwardArgs),
     Completion(completion::CompletionArgs),
     Version(version::VersionArgs),
+    #[command(name = crate::local::supervisor::VERB)]
+    Supervise(local::SuperviseArgs),
 }
 
 /// What every verb is given besides its own flags.
@@ -126,6 +128,7 @@ fn dispatch(verb: Verb, context: &Context) -> Result<Exit> {
         Verb::PortForward(args) => wait(port_forward::run(args, context)),
         Verb::Completion(args) => completion::run(&args, context),
         Verb::Version(args) => version::run(&args),
+        Verb::Supervise(args) => wait(local::supervise(args)),
     }
 }
 

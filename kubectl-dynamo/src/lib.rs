@@ -10,6 +10,7 @@ mod commands;
 pub mod cluster;
 pub mod error;
 pub mod intent;
+pub mod local;
 pub mod plan;
 pub mod readiness;
 pub mod release;

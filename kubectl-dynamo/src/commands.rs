@@ -1,5 +1,6 @@
 //! The command line: the root parser, kubectl's own flags, and the dispatch to one file per verb.
 
+mod chat;
 mod completion;
 mod confirm;
 mod deployment;
@@ -64,6 +65,7 @@ enum Verb {
     List(list::ListArgs),
     Status(status::StatusArgs),
     Logs(logs::LogsArgs),
+    Chat(chat::ChatArgs),
     Endpoint(endpoint::EndpointArgs),
     PortForward(port_forward::PortForwardArgs),
     Completion(completion::CompletionArgs),
@@ -124,6 +126,7 @@ fn dispatch(verb: Verb, context: &Context) -> Result<Exit> {
         Verb::Logs(args) => wait(logs::run(args, context)),
         Verb::List(args) => wait(list::run(args, context)),
         Verb::Status(args) => wait(status::run(args, context)),
+        Verb::Chat(args) => wait(chat::run(args, context)),
         Verb::Endpoint(args) => wait(endpoint::run(args, context)),
         Verb::PortForward(args) => wait(port_forward::run(args, context)),
         Verb::Completion(args) => completion::run(&args, context),

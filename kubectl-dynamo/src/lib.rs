@@ -7,6 +7,7 @@
 
 mod commands;
 
+pub mod chat;
 pub mod cluster;
 pub mod error;
 pub mod intent;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::{Exit, Explain};
+use crate::release::DEFAULT;
 
 /// A failure of `up --local` and of the verbs that follow it.
 #[derive(Debug, thiserror::Error)]
@@ -45,12 +46,18 @@ pub enum LocalError {
     AnotherWish { name: String, difference: String },
     #[error("no deployment `{name}` is on this machine")]
     NoSuchDeployment { name: String },
+    #[error("`{name}` does not run any more")]
+    NotServing { name: String },
+    #[error("no deployment is on this machine")]
+    NoDeployment,
     #[error("several deployments are on this machine ({names}), and none is named")]
     WhichDeployment { names: String },
     #[error("`{}` is not a folder", path.display())]
     NoModelFolder { path: PathBuf },
     #[error("{} is not a complete model: it has no {missing}", path.display())]
     IncompleteModel { path: PathBuf, missing: &'static str },
+    #[error("{0} (model-fetcher's exit code {code})", code = .0.exit_code())]
+    Fetch(model_fetcher::Error),
 }
 
 impl LocalError {
@@ -73,18 +80,21 @@ impl Explain for LocalError {
             Self::NotStarted { .. } | Self::ProcessEnded { .. } | Self::ServingEnded { .. } => "KD0517",
             Self::NotReadyInTime { .. } => "KD0518",
             Self::AnotherWish { .. } => "KD0519",
-            Self::NoSuchDeployment { .. } | Self::WhichDeployment { .. } => "KD0520",
+            Self::NoSuchDeployment { .. } | Self::NoDeployment | Self::WhichDeployment { .. } => "KD0520",
+            Self::NotServing { .. } => "KD0522",
             Self::NoGpu { .. } | Self::TooFewGpus { .. } => "KD0521",
             Self::SupervisorGone { .. } | Self::EndedElsewhere { .. } => "KD0522",
             Self::ClusterFlag { .. } => "KD0523",
             Self::PortInUse { .. } => "KD0803",
             Self::NoModelFolder { .. } => "KD0404",
             Self::IncompleteModel { .. } => "KD0405",
+            Self::Fetch(_) => "KD0406",
         })
     }
 
     fn hint(&self) -> Option<String> {
         Some(match self {
+            Self::Fetch(error) => return error.hint(),
             Self::NoPython => "sudo apt-get install python3 python3-venv".into(),
             Self::PythonTooOld { .. } => {
                 "install a newer one beside it, for example: sudo apt-get install python3.11 python3.11-venv".into()
@@ -93,7 +103,7 @@ impl Explain for LocalError {
             Self::Install { .. } => "run the same command again: it starts the installation afresh".into(),
             Self::File { path, .. } => format!("look at the owner and the free space of {}", path.display()),
             Self::NoHome => "set HOME, or both KUBECTL_DYNAMO_CACHE and KUBECTL_DYNAMO_STATE".into(),
-            Self::NeedsServices { .. } => "use --release 1.0.2 or later, or a cluster".into(),
+            Self::NeedsServices { .. } => format!("use --release {DEFAULT}, or a cluster"),
             Self::NoGpu { .. } => "use --backend mocker, or leave --local out to serve on a cluster".into(),
             Self::TooFewGpus { .. } => "use fewer replicas or a smaller --tensor-parallel-size".into(),
             Self::ClusterFlag { flag } => format!("leave {flag} out, or --local"),
@@ -109,6 +119,10 @@ impl Explain for LocalError {
                 format!("kubectl dynamo down {name} --local, then the same command again; or choose another --name")
             }
             Self::NoSuchDeployment { .. } => "kubectl dynamo list --local".into(),
+            Self::NotServing { name } => {
+                format!("see why: kubectl dynamo status {name} --local; clear it: kubectl dynamo down {name} --local")
+            }
+            Self::NoDeployment => "kubectl dynamo up --local".into(),
             Self::WhichDeployment { .. } => "name one, or add --all where the verb has it".into(),
             Self::NoModelFolder { .. } => {
                 "give the folder that holds config.json, or a hub id such as Qwen/Qwen3-0.6B".into()
@@ -126,6 +140,8 @@ impl Explain for LocalError {
             Self::NoGpu { .. } | Self::TooFewGpus { .. } => Exit::DoesNotFit,
             Self::NotReadyInTime { .. } => Exit::NotReadyInTime,
             Self::NoModelFolder { .. } | Self::IncompleteModel { .. } => Exit::Model,
+            Self::Fetch(error) if error.exit_code() == model_fetcher::contract::exit::ACCESS => Exit::Access,
+            Self::Fetch(_) => Exit::Model,
             _ => Exit::Failed,
         }
     }

@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Folders, LocalError, tiny_model};
+use model_fetcher::FetchOptions;
+use model_fetcher::contract::ProgressEvent;
+
+use super::{Folders, LocalError, Observer, Progress, tiny_model};
 
 /// Writes the built-in model; says its folder.
 ///
@@ -31,6 +34,49 @@ pub fn given(path: &Path) -> Result<PathBuf, LocalError> {
         }
     }
     Ok(folder)
+}
+
+/// Fetches a model of the hub, or finds it complete; says its folder.
+///
+/// # Errors
+/// What the fetcher could not do.
+pub async fn fetched(options: &FetchOptions, observer: Observer<'_>) -> Result<PathBuf, LocalError> {
+    let mut pass_on = |event: &ProgressEvent| {
+        if let Some(progress) = progress(event) {
+            observer(progress);
+        }
+    };
+    model_fetcher::fetch(options, &mut pass_on).await.map_err(LocalError::Fetch)?;
+    given(&options.folder())
+}
+
+/// What of the fetcher's news is shown while it works.
+fn progress(event: &ProgressEvent) -> Option<Progress> {
+    let waits = |waits_for: String| Some(Progress::ModelFetchWaits { waits_for });
+    match event {
+        ProgressEvent::Started { repository, revision, .. } => {
+            waits(format!("the hub to list {repository} at {revision}"))
+        }
+        ProgressEvent::Progress {
+            bytes_done,
+            bytes_total,
+            bytes_per_second,
+            files_done,
+            files_total,
+            ..
+        } => Some(Progress::ModelFetch {
+            done: *bytes_done,
+            total: *bytes_total,
+            bytes_per_second: *bytes_per_second,
+            note: format!("{files_done}/{files_total} files"),
+        }),
+        ProgressEvent::Waiting { detail, seconds, .. } => waits(format!("{detail} for {seconds} s")),
+        ProgressEvent::Warning { text } => Some(Progress::Warning { text: text.clone() }),
+        ProgressEvent::Planned { .. }
+        | ProgressEvent::FileVerified { .. }
+        | ProgressEvent::Complete { .. }
+        | ProgressEvent::Failed { .. } => None,
+    }
 }
 
 #[cfg(test)]

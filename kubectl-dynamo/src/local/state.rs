@@ -51,13 +51,14 @@ impl Deployment {
             _ => serde_json::Map::new(),
         };
         let (here, wanted) = (fields(&self.intent), fields(intent));
-        let differing = wanted.iter().find(|(field, value)| here.get(*field) != Some(value));
-        Some(differing.map_or_else(
-            || "other flags".into(),
-            |(field, value)| {
-                format!("{field} {}, and {value} is wanted", here.get(field).unwrap_or_default())
-            },
-        ))
+        let (field, wanted) = wanted.iter().find(|(field, value)| here.get(*field) != Some(value))?;
+        let here = here.get(field).unwrap_or_default();
+        let plain = |value: &serde_json::Value| !value.is_object() && !value.is_array();
+        Some(if plain(here) && plain(wanted) {
+            format!("{field} {here}, and {wanted} is wanted")
+        } else {
+            format!("its {field} differs")
+        })
     }
 }
 
@@ -123,6 +124,11 @@ impl Found {
     /// Whether its supervisor runs, and with it what serves.
     pub fn is_supervised(&self) -> bool {
         self.supervisor.as_ref().is_some_and(Identity::is_alive)
+    }
+
+    /// Whether its supervisor runs and nothing that it started has ended.
+    pub fn is_whole(&self) -> bool {
+        self.is_supervised() && self.processes.iter().all(RunningProcess::is_alive)
     }
 
     /// Asks the supervisor to end everything; without one, the processes themselves. Returns when all are gone.

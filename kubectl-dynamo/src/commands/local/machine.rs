@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use etcetera::BaseStrategy;
+use model_fetcher::contract::environment;
+use model_fetcher::{FetchOptions, HubAccess};
 
 use crate::local::{Folders, LocalError};
 
@@ -52,4 +54,25 @@ pub(super) fn dynamo_variables() -> Vec<String> {
         .filter_map(|(name, _)| name.into_string().ok())
         .filter(|name| name.starts_with("DYN_") || ["ETCD_ENDPOINTS", "NATS_SERVER"].contains(&name.as_str()))
         .collect()
+}
+
+/// A fetch from the hub into the local cache, as the ecosystem's variables want it done.
+pub(super) fn fetch_options(repository: &str, revision: Option<&str>, folders: &Folders) -> FetchOptions {
+    let variable = |name: &str| std::env::var(name).ok();
+    let mut options = FetchOptions::new(repository, folders.models());
+    options.hub = HubAccess::from_variables(variable);
+    if let Some(revision) = revision {
+        options.revision = revision.into();
+    }
+    let is_on = |name| {
+        variable(name)
+            .is_some_and(|value| ["1", "on", "yes", "true"].contains(&value.to_lowercase().as_str()))
+    };
+    options.offline = is_on(environment::HF_HUB_OFFLINE) || is_on(environment::TRANSFORMERS_OFFLINE);
+    if let Some(seconds) =
+        variable(environment::HF_HUB_DOWNLOAD_TIMEOUT).and_then(|text| text.trim().parse().ok())
+    {
+        options.read_timeout = std::time::Duration::from_secs(seconds);
+    }
+    options
 }

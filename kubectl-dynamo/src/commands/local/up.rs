@@ -8,12 +8,13 @@ use crate::commands::Context;
 use crate::commands::serving_flags::{Defaults, ServingFlags};
 use crate::commands::up::{DryRun, UpArgs};
 use crate::error::{Exit, Result};
+use crate::intent::model::BUILT_IN_NAME;
 use crate::intent::{Backend, ModelRef, ServingIntent, WorkerRole};
 use crate::local::launch::{Launched, Lifetime};
 use crate::local::processes::{self, Ground};
 use crate::local::runtime::Runtime;
 use crate::local::state::{self, Deployment, Found};
-use crate::local::{Folders, LocalError, Progress, gpus, model, runtime};
+use crate::local::{Folders, LocalError, Observer, Progress, gpus, model, runtime};
 use crate::plan::{ModelPlace, ServingPlan, plan};
 use crate::release::{DEFAULT, Release};
 use crate::report::{Event, Report, Stage};
@@ -105,23 +106,23 @@ fn package_version(given: &str, release: &Release) -> String {
     }
 }
 
-/// The deployment of this name, if it serves just what is wanted. What a crash left of one is cleared.
+/// The deployment of this name, if it is whole and serves just what is wanted. What a crash left of one is
+/// cleared, and one that lost a process is started anew.
 async fn already_there(folders: &Folders, wish: &Wish, port: Option<u16>) -> Result<Option<Found>> {
     let name = &wish.intent.name;
-    let folder = folders.deployment(name);
-    match state::find(folders, name) {
-        Some(found) if found.is_supervised() => {
-            match found.deployment.difference(&wish.intent, &wish.version, port) {
-                None => Ok(Some(found)),
-                Some(difference) => Err(LocalError::AnotherWish { name: name.clone(), difference }.into()),
-            }
-        }
-        _ => {
-            state::end_leftovers(&folder).await;
-            state::forget(&folder)?;
-            Ok(None)
-        }
+    let found = state::find(folders, name);
+    if let Some(found) = found.as_ref().filter(|found| found.is_supervised())
+        && let Some(difference) = found.deployment.difference(&wish.intent, &wish.version, port)
+    {
+        return Err(LocalError::AnotherWish { name: name.clone(), difference }.into());
     }
+    match found {
+        Some(found) if found.is_whole() => return Ok(Some(found)),
+        Some(found) => found.end().await,
+        None => state::end_leftovers(&folders.deployment(name)).await,
+    }
+    state::forget(&folders.deployment(name))?;
+    Ok(None)
 }
 
 /// Everything that must be there before a process starts: ports, runtime, model, and the record of it all.
@@ -135,7 +136,7 @@ async fn prepare(args: &UpArgs, wish: &Wish, folders: &Folders, report: &Report)
     let runtime =
         runtime::prepare(folders, wish.release, &wish.version, backend, &program, &observer).await?;
     report.done(Stage::Runtime, runtime_line(wish, &runtime));
-    let model_folder = model_folder(wish, folders)?;
+    let model_folder = model_folder(wish, folders, &observer).await?;
     report.done(Stage::ModelFetch, format!("{} at {}", wish.intent.model, model_folder.display()));
     let place = ModelPlace::Folder(model_folder.display().to_string());
     let plan = plan(&wish.intent, wish.release, &wish.version, place)?;
@@ -180,12 +181,15 @@ fn record(
     Ok(deployment)
 }
 
-fn model_folder(wish: &Wish, folders: &Folders) -> Result<PathBuf> {
-    match &wish.intent.model {
-        ModelRef::BuiltIn => Ok(model::built_in(folders, crate::intent::model::BUILT_IN_NAME)?),
-        ModelRef::Folder { path } => Ok(path.clone()),
-        ModelRef::Hub { .. } => Err(LocalError::NoModelFolder { path: PathBuf::new() }.into()),
-    }
+async fn model_folder(wish: &Wish, folders: &Folders, observer: Observer<'_>) -> Result<PathBuf> {
+    Ok(match &wish.intent.model {
+        ModelRef::BuiltIn => model::built_in(folders, BUILT_IN_NAME)?,
+        ModelRef::Folder { path } => path.clone(),
+        ModelRef::Hub { repository, revision } => {
+            let options = machine::fetch_options(repository, revision.as_deref(), folders);
+            model::fetched(&options, observer).await?
+        }
+    })
 }
 
 pub(super) fn show(progress: Progress, report: &Report) {

@@ -108,8 +108,10 @@ impl Serving<'_> {
             Ok(ending) => {
                 state::forget(&folder)?;
                 let (words, exit) = match ending {
-                    Some(Ending::Elsewhere) => ("was ended by another command", Exit::Ok),
-                    Some(Ending::Interrupted) | None => ("and its processes are ended", Exit::Interrupted),
+                    Some(Ending::Elsewhere) => ("is ended by another command", Exit::Ok),
+                    Some(Ending::Interrupted) | None => {
+                        ("is ended, with all its processes", Exit::Interrupted)
+                    }
                 };
                 report.closing(vec![format!("{} {words}", deployment.name)]);
                 Ok(exit)

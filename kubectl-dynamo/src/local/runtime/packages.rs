@@ -1,7 +1,7 @@
 //! What a release's environment holds, version by version.
 
 use crate::intent::Backend;
-use crate::release::Release;
+use crate::release::{BESIDE_VLLM_PACKAGES, MOCKER_PACKAGES, Release};
 
 /// One run of pip.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,42 +12,6 @@ pub(super) struct Step {
     /// Whether pip may choose what else is needed.
     pub(super) with_dependencies: bool,
 }
-
-/// What Dynamo's frontend and mocker import, pinned as they were tried together with 1.6.1 and 1.5.1.
-/// Dynamo's own list of dependencies is not used: it names a package that PyPI holds only as an empty shell.
-const BESIDE_DYNAMO: &[&str] = &[
-    "annotated-types==0.8.0",
-    "msgspec==0.22.0",
-    "packaging==26.3",
-    "pydantic==2.13.5",
-    "pydantic_core==2.46.5",
-    "PyYAML==6.0.3",
-    "typing-inspection==0.4.5",
-    "typing_extensions==4.16.0",
-    "uvloop==0.23.0",
-];
-
-/// What `ai-dynamo[vllm]` of each release names as its engine and its KV transfer, read in the wheels.
-const VLLM: &[(&str, [&str; 2])] = &[
-    ("1.0.2", ["vllm[flashinfer,runai]==0.16.0", "nixl[cu12]<=0.10.1"]),
-    ("1.1.1", ["vllm[flashinfer,otel,runai]==0.19.0", "nixl[cu12]<=0.10.1"]),
-    ("1.2.1", ["vllm[flashinfer,otel,runai]==0.20.1", "nixl[cu12]<=0.10.1"]),
-    ("1.3.1", ["vllm[flashinfer,otel,runai]==0.23.0", "nixl[cu13]==1.1.0"]),
-    ("1.4.2", ["vllm[flashinfer,otel,runai]==0.26.0", "nixl[cu13]==1.3.2"]),
-    ("1.5.1", ["vllm[flashinfer,otel,runai]==0.28.0", "nixl[cu13]==1.3.2"]),
-    ("1.6.1", ["vllm[flashinfer,otel,runai]==0.31.0", "nixl[cu13]==1.4.1"]),
-];
-
-/// What `dynamo.vllm` imports besides, in the ranges of those wheels; vLLM's own needs choose within them.
-const BESIDE_VLLM: &[&str] = &[
-    "aiohttp<4.0",
-    "blake3>=1.0.0,<2.0.0",
-    "kubernetes>=32.0.1,<33.0.0",
-    "msgspec>=0.19.0",
-    "prometheus-client>=0.23.1,<1.0",
-    "pyzmq>=26.0.0",
-    "uvloop",
-];
 
 /// The steps that make the environment of `version`, a patch of `release`.
 pub(super) fn requirements(release: &Release, version: &str, backend: Backend) -> Vec<Step> {
@@ -60,18 +24,14 @@ pub(super) fn requirements(release: &Release, version: &str, backend: Backend) -
     let beside = match backend {
         Backend::Mocker => Step {
             title: "what ai-dynamo imports".into(),
-            requirements: owned(BESIDE_DYNAMO),
+            requirements: owned(MOCKER_PACKAGES),
             with_dependencies: false,
         },
-        Backend::Vllm => {
-            let engine = VLLM.iter().find(|(known, _)| *known == release.version);
-            let engine = engine.map_or(&["vllm", "nixl"], |(_, engine)| engine);
-            Step {
-                title: engine[0].into(),
-                requirements: owned(&[engine, BESIDE_VLLM].concat()),
-                with_dependencies: true,
-            }
-        }
+        Backend::Vllm => Step {
+            title: release.vllm_packages[0].into(),
+            requirements: owned(&[&release.vllm_packages, BESIDE_VLLM_PACKAGES].concat()),
+            with_dependencies: true,
+        },
     };
     vec![dynamo, beside]
 }

@@ -10,6 +10,10 @@ use super::brood::{Brood, in_words};
 use super::{RUN, VERB};
 use crate::error::Exit;
 
+/// How much of a refused command's output is kept.
+const TAIL_LINES: usize = 12;
+const LINE_LENGTH: usize = 200;
+
 const MARKER: &str = "KUBECTL_DYNAMO_GUARD";
 
 /// The supervisor's side: runs the command until it ends or stdin closes. Says the command's own exit code.
@@ -83,6 +87,14 @@ pub(in crate::local) async fn output(
         return Ok(());
     }
     said.extend(errors.await.unwrap_or_default().lines().map(ToOwned::to_owned));
-    let tail = said.split_off(said.len().saturating_sub(12)).join("\n");
+    let last = said.split_off(said.len().saturating_sub(TAIL_LINES));
+    let tail = last.iter().map(|line| shortened(line)).collect::<Vec<_>>().join("\n");
     Err(Refused { status: in_words(status), tail })
+}
+
+fn shortened(line: &str) -> String {
+    match line.char_indices().nth(LINE_LENGTH) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
+    }
 }

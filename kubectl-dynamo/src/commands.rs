@@ -1,5 +1,6 @@
 //! The command line: the root parser, kubectl's own flags, and the dispatch to one file per verb.
 
+mod chat;
 mod completion;
 mod confirm;
 mod deployment;
@@ -64,10 +65,13 @@ enum Verb {
     List(list::ListArgs),
     Status(status::StatusArgs),
     Logs(logs::LogsArgs),
+    Chat(chat::ChatArgs),
     Endpoint(endpoint::EndpointArgs),
     PortForward(port_forward::PortForwardArgs),
     Completion(completion::CompletionArgs),
     Version(version::VersionArgs),
+    #[command(name = crate::local::supervisor::VERB)]
+    Supervise(local::SuperviseArgs),
 }
 
 /// What every verb is given besides its own flags.
@@ -122,10 +126,12 @@ fn dispatch(verb: Verb, context: &Context) -> Result<Exit> {
         Verb::Logs(args) => wait(logs::run(args, context)),
         Verb::List(args) => wait(list::run(args, context)),
         Verb::Status(args) => wait(status::run(args, context)),
+        Verb::Chat(args) => wait(chat::run(args, context)),
         Verb::Endpoint(args) => wait(endpoint::run(args, context)),
         Verb::PortForward(args) => wait(port_forward::run(args, context)),
         Verb::Completion(args) => completion::run(&args, context),
         Verb::Version(args) => version::run(&args),
+        Verb::Supervise(args) => wait(local::supervise(args)),
     }
 }
 

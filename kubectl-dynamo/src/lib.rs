@@ -7,9 +7,11 @@
 
 mod commands;
 
+pub mod chat;
 pub mod cluster;
 pub mod error;
 pub mod intent;
+pub mod local;
 pub mod plan;
 pub mod readiness;
 pub mod release;

@@ -4,7 +4,7 @@
 mod catalog;
 
 use crate::intent::IntentError;
-pub use catalog::{CATALOG, DEFAULT, newest_for};
+pub use catalog::{BESIDE_VLLM_PACKAGES, CATALOG, DEFAULT, MOCKER_PACKAGES, newest_for};
 
 /// What a cluster's discovery tells of its operator's age, without asking for any right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +76,8 @@ pub struct Release {
     pub kv_events: KvEvents,
     pub file_discovery: FileDiscovery,
     pub model_card: ModelCard,
+    /// The engine and its KV transfer that `ai-dynamo[vllm]` names, as pip reads them.
+    pub vllm_packages: [&'static str; 2],
 }
 
 impl Release {

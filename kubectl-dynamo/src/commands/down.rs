@@ -20,8 +20,11 @@ use crate::resources::{MANAGED_BY, MANAGER, Resource, removal_job};
 #[derive(Args)]
 pub(super) struct DownArgs {
     /// Names of the deployments
-    #[arg(required_unless_present = "all")]
+    #[arg(required_unless_present_any = ["all", "local"])]
     pub names: Vec<String>,
+    /// The deployments are those of this machine; without a name the only one
+    #[arg(long, conflicts_with_all = ["delete_cache", "wait"])]
+    pub local: bool,
     /// All deployments of the namespace that this program made
     #[arg(long, conflicts_with = "names")]
     pub all: bool,
@@ -78,6 +81,9 @@ impl Explain for DownError {
 }
 
 pub(super) async fn run(args: DownArgs, context: &Context) -> Result<Exit> {
+    if args.local {
+        return super::local::down(&args.names, args.all, context).await;
+    }
     let names = if args.all { own_deployments(context).await? } else { args.names.clone() };
     let question = format!(
         "Delete {}{}?",

@@ -17,6 +17,9 @@ pub(super) struct ListArgs {
     /// Only objects with these labels
     #[arg(short = 'l', long, value_name = "LABELS", default_value = "")]
     pub selector: String,
+    /// Those of this machine
+    #[arg(long)]
+    pub local: bool,
     /// Output format
     #[arg(short, long, value_parser = words::<ListFormat>(), default_value = "table")]
     pub output: ListFormat,
@@ -45,6 +48,9 @@ impl Word for ListFormat {
 }
 
 pub(super) async fn run(args: ListArgs, context: &Context) -> Result<Exit> {
+    if args.local {
+        return super::local::list(args.output, context);
+    }
     let cluster = context.cluster().await?;
     let platform = cluster.platform().await?;
     let all = context.kube.all_namespaces;

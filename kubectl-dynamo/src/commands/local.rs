@@ -1,14 +1,12 @@
 //! The verbs with `--local`: the same words, for processes of this machine.
 
-use super::Context;
-use super::serving_flags::Defaults;
-use super::up::UpArgs;
-use crate::error::{Exit, Result};
-use crate::intent::{Backend, ModelRef};
+mod look;
+mod machine;
+mod supervise;
+mod up;
+mod watch;
 
-/// Serves on this machine.
-pub(super) async fn up(args: UpArgs, _context: &Context) -> Result<Exit> {
-    let defaults = Defaults { model: Some(ModelRef::BuiltIn), backend: Backend::Mocker, name_length: 40 };
-    let _intent = args.serving.intent(defaults)?;
-    Ok(Exit::Ok)
-}
+pub(super) use look::{down, list, logs, serving, status};
+pub(super) use machine::folders;
+pub(super) use supervise::{SuperviseArgs, run as supervise};
+pub(super) use up::run as up;

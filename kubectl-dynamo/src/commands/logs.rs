@@ -36,6 +36,9 @@ const COLOURS: [AnsiColor; 6] = [
 pub(super) struct LogsArgs {
     /// Name of the deployment
     pub name: String,
+    /// The deployment is one of this machine
+    #[arg(long, conflicts_with_all = ["since", "previous"])]
+    pub local: bool,
     /// Only one component: frontend, worker, prefill, decode, or fetch for the model's download
     #[arg(short, long, value_name = "COMPONENT")]
     pub component: Option<String>,
@@ -54,6 +57,9 @@ pub(super) struct LogsArgs {
 }
 
 pub(super) async fn run(args: LogsArgs, context: &Context) -> Result<Exit> {
+    if args.local {
+        return super::local::logs(&args).await;
+    }
     let cluster = frontend::find(&args.name, context).await?.cluster;
     let options = LogOptions {
         follow: args.follow,

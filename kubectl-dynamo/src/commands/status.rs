@@ -27,6 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub(super) struct StatusArgs {
     /// Name of the deployment; all of the namespace when absent
     pub name: Option<String>,
+    /// The deployment is one of this machine
+    #[arg(long)]
+    pub local: bool,
     /// Output format
     #[arg(short, long, value_parser = words::<StatusFormat>(), default_value = "text")]
     pub output: StatusFormat,
@@ -76,12 +79,15 @@ impl Verdict {
 }
 
 pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit> {
+    if args.local {
+        return super::local::status(args.name.as_deref(), args.output, context).await;
+    }
     let Some(name) = &args.name else {
         let output = match args.output {
             StatusFormat::Text => list::ListFormat::Table,
             StatusFormat::Json => list::ListFormat::Json,
         };
-        return list::run(list::ListArgs { selector: String::new(), output }, context).await;
+        return list::run(list::ListArgs { selector: String::new(), output, local: false }, context).await;
     };
     let found = match frontend::find(name, context).await {
         Ok(found) => found,

@@ -28,18 +28,32 @@ pub const CATALOG: &[Release] = &[
         kv_events: KvEvents::Automatic,
         file_discovery: FileDiscovery::StoreKv,
         model_card: ModelCard::FrontendResolvesName,
+        vllm_packages: ["vllm[flashinfer,runai]==0.14.1", "nixl[cu12]<=0.9.0"],
     },
     // 1.0 still announces KV events by itself, with a warning that this ends.
-    Release { kv_events: KvEvents::Automatic, model_card: ModelCard::FrontendReadsPath, ..v1("1.0.2") },
-    Release { model_card: ModelCard::FrontendReadsPath, ..v1("1.1.1") },
-    Release { model_card: ModelCard::FrontendReadsPath, ..v1("1.2.1") },
-    Release { model_card: ModelCard::FrontendReadsPath, ..v1("1.3.1") },
-    v1("1.4.2"),
-    v1("1.5.1"),
-    v1("1.6.1"),
+    Release {
+        kv_events: KvEvents::Automatic,
+        model_card: ModelCard::FrontendReadsPath,
+        ..v1("1.0.2", ["vllm[flashinfer,runai]==0.16.0", "nixl[cu12]<=0.10.1"])
+    },
+    Release {
+        model_card: ModelCard::FrontendReadsPath,
+        ..v1("1.1.1", ["vllm[flashinfer,otel,runai]==0.19.0", "nixl[cu12]<=0.10.1"])
+    },
+    Release {
+        model_card: ModelCard::FrontendReadsPath,
+        ..v1("1.2.1", ["vllm[flashinfer,otel,runai]==0.20.1", "nixl[cu12]<=0.10.1"])
+    },
+    Release {
+        model_card: ModelCard::FrontendReadsPath,
+        ..v1("1.3.1", ["vllm[flashinfer,otel,runai]==0.23.0", "nixl[cu13]==1.1.0"])
+    },
+    v1("1.4.2", ["vllm[flashinfer,otel,runai]==0.26.0", "nixl[cu13]==1.3.2"]),
+    v1("1.5.1", ["vllm[flashinfer,otel,runai]==0.28.0", "nixl[cu13]==1.3.2"]),
+    v1("1.6.1", ["vllm[flashinfer,otel,runai]==0.31.0", "nixl[cu13]==1.4.1"]),
 ];
 
-const fn v1(version: &'static str) -> Release {
+const fn v1(version: &'static str, vllm_packages: [&'static str; 2]) -> Release {
     Release {
         version,
         role_spelling: RoleSpelling::DisaggregationMode,
@@ -47,5 +61,31 @@ const fn v1(version: &'static str) -> Release {
         kv_events: KvEvents::Configured,
         file_discovery: FileDiscovery::DiscoveryBackend,
         model_card: ModelCard::WorkersServe,
+        vllm_packages,
     }
 }
+
+/// What Dynamo's frontend and mocker import besides Dynamo, pinned as tried together with 1.6.1 and 1.5.1.
+/// Dynamo's own list is not followed: it names a package that PyPI holds only as an empty shell.
+pub const MOCKER_PACKAGES: &[&str] = &[
+    "annotated-types==0.8.0",
+    "msgspec==0.22.0",
+    "packaging==26.3",
+    "pydantic==2.13.5",
+    "pydantic_core==2.46.5",
+    "PyYAML==6.0.3",
+    "typing-inspection==0.4.5",
+    "typing_extensions==4.16.0",
+    "uvloop==0.23.0",
+];
+
+/// What `dynamo.vllm` imports besides Dynamo and vLLM, in the ranges of Dynamo's wheels.
+pub const BESIDE_VLLM_PACKAGES: &[&str] = &[
+    "aiohttp<4.0",
+    "blake3>=1.0.0,<2.0.0",
+    "kubernetes>=32.0.1,<33.0.0",
+    "msgspec>=0.19.0",
+    "prometheus-client>=0.23.1,<1.0",
+    "pyzmq>=26.0.0",
+    "uvloop",
+];

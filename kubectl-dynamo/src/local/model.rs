@@ -75,6 +75,7 @@ fn progress(event: &ProgressEvent) -> Option<Progress> {
         ProgressEvent::Planned { .. }
         | ProgressEvent::FileVerified { .. }
         | ProgressEvent::Complete { .. }
+        | ProgressEvent::Removed { .. }
         | ProgressEvent::Failed { .. } => None,
     }
 }

@@ -88,7 +88,7 @@ pub(crate) async fn a_terminal_gets_a_conversation(shared: Arc<Shared>) -> Outco
 pub(crate) async fn refusals_are_told_apart(shared: Arc<Shared>) -> Outcome {
     let machine = Machine::new(&shared)?;
     machine.run(&["chat", "tiny", "--local", "hi"])?.expect(1, &["KD0520"])?;
-    machine.run(&["chat", "--url", "http://127.0.0.1:1/v1", "hi"])?.expect(1, &["KD0801", "127.0.0.1:1"])?;
+    machine.run(&["chat", "--url", "http://127.0.0.1:1/v1", "hi"])?.expect(1, &["KD0802", "127.0.0.1:1"])?;
     machine.run(&["chat", "--url", "no address", "hi"])?.expect(2, &["KD0804"])?;
     machine.up(&[])?;
     machine

@@ -33,7 +33,7 @@ pub enum ChatError {
 impl Explain for ChatError {
     fn code(&self) -> Option<&'static str> {
         Some(match self {
-            Self::Unreachable { .. } => "KD0801",
+            Self::Unreachable { .. } => "KD0802",
             Self::NotAnAddress { .. } => "KD0804",
             Self::Access { .. } => "KD0805",
             Self::Refused { .. } => "KD0806",

@@ -23,6 +23,28 @@ pub fn tail(log: &Path, lines: usize) -> Vec<String> {
     all.split_off(all.len().saturating_sub(lines))
 }
 
+/// The last `last` lines of each log, all in the order of time. Dynamo begins its lines with RFC 3339; a line
+/// without a time, such as one of a traceback, stays behind the line before it.
+pub fn in_order_of_time(logs: Vec<(String, Vec<String>)>, last: usize) -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    for (source, mut lines) in logs {
+        let mut time = String::new();
+        for line in lines.split_off(lines.len().saturating_sub(last)) {
+            if let Some(begins) = line.split_whitespace().next().filter(|word| is_time(word)) {
+                time = begins.to_owned();
+            }
+            all.push((time.clone(), (source.clone(), line)));
+        }
+    }
+    all.sort_by(|(a, _), (b, _)| a.cmp(b));
+    all.into_iter().map(|(_, line)| line).collect()
+}
+
+fn is_time(word: &str) -> bool {
+    let bytes = word.as_bytes();
+    bytes.len() >= 20 && bytes[4] == b'-' && bytes[10] == b'T' && bytes[..4].iter().all(u8::is_ascii_digit)
+}
+
 /// Several logs, read on as they grow.
 pub struct Followed {
     logs: Vec<Log>,
@@ -42,30 +64,16 @@ impl Followed {
         Self { logs: logs.into_iter().map(log).collect() }
     }
 
-    /// Follows these logs from where they end now.
-    pub fn from_end(logs: impl IntoIterator<Item = (String, PathBuf)>) -> Self {
-        let mut followed = Self::from_start(logs);
-        for log in &mut followed.logs {
-            log.read = std::fs::metadata(&log.path).map_or(0, |metadata| metadata.len());
-        }
-        followed
-    }
-
-    /// The whole lines that were added since the last call, with the name of their log.
-    pub fn new_lines(&mut self) -> Vec<(String, String)> {
-        self.logs
-            .iter_mut()
-            .flat_map(|log| {
-                let lines = log.new_lines();
-                lines.into_iter().map(|line| (log.source.clone(), line)).collect::<Vec<_>>()
-            })
-            .collect()
+    /// The whole lines that were added to each log since the last call.
+    pub fn new_lines(&mut self) -> Vec<(String, Vec<String>)> {
+        self.logs.iter_mut().map(|log| (log.source.clone(), log.new_lines())).collect()
     }
 
     /// Hands every new line to `show` until dropped.
     pub async fn follow(&mut self, mut show: impl FnMut(&str, &str)) -> std::convert::Infallible {
         loop {
-            self.new_lines().iter().for_each(|(source, line)| show(source, line));
+            let new = in_order_of_time(self.new_lines(), usize::MAX);
+            new.iter().for_each(|(source, line)| show(source, line));
             tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
@@ -94,17 +102,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn lines_of_two_logs_are_told_in_the_order_of_time() {
+        let lines = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let merged = in_order_of_time(
+            vec![
+                ("a".into(), lines(&["no time", "2026-11-23T09:25:46.836635Z second", "  its rest"])),
+                ("b".into(), lines(&["2026-11-23T09:25:45.1Z first", "2026-11-23T09:25:47.1Z third"])),
+            ],
+            usize::MAX,
+        );
+        let texts: Vec<&str> =
+            merged.iter().map(|(_, line)| line.split(' ').next_back().unwrap_or("")).collect();
+        assert_eq!(texts, ["time", "first", "second", "rest", "third"]);
+    }
+
+    #[test]
     fn gives_whole_lines_as_they_come() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("a.log");
         let mut log = std::fs::File::create(&path).expect("writable");
         let mut followed = Followed::from_start([("a".to_owned(), path.clone())]);
         log.write_all("one\ntw".as_bytes()).expect("writable");
-        assert_eq!(followed.new_lines(), [("a".to_owned(), "one".to_owned())]);
+        assert_eq!(followed.new_lines(), [("a".to_owned(), vec!["one".to_owned()])]);
         log.write_all("ö\nthree\n".as_bytes()).expect("writable");
-        let texts: Vec<String> = followed.new_lines().into_iter().map(|(_, line)| line).collect();
-        assert_eq!(texts, ["twö", "three"]);
+        let new = followed.new_lines();
+        assert_eq!(new, [("a".to_owned(), vec!["twö".to_owned(), "three".to_owned()])]);
+        assert_eq!(in_order_of_time(new, 1), [("a".to_owned(), "three".to_owned())]);
         assert_eq!(tail(&path, 2), ["twö", "three"]);
-        assert_eq!(Followed::from_end([("a".to_owned(), path)]).new_lines(), []);
     }
 }

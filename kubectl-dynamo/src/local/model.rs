@@ -72,11 +72,7 @@ fn progress(event: &ProgressEvent) -> Option<Progress> {
         }),
         ProgressEvent::Waiting { detail, seconds, .. } => waits(format!("{detail} for {seconds} s")),
         ProgressEvent::Warning { text } => Some(Progress::Warning { text: text.clone() }),
-        ProgressEvent::Planned { .. }
-        | ProgressEvent::FileVerified { .. }
-        | ProgressEvent::Complete { .. }
-        | ProgressEvent::Removed { .. }
-        | ProgressEvent::Failed { .. } => None,
+        _ => None,
     }
 }
 

@@ -222,17 +222,10 @@ pub(in crate::commands) async fn logs(args: &LogsArgs) -> Result<Exit> {
     let mut all = state::logs(&found.folder);
     all.retain(|(process, _)| wanted(process));
     let print = |process: &str, line: &str| print_data(&format!("{process:<10} | {line}\n"));
-    let mut followed = match args.tail.and_then(|lines| usize::try_from(lines).ok()) {
-        Some(lines) => {
-            let followed = Followed::from_end(all.clone());
-            for (process, path) in &all {
-                logs::tail(path, lines).iter().try_for_each(|line| print(process, line))?;
-            }
-            followed
-        }
-        None => Followed::from_start(all),
-    };
-    followed.new_lines().iter().try_for_each(|(process, line)| print(process, line))?;
+    let mut followed = Followed::from_start(all);
+    let last = args.tail.and_then(|lines| usize::try_from(lines).ok()).unwrap_or(usize::MAX);
+    let said = logs::in_order_of_time(followed.new_lines(), last);
+    said.iter().try_for_each(|(process, line)| print(process, line))?;
     if !args.follow {
         return Ok(Exit::Ok);
     }

@@ -2,6 +2,7 @@
 
 mod admission;
 mod completion;
+mod plugin;
 mod recorded;
 mod serving;
 
@@ -39,6 +40,13 @@ fn main() -> ExitCode {
         completion::offers_the_names_of_what_is_there,
         recorded::a_v1beta1_graph_becomes_the_recorded_deployments,
         recorded::a_v1alpha1_graph_becomes_the_recorded_deployments,
+        plugin::up_writes_the_shape_that_the_cluster_stores,
+        plugin::the_same_up_again_writes_nothing,
+        plugin::a_dry_run_writes_nothing,
+        plugin::another_managers_change_is_a_conflict_until_forced,
+        plugin::a_user_without_rights_is_told_which_one_is_missing,
+        plugin::a_cluster_without_dynamo_is_named_as_one,
+        plugin::a_graph_whose_pods_wait_is_coming_up,
     ];
     tier::run("control-plane", missing, cases, start)
 }

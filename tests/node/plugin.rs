@@ -5,7 +5,6 @@ use std::sync::Arc;
 use futures::StreamExt;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
-use kube::ResourceExt;
 use kube::api::{Api, DynamicObject, ListParams};
 use kube::runtime::wait::await_condition;
 use kubectl_dynamo_tests::hub::Host;
@@ -60,7 +59,7 @@ pub(crate) async fn the_same_up_again_changes_nothing(shared: Arc<Shared>) -> Ou
     explained(plugin.run(&up(&shared, &[])).await?.expect(0), &place).await?;
 
     let plane = shared.cluster.control_plane(shared.generation())?;
-    let versions = versions(&place, &shared).await?;
+    let versions = place.versions(shared.generation()).await?;
     let position = plane.audit().position()?;
     let said = plugin.run(&up(&shared, &[])).await?.expect(0)?;
     ensure!(said.err.contains("unchanged"), "{}", said.err);
@@ -72,32 +71,8 @@ pub(crate) async fn the_same_up_again_changes_nothing(shared: Arc<Shared>) -> Ou
         // The port-forward of the smoke test is a `create` too, and changes no object.
         ensure!(!changes || request.resource == "pods" || !moved, "{request:?} moved from {known:?}");
     }
-    ensure!(versions == self::versions(&place, &shared).await?, "a resource version moved");
+    ensure!(versions == place.versions(shared.generation()).await?, "a resource version moved");
     place.delete().await
-}
-
-/// The resource version of each object that `up` makes.
-async fn versions(
-    place: &CaseNamespace,
-    shared: &Shared,
-) -> Outcome<std::collections::BTreeMap<(String, String), String>> {
-    let mut versions = std::collections::BTreeMap::new();
-    let mut note = |kind: &str, name: String, version: Option<String>| {
-        versions.insert((kind.to_owned(), name), version.unwrap_or_default());
-    };
-    let all = ListParams::default();
-    let jobs: Api<Job> = Api::namespaced(place.client(), place.name());
-    for job in jobs.list(&all).await? {
-        note("jobs", job.name_any(), job.resource_version());
-    }
-    let claims: Api<PersistentVolumeClaim> = Api::namespaced(place.client(), place.name());
-    for claim in claims.list(&all).await? {
-        note("persistentvolumeclaims", claim.name_any(), claim.resource_version());
-    }
-    for graph in dynamo::graphs(place.client(), shared.generation(), place.name()).list(&all).await? {
-        note("dynamographdeployments", graph.name_any(), graph.resource_version());
-    }
-    Ok(versions)
 }
 
 pub(crate) async fn killed_at_any_step_the_same_command_goes_on(shared: Arc<Shared>) -> Outcome {

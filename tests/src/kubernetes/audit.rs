@@ -25,6 +25,14 @@ pub struct Request {
     pub dry_run: bool,
 }
 
+impl Request {
+    /// Whether it asked for a change, and not only to hear what one would do.
+    pub fn writes(&self) -> bool {
+        matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
+            && !self.dry_run
+    }
+}
+
 impl Audit {
     pub(super) fn new(path: PathBuf) -> Self {
         Self { path }

@@ -1,9 +1,11 @@
 //! A Kubernetes namespace of one case, so that cases run side by side; and what was in it when a case fails.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Namespace, PersistentVolume, PersistentVolumeClaim, Pod};
 use kube::api::{Api, DeleteParams, ListParams, LogParams, PostParams};
 use kube::{Client, ResourceExt};
@@ -11,7 +13,8 @@ use serde_json::json;
 
 use super::Cluster;
 use super::control_plane::ControlPlane;
-use crate::Outcome;
+use super::definitions::GraphGeneration;
+use crate::{Outcome, dynamo};
 
 /// One case's namespace. Delete it with `delete` when the case has passed; one that stays tells why a case failed.
 #[derive(Clone)]
@@ -76,6 +79,27 @@ impl CaseNamespace {
         }))?;
         claims.create(&PostParams::default(), &object).await?;
         Ok(folder)
+    }
+
+    /// The resource version of each object that the plugin makes, by resource and name.
+    pub async fn versions(&self, generation: GraphGeneration) -> Outcome<BTreeMap<(String, String), String>> {
+        let mut versions = BTreeMap::new();
+        let mut note = |resource: &str, name: String, version: Option<String>| {
+            versions.insert((resource.to_owned(), name), version.unwrap_or_default());
+        };
+        let all = ListParams::default();
+        let jobs: Api<Job> = Api::namespaced(self.client(), &self.name);
+        for job in jobs.list(&all).await? {
+            note("jobs", job.name_any(), job.resource_version());
+        }
+        let claims: Api<PersistentVolumeClaim> = Api::namespaced(self.client(), &self.name);
+        for claim in claims.list(&all).await? {
+            note("persistentvolumeclaims", claim.name_any(), claim.resource_version());
+        }
+        for graph in dynamo::graphs(self.client(), generation, &self.name).list(&all).await? {
+            note("dynamographdeployments", graph.name_any(), graph.resource_version());
+        }
+        Ok(versions)
     }
 
     /// What the pods of this namespace are doing and have said, and its events: for the message of a failed case.

@@ -1,0 +1,192 @@
+//! What the plugin asks of an API server, and what it says when that refuses. No pod runs, so `up` does not wait.
+
+use std::sync::Arc;
+
+use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use kube::runtime::wait::await_condition;
+use kubectl_dynamo_tests::kubernetes::case_namespace::CaseNamespace;
+use kubectl_dynamo_tests::kubernetes::definitions::GraphGeneration::{self, V1Alpha1, V1Beta1};
+use kubectl_dynamo_tests::plugin::Plugin;
+use kubectl_dynamo_tests::{Outcome, dynamo, ensure};
+use serde_json::{Value, json};
+
+use crate::Shared;
+
+const UP: [&str; 6] = [
+    "up",
+    "acme/tiny",
+    "--backend=mocker",
+    "--storage-class=manual",
+    "--fetcher-image=registry.test/fetcher:1",
+    "--detach",
+];
+
+pub(crate) async fn up_writes_the_shape_that_the_cluster_stores(shared: Arc<Shared>) -> Outcome {
+    for generation in [V1Alpha1, V1Beta1] {
+        let (place, plugin) = shared.user(generation, "shape").await?;
+        plugin.run(&UP).await?.expect(0)?;
+        let graph = dynamo::graphs(place.client(), generation, place.name()).get("tiny").await?;
+        let field = if generation == V1Alpha1 { "services" } else { "components" };
+        ensure!(!graph.data["spec"][field].is_null(), "{}", graph.data["spec"]);
+        let managers = graph.metadata.managed_fields.unwrap_or_default();
+        let own = managers.iter().find(|entry| entry.manager.as_deref() == Some("kubectl-dynamo"));
+        ensure!(own.is_some_and(|entry| entry.operation.as_deref() == Some("Apply")), "{managers:?}");
+        place.delete().await?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn the_same_up_again_writes_nothing(shared: Arc<Shared>) -> Outcome {
+    for generation in [V1Alpha1, V1Beta1] {
+        let (place, plugin) = shared.user(generation, "again").await?;
+        plugin.run(&UP).await?.expect(0)?;
+        let graphs = dynamo::graphs(place.client(), generation, place.name());
+        wait_until_settled(&graphs, generation).await?;
+
+        let plane = shared.cluster.control_plane(generation)?;
+        let versions = place.versions(generation).await?;
+        let position = plane.audit().position()?;
+        let said = plugin.run(&UP).await?.expect(0)?;
+        ensure!(said.err.contains("unchanged: nothing was written"), "{}", said.err);
+        for request in plane.audit().requests_since(position, place.name())? {
+            let known = versions.get(&(request.resource.clone(), request.name.clone()));
+            let same = known.is_some() && known == request.resource_version.as_ref();
+            ensure!(!request.writes() || same, "{request:?} moved from {known:?}");
+        }
+        ensure!(versions == place.versions(generation).await?, "a resource version moved");
+        place.delete().await?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn a_dry_run_writes_nothing(shared: Arc<Shared>) -> Outcome {
+    let (place, plugin) = shared.user(V1Beta1, "dry-run").await?;
+    let plane = shared.cluster.control_plane(V1Beta1)?;
+    let position = plane.audit().position()?;
+    for (mode, mark) in
+        [("--dry-run=client", "created (dry run)"), ("--dry-run=server", "created (server dry run)")]
+    {
+        let said = plugin.run(&[&UP[..], &[mode]].concat()).await?.expect(0)?;
+        ensure!(
+            said.out.lines().count() == 3 && said.out.lines().all(|line| line.ends_with(mark)),
+            "{}",
+            said.out
+        );
+    }
+    for request in plane.audit().requests_since(position, place.name())? {
+        ensure!(!request.writes(), "{request:?}");
+    }
+    ensure!(place.versions(V1Beta1).await?.is_empty(), "a dry run left objects");
+    place.delete().await
+}
+
+pub(crate) async fn another_managers_change_is_a_conflict_until_forced(shared: Arc<Shared>) -> Outcome {
+    let (place, plugin) = shared.user(V1Beta1, "conflict").await?;
+    plugin.run(&UP).await?.expect(0)?;
+    let graphs = dynamo::graphs(place.client(), V1Beta1, place.name());
+    let change = json!({
+        "apiVersion": "nvidia.com/v1beta1",
+        "kind": "DynamoGraphDeployment",
+        "spec": {"components": [{"name": "worker", "replicas": 3}]},
+    });
+    graphs.patch("tiny", &PatchParams::apply("autoscaler").force(), &Patch::Apply(change)).await?;
+    let said = plugin.run(&UP).await?.expect(1)?;
+    for fact in ["KD0205", "autoscaler", ".spec.components[name=\"worker\"].replicas", "--force-conflicts"] {
+        ensure!(said.err.contains(fact), "{fact} is not in {}", said.err);
+    }
+    ensure!(replicas(&graphs).await? == 3, "a refused up changed the object");
+    plugin.run(&[&UP[..], &["--force-conflicts"]].concat()).await?.expect(0)?;
+    ensure!(replicas(&graphs).await? == 1, "--force-conflicts did not take the field over");
+    place.delete().await
+}
+
+pub(crate) async fn a_user_without_rights_is_told_which_one_is_missing(shared: Arc<Shared>) -> Outcome {
+    let place = shared.place(V1Beta1, "rights").await?;
+    let plane = shared.cluster.control_plane(V1Beta1)?;
+    let kubeconfig = plane.kubeconfig_of(shared.cluster.authority(), "newcomer")?;
+    let plugin = Plugin::new(kubeconfig, place.name());
+    for (words, right) in [(&UP[..], "get"), (&["list"], "list"), (&["status", "tiny"], "get")] {
+        let said = plugin.run(words).await?.expect(4)?;
+        let fact = format!("no right to {right} dynamographdeployments.nvidia.com in namespace rights");
+        ensure!(said.err.contains("KD0105") && said.err.contains(&fact), "{}", said.err);
+    }
+    // Who may look and not create is told at the first object that is refused, before anything is made.
+    grant_reading(&place, "newcomer").await?;
+    let said = plugin.run(&UP).await?.expect(4)?;
+    ensure!(said.err.contains("KD0105"), "{}", said.err);
+    ensure!(place.versions(V1Beta1).await?.is_empty(), "something was made without the right to all of it");
+    place.delete().await
+}
+
+pub(crate) async fn a_cluster_without_dynamo_is_named_as_one(shared: Arc<Shared>) -> Outcome {
+    let plane = shared.cluster.control_plane(None)?;
+    let plugin = Plugin::new(plane.kubeconfig(), "default");
+    for words in [&UP[..], &["list"], &["status", "tiny"]] {
+        let said = plugin.run(words).await?.expect(6)?;
+        ensure!(said.err.contains("KD0203"), "{}", said.err);
+    }
+    Ok(())
+}
+
+pub(crate) async fn a_graph_whose_pods_wait_is_coming_up(shared: Arc<Shared>) -> Outcome {
+    let (place, plugin) = shared.user(V1Beta1, "waiting").await?;
+    plugin.run(&UP).await?.expect(0)?;
+    let graphs = dynamo::graphs(place.client(), V1Beta1, place.name());
+    wait_until_settled(&graphs, V1Beta1).await?;
+    let said = plugin.run(&["status", "tiny"]).await?.expect(3)?;
+    ensure!(said.out.contains("COMING UP"), "{}", said.out);
+    let waiting: Vec<&str> =
+        UP.into_iter().filter(|word| *word != "--detach").chain(["--timeout=1s"]).collect();
+    plugin.run(&waiting).await?.expect(3)?;
+    plugin.run(&["down", "tiny", "-y"]).await?.expect(0)?;
+    let said = plugin.run(&["down", "tiny", "-y"]).await?.expect(1)?;
+    ensure!(said.err.contains("KD0106"), "{}", said.err);
+    place.delete().await
+}
+
+/// How many workers the graph asks for.
+async fn replicas(graphs: &Api<DynamicObject>) -> Outcome<i64> {
+    let graph = graphs.get("tiny").await?;
+    let components = graph.data["spec"]["components"].as_array().cloned().unwrap_or_default();
+    let worker = components.iter().find(|component| component["name"] == "worker");
+    worker.and_then(|worker| worker["replicas"].as_i64()).ok_or_else(|| "no worker".into())
+}
+
+/// Waits until the operator has counted the pods of both components: then it writes no more until one is ready.
+async fn wait_until_settled(graphs: &Api<DynamicObject>, generation: GraphGeneration) -> Outcome {
+    let field = if generation == V1Alpha1 { "services" } else { "components" };
+    let is_settled = move |graph: Option<&DynamicObject>| {
+        let counted = graph.and_then(|graph| graph.data["status"][field].as_object());
+        counted.is_some_and(|counted| {
+            counted.len() == 2 && counted.values().all(|component: &Value| component["updatedReplicas"] == 1)
+        })
+    };
+    await_condition(graphs.clone(), "tiny", is_settled).await?;
+    Ok(())
+}
+
+/// Lets the user read everything in the case's namespace.
+async fn grant_reading(place: &CaseNamespace, user: &str) -> Outcome {
+    use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+    let (roles, bindings): (Api<ClusterRole>, Api<ClusterRoleBinding>) =
+        (Api::all(place.client()), Api::all(place.client()));
+    let rules = json!([{"apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list", "watch"]}]);
+    let role = serde_json::from_value(json!({"metadata": {"name": "reader"}, "rules": rules}))?;
+    roles.create(&Default::default(), &role).await?;
+    let binding = serde_json::from_value(json!({
+        "metadata": {"name": "reader"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "reader"},
+        "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": user}],
+    }))?;
+    bindings.create(&Default::default(), &binding).await?;
+    Ok(())
+}
+
+impl Shared {
+    /// A namespace for the case, and the plugin there for the user whose requests are audited.
+    async fn user(&self, generation: GraphGeneration, name: &str) -> Outcome<(CaseNamespace, Plugin)> {
+        let place = self.place(generation, name).await?;
+        let plugin = Plugin::new(self.cluster.control_plane(generation)?.kubeconfig(), place.name());
+        Ok((place, plugin))
+    }
+}

@@ -61,11 +61,11 @@ const MOCK_TOKENS: u32 = 32;
 #[derive(Debug, thiserror::Error)]
 enum ChatArgsError {
     #[error("no deployment is named")]
-    NoName,
+    Nameless,
     #[error("the environment variable {name} is not set")]
-    NoKey { name: String },
+    KeyUnset { name: String },
     #[error("stdin holds no prompt")]
-    NoPrompt,
+    PromptEmpty,
 }
 
 impl Explain for ChatArgsError {
@@ -75,9 +75,9 @@ impl Explain for ChatArgsError {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::NoName => "kubectl dynamo list names them; or give an address with --url".into(),
-            Self::NoKey { name } => format!("export {name}=…, or leave --api-key-env out"),
-            Self::NoPrompt => "write it after the name, or pipe it in".into(),
+            Self::Nameless => "kubectl dynamo list names them; or give an address with --url".into(),
+            Self::KeyUnset { name } => format!("export {name}=…, or leave --api-key-env out"),
+            Self::PromptEmpty => "write it after the name, or pipe it in".into(),
         })
     }
 
@@ -91,7 +91,7 @@ pub(super) async fn run(args: ChatArgs, context: &Context) -> Result<Exit> {
         let key = args
             .api_key_env
             .as_ref()
-            .map(|name| std::env::var(name).map_err(|_| ChatArgsError::NoKey { name: name.clone() }));
+            .map(|name| std::env::var(name).map_err(|_| ChatArgsError::KeyUnset { name: name.clone() }));
         let endpoint = Endpoint::new(url, Kind::Foreign, key.transpose()?)?;
         return converse(endpoint, &args.words, None, &args, context).await;
     }
@@ -105,7 +105,7 @@ pub(super) async fn run(args: ChatArgs, context: &Context) -> Result<Exit> {
         let endpoint = Endpoint::new(&found.deployment.base_url(), Kind::Dynamo, None)?;
         return converse(endpoint, prompt, Some(intent.backend), &args, context).await;
     }
-    let name = name.ok_or(ChatArgsError::NoName)?;
+    let name = name.ok_or(ChatArgsError::Nameless)?;
     let found = frontend::find(name, context).await?;
     let backend = super::summary::intent(&found.graph).map(|intent| intent.backend);
     let tunnel = found.cluster.tunnel(frontend::target(name), (Ipv4Addr::LOCALHOST, 0).into()).await?;
@@ -148,7 +148,7 @@ fn prompt_from_stdin() -> Result<String> {
     let mut text = String::new();
     std::io::stdin().lock().read_to_string(&mut text)?;
     match text.trim() {
-        "" => Err(ChatArgsError::NoPrompt.into()),
+        "" => Err(ChatArgsError::PromptEmpty.into()),
         prompt => Ok(prompt.to_owned()),
     }
 }

@@ -34,7 +34,7 @@ pub(in crate::commands) async fn run(args: UpArgs, context: &Context) -> Result<
         let waits = || report.waiting(Stage::Preflight, format!("another `up` of {name}"));
         let lock = state::lock(&folders, &name, waits).await?;
         if let Some(found) = already_there(&folders, &wish, args.port).await? {
-            return Ok(Err(found));
+            return Ok(Err(Box::new(found)));
         }
         report.event(&Event::Plan { lines: plan_lines(&wish) });
         prepare(&args, &wish, &folders, report).await.map(|prepared| Ok((prepared, lock)))

@@ -1,6 +1,7 @@
 //! What the person asked for: defaults filled in, contradictions refused, no cluster and no release known.
 //! It must stay pure, so that a flag, a file and a wizard lead to the same value.
 
+pub mod engine_flags;
 pub mod model;
 pub mod name;
 pub mod topology;
@@ -94,7 +95,12 @@ impl std::str::FromStr for TokenSecret {
     /// Reads `NAME` or `NAME/KEY`.
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, key) = text.split_once('/').unwrap_or((text, Self::DEFAULT_KEY));
-        if name.is_empty() || key.is_empty() {
+        // Kubernetes' rules for the name of a Secret and for its keys.
+        let in_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c);
+        let in_key = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        let valid =
+            |text: &str, allowed: &dyn Fn(char) -> bool| !text.is_empty() && text.chars().all(allowed);
+        if !valid(name, &in_name) || !valid(key, &in_key) {
             return Err("expected NAME or NAME/KEY of a Secret".into());
         }
         Ok(Self { name: name.into(), key: key.into() })
@@ -225,6 +231,10 @@ pub enum IntentError {
     Zero { flag: String },
     #[error("`{given}` is not a revision: use a branch, a tag or a commit")]
     Revision { given: String },
+    #[error("{model} has no revisions")]
+    NoRevisions { model: String },
+    #[error("`{model}` names another revision than --revision {revision}")]
+    RevisionTwice { model: String, revision: String },
     #[error("--env {name} would show a token in the process list and in the objects")]
     TokenInEnvironment { name: String },
     #[error("`{given}` is not a Kubernetes quantity, which `{flag}` takes")]
@@ -238,9 +248,12 @@ pub enum IntentError {
 impl Explain for IntentError {
     fn code(&self) -> Option<&'static str> {
         Some(match self {
-            Self::NotAModel { .. } | Self::BareWord { .. } | Self::NoModel | Self::Revision { .. } => {
-                "KD0401"
-            }
+            Self::NotAModel { .. }
+            | Self::BareWord { .. }
+            | Self::NoModel
+            | Self::Revision { .. }
+            | Self::NoRevisions { .. }
+            | Self::RevisionTwice { .. } => "KD0401",
             Self::Name { .. } | Self::NameTooLong { .. } => "KD0201",
             Self::OtherMode { .. } | Self::Zero { .. } | Self::EngineFlagTaken { .. } => "KD0601",
             Self::Quantity { .. } => "KD0402",
@@ -263,6 +276,8 @@ impl Explain for IntentError {
             Self::OtherMode { mode, .. } => format!("add --mode {mode}, or leave the flag out"),
             Self::Zero { .. } => "leave it out for the default of 1".into(),
             Self::Revision { .. } => "for example --revision main".into(),
+            Self::NoRevisions { .. } => "leave --revision out, or name a model of the hub (org/name)".into(),
+            Self::RevisionTwice { .. } => "name one revision, behind @ or with --revision".into(),
             Self::TokenInEnvironment { .. } => {
                 "give it on stdin: --hf-token-stdin < token.txt; or name a Secret: --hf-token-secret".into()
             }
@@ -276,6 +291,21 @@ impl Explain for IntentError {
         match self {
             Self::Release { .. } => Exit::Platform,
             _ => Exit::Usage,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_a_secret_with_or_without_its_key() {
+        let secret = |name: &str, key: &str| Ok(TokenSecret { name: name.into(), key: key.into() });
+        assert_eq!("hf".parse::<TokenSecret>(), secret("hf", "HF_TOKEN"));
+        assert_eq!("team.hf/token".parse::<TokenSecret>(), secret("team.hf", "token"));
+        for given in ["", "/", "hf/", "/key", "HF", "hf/a/b", "hf/a b", "h f"] {
+            assert!(given.parse::<TokenSecret>().is_err(), "{given}");
         }
     }
 }

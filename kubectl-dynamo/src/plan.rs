@@ -62,7 +62,7 @@ impl Component {
 pub struct ServingPlan {
     pub name: String,
     pub release: &'static Release,
-    /// The Dynamo version as the person or the cluster named it.
+    /// The Dynamo version that the person or the cluster named, in full.
     pub version: String,
     pub image: String,
     pub served_model_name: String,
@@ -94,7 +94,8 @@ pub fn plan(
     version: &str,
     place: ModelPlace,
 ) -> Result<ServingPlan, PlanError> {
-    let image = intent.placement.image.clone().unwrap_or_else(|| Release::image(version));
+    let version = release.full_version(version);
+    let image = intent.placement.image.clone().unwrap_or_else(|| Release::image(&version));
     let (model_folder, cache) = match place {
         ModelPlace::Folder(folder) => (folder, None),
         ModelPlace::Volume(placement) => {
@@ -114,7 +115,7 @@ pub fn plan(
     Ok(ServingPlan {
         name: intent.name.clone(),
         release,
-        version: version.into(),
+        version,
         image,
         served_model_name: intent.served_model_name.clone(),
         model_folder,

@@ -92,8 +92,11 @@ impl Release {
             reason,
             known: CATALOG.iter().map(|release| release.version).collect(),
         };
-        let (major, minor) =
-            minor_of(version).ok_or_else(|| refuse(format!("expected a version such as {DEFAULT}")))?;
+        // It becomes the tag of an image.
+        let in_tag = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        let (major, minor) = minor_of(version)
+            .filter(|_| version.chars().all(in_tag))
+            .ok_or_else(|| refuse(format!("expected a version such as {DEFAULT}")))?;
         if let Some(known) = CATALOG.iter().find(|release| minor_of(release.version) == Some((major, minor)))
         {
             return Ok(known);
@@ -105,9 +108,15 @@ impl Release {
         }
     }
 
-    /// The runtime image of a version: the release's words stay those of its row, the tag is the person's.
+    /// The version in full: `v1.6` is the newest known patch of 1.6, and a patch or suffix that is named stays.
+    pub fn full_version(&self, given: &str) -> String {
+        let given = given.trim_start_matches('v');
+        if given.split('.').count() > 2 { given.into() } else { self.version.into() }
+    }
+
+    /// The runtime image of a version in full: the words stay those of the release's row, the tag is the person's.
     pub fn image(version: &str) -> String {
-        format!("nvcr.io/nvidia/ai-dynamo/vllm-runtime:{}", version.trim_start_matches('v'))
+        format!("nvcr.io/nvidia/ai-dynamo/vllm-runtime:{version}")
     }
 
     /// Whether every frontend pod must mount the model.
@@ -121,7 +130,7 @@ impl Release {
 
 /// Major and minor of a version text with at least two numbers.
 fn minor_of(version: &str) -> Option<(u32, u32)> {
-    let mut numbers = version.trim_start_matches('v').split(['.', '-', '+']);
+    let mut numbers = version.trim_start_matches('v').split(['.', '-']);
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
@@ -143,8 +152,21 @@ mod tests {
     }
 
     #[test]
+    fn a_version_without_a_patch_is_completed() {
+        for (given, full) in
+            [("1.6", DEFAULT), ("v1.6", DEFAULT), ("1.6.0", "1.6.0"), ("v1.2.0-cuda13", "1.2.0-cuda13")]
+        {
+            assert_eq!(
+                Release::find(given).map(|release| release.full_version(given)),
+                Ok(full.into()),
+                "{given}"
+            );
+        }
+    }
+
+    #[test]
     fn refuses_what_it_has_no_words_for() {
-        for given in ["0.8.1", "2.0.0", "latest", "", "1"] {
+        for given in ["0.8.1", "2.0.0", "latest", "", "1", "1.6.1/x", "1.6.1 ", "1.6.1@sha256:0"] {
             assert!(matches!(Release::find(given), Err(IntentError::Release { .. })), "{given}");
         }
     }

@@ -7,7 +7,7 @@ use super::words;
 use crate::error::Result;
 use crate::intent::{
     AccessMode, Backend, Cache, IntentError, ModelRef, Parallelism, Placement, RouterMode, ServingIntent,
-    TokenSecret, Topology, Word, WorkerGroup, WorkerRole, name,
+    TokenSecret, Topology, Word, WorkerGroup, WorkerRole, engine_flags, name,
 };
 use crate::release::Release;
 
@@ -81,6 +81,7 @@ pub(super) struct ServingFlags {
     /// Prefill workers
     #[arg(long, value_name = "N", help_heading = "Shape")]
     pub prefill_replicas: Option<u32>,
+    /// As --tensor-parallel-size, for prefill workers
     #[arg(
         long = "prefill-tensor-parallel-size",
         visible_alias = "prefill-tp",
@@ -88,6 +89,7 @@ pub(super) struct ServingFlags {
         help_heading = "Shape"
     )]
     pub prefill_tp: Option<u32>,
+    /// As --pipeline-parallel-size, for prefill workers
     #[arg(
         long = "prefill-pipeline-parallel-size",
         visible_alias = "prefill-pp",
@@ -98,6 +100,7 @@ pub(super) struct ServingFlags {
     /// Decode workers
     #[arg(long, value_name = "N", help_heading = "Shape")]
     pub decode_replicas: Option<u32>,
+    /// As --tensor-parallel-size, for decode workers
     #[arg(
         long = "decode-tensor-parallel-size",
         visible_alias = "decode-tp",
@@ -105,6 +108,7 @@ pub(super) struct ServingFlags {
         help_heading = "Shape"
     )]
     pub decode_tp: Option<u32>,
+    /// As --pipeline-parallel-size, for decode workers
     #[arg(
         long = "decode-pipeline-parallel-size",
         visible_alias = "decode-pp",
@@ -190,6 +194,9 @@ impl ServingFlags {
             None => name::default_name(&model.short_name(), defaults.name_length),
         };
         name::check_label(&name)?;
+        for args in [&self.engine_args, &self.prefill_arg, &self.decode_arg] {
+            engine_flags::check(args)?;
+        }
         Ok(ServingIntent {
             name,
             served_model_name: self.served_model_name.clone().unwrap_or_else(|| model.default_served_name()),
@@ -356,11 +363,12 @@ fn at_least_one(flag: &str, given: Option<u32>) -> Result<u32> {
     }
 }
 
-/// Kubernetes' grammar for a quantity: a decimal number with an optional binary or decimal suffix.
+/// Kubernetes' grammar for a quantity: a decimal number with an optional binary, decimal or exponent suffix.
 fn check_quantity(flag: &'static str, given: &str) -> Result<()> {
     let digits = given.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(given.len());
     let (number, suffix) = given.split_at(digits);
-    let known = ["", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"].contains(&suffix);
+    let known = ["", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"].contains(&suffix)
+        || suffix.strip_prefix(['e', 'E']).is_some_and(|exponent| exponent.parse::<i32>().is_ok());
     if known && number.parse::<f64>().is_ok_and(|number| number > 0.0) {
         Ok(())
     } else {

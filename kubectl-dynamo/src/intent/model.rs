@@ -60,16 +60,21 @@ impl ModelRef {
     /// The same model at a revision.
     ///
     /// # Errors
-    /// A revision that no branch, tag or commit can have.
+    /// A revision that no branch, tag or commit can have, a second one, and one of a folder.
     pub fn at(self, revision: &str) -> Result<Self, IntentError> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
         if revision.is_empty() || revision.contains("..") || !revision.chars().all(allowed) {
             return Err(IntentError::Revision { given: revision.into() });
         }
-        Ok(match self {
-            Self::Hub { repository, .. } => Self::Hub { repository, revision: Some(revision.into()) },
-            other => other,
-        })
+        match &self {
+            Self::Hub { revision: Some(named), .. } if named != revision => {
+                Err(IntentError::RevisionTwice { model: self.to_string(), revision: revision.into() })
+            }
+            Self::Hub { repository, .. } => {
+                Ok(Self::Hub { repository: repository.clone(), revision: Some(revision.into()) })
+            }
+            Self::Folder { .. } | Self::BuiltIn => Err(IntentError::NoRevisions { model: self.to_string() }),
+        }
     }
 
     /// The name clients ask for unless another is given: the hub id, or the folder's last part.
@@ -153,5 +158,14 @@ mod tests {
             assert!(matches!(ModelRef::parse(given), Err(IntentError::NotAModel { .. })), "{given}");
         }
         assert!(matches!(ModelRef::parse("a/b@../x"), Err(IntentError::Revision { .. })));
+    }
+
+    #[test]
+    fn refuses_a_second_revision_and_one_of_a_folder() {
+        let at = |model: &str, revision: &str| ModelRef::parse(model).and_then(|model| model.at(revision));
+        assert_eq!(at("a/b@dev", "dev"), ModelRef::parse("a/b@dev"));
+        assert!(matches!(at("a/b@main", "dev"), Err(IntentError::RevisionTwice { .. })));
+        assert!(matches!(at("./m", "main"), Err(IntentError::NoRevisions { .. })));
+        assert!(matches!(ModelRef::BuiltIn.at("main"), Err(IntentError::NoRevisions { .. })));
     }
 }

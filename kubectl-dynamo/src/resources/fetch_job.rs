@@ -94,7 +94,7 @@ fn name(verb: &str, repository: &str, revision: &str, spec: &Value) -> String {
 pub(super) fn label_value(repository: &str) -> String {
     let mut value = repository.replace('/', "--");
     value.truncate(63);
-    value.trim_end_matches(['-', '.', '_']).to_owned()
+    value.trim_matches(['-', '.', '_']).to_owned()
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ pub(crate) async fn answers_in_the_foreground_until_interrupted(shared: Arc<Shar
     let machine = Machine::new(&shared)?;
     let mut up = machine.start(&["up", "--local", "--logs"])?;
     up.until("its words mean nothing")?;
-    up.until("frontend   | ")?;
+    up.until("frontend | ")?;
     up.until("smoke test: done: 200")?;
     up.until("endpoint  http://127.0.0.1:")?;
     let answer = machine.run(&["chat", "tiny", "--local", "hello", "--max-tokens", "4"])?;

@@ -38,7 +38,7 @@ fn main() -> ExitCode {
         installing::an_interrupted_installation_is_repaired,
         installing::a_missing_python_is_named_with_the_command_that_installs_it,
         models::a_model_of_the_hub_is_fetched_and_served,
-        models::a_private_model_without_a_token_is_refused,
+        models::a_gated_model_is_refused_to_a_wrong_token,
         models::a_folder_is_served_as_it_is,
         models::what_is_no_model_is_refused,
         refusals::a_port_in_use_is_named,

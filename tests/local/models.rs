@@ -32,10 +32,10 @@ pub(crate) async fn a_model_of_the_hub_is_fetched_and_served(shared: Arc<Shared>
     Ok(())
 }
 
-pub(crate) async fn a_private_model_without_a_token_is_refused(shared: Arc<Shared>) -> Outcome {
+pub(crate) async fn a_gated_model_is_refused_to_a_wrong_token(shared: Arc<Shared>) -> Outcome {
     let folder = tempfile::tempdir()?;
     model::write(folder.path())?;
-    let access = Access::Private { token: "hf_of_somebody".into() };
+    let access = Access::Gated { token: "hf_of_somebody".into() };
     let repository = Repository::from_folder(ID, folder.path())?.with_access(access);
     let machine = Machine::new(&shared)?;
     let (url, _hub) = machine.hub(Settings { repositories: vec![repository], ..Settings::default() })?;

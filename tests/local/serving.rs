@@ -12,12 +12,12 @@ pub(crate) async fn answers_in_the_foreground_until_interrupted(shared: Arc<Shar
     let machine = Machine::new(&shared)?;
     let mut up = machine.start(&["up", "--local", "--logs"])?;
     up.until("its words mean nothing")?;
-    up.until("frontend   | ")?;
+    up.until("frontend | ")?;
     up.until("smoke test: done: 200")?;
     up.until("endpoint  http://127.0.0.1:")?;
     let answer = machine.run(&["chat", "tiny", "--local", "hello", "--max-tokens", "4"])?;
     let words: Vec<&str> =
-        answer.expect(0, &["mean nothing", "TTFT", "worker "])?.stdout.split_whitespace().collect();
+        answer.expect(0, &["mean nothing", "TTFT", " · on "])?.stdout.split_whitespace().collect();
     let readable = |word: &&str| word.len() == 4 && word.chars().all(|c| c.is_ascii_lowercase());
     ensure!(words.len() == 4 && words.iter().all(readable), "four words are expected: {answer:?}");
     up.signal(Signal::INT)?;

@@ -49,7 +49,8 @@ impl Turn {
         (seconds > 0.0).then_some(self.usage?.completion_tokens as f64 / seconds)
     }
 
-    /// The numbers in one line: `TTFT 61 ms · ITL 8.4 ms · 118 tok/s · prompt 24 (16 cached) · answer 8 · worker a1`.
+    /// The numbers in one line that fits a terminal:
+    /// `TTFT 61 ms · ITL 8.4 ms · 118 tok/s · in 24 (16 cached) · out 8 · on 619b379c`.
     pub fn statistics(&self) -> String {
         let mut parts = Vec::new();
         parts.extend(self.first_token.map(|time| format!("TTFT {}", milliseconds(time))));
@@ -57,21 +58,24 @@ impl Turn {
         parts.extend(self.tokens_per_second().map(|rate| format!("{rate:.0} tok/s")));
         if let Some(usage) = self.usage {
             let cached = usage.cached_tokens.map(|cached| format!(" ({cached} cached)")).unwrap_or_default();
-            parts.push(format!("prompt {}{cached}", usage.prompt_tokens));
-            parts.push(format!("answer {}", usage.completion_tokens));
+            let cut = if self.finish_reason.as_deref() == Some("length") { " (cut)" } else { "" };
+            parts.push(format!("in {}{cached}", usage.prompt_tokens));
+            parts.push(format!("out {}{cut}", usage.completion_tokens));
         }
         match &self.workers {
             Some(Workers { prefill: Some(prefill), decode }) => {
-                parts.push(format!("prefill worker {prefill}, decode worker {decode}"));
+                parts.push(format!("on {} and {}", short(prefill), short(decode)));
             }
-            Some(Workers { prefill: None, decode }) => parts.push(format!("worker {decode}")),
+            Some(Workers { prefill: None, decode }) => parts.push(format!("on {}", short(decode))),
             None => {}
-        }
-        if self.finish_reason.as_deref() == Some("length") {
-            parts.push("cut at the token limit".into());
         }
         parts.join(" · ")
     }
+}
+
+/// Enough of a worker's id to tell it from the others.
+fn short(id: &str) -> &str {
+    id.get(..8).unwrap_or(id)
 }
 
 fn milliseconds(time: Duration) -> String {
@@ -87,7 +91,7 @@ mod tests {
     fn the_line_holds_what_is_known_and_nothing_else() {
         let turn = Turn {
             usage: Some(Usage { prompt_tokens: 24, completion_tokens: 5, cached_tokens: Some(16) }),
-            workers: Some(Workers { prefill: None, decode: "a1".into() }),
+            workers: Some(Workers { prefill: None, decode: "619b379cc795b082".into() }),
             first_token: Some(Duration::from_millis(20)),
             last_token: Some(Duration::from_millis(50)),
             finish_reason: Some("length".into()),
@@ -95,7 +99,7 @@ mod tests {
         };
         assert_eq!(
             turn.statistics(),
-            "TTFT 20 ms · ITL 7.5 ms · 100 tok/s · prompt 24 (16 cached) · answer 5 · worker a1 · cut at the token limit"
+            "TTFT 20 ms · ITL 7.5 ms · 100 tok/s · in 24 (16 cached) · out 5 (cut) · on 619b379c"
         );
         assert_eq!(Turn::default().statistics(), "");
         let single = Turn {
@@ -104,6 +108,6 @@ mod tests {
             last_token: Some(Duration::from_millis(5)),
             ..Turn::default()
         };
-        assert_eq!(single.statistics(), "TTFT 5.0 ms · 200 tok/s · prompt 1 · answer 1");
+        assert_eq!(single.statistics(), "TTFT 5.0 ms · 200 tok/s · in 1 · out 1");
     }
 }

@@ -49,9 +49,9 @@ pub(super) struct ChatArgs {
 
 const EXAMPLES: &str = "\
 Examples:
-  kubectl dynamo chat tiny --local                     a conversation with the local deployment `tiny`
-  kubectl dynamo chat qwen32 'Why is the sky blue?'    one question to a deployment of the cluster
-  git diff | kubectl dynamo chat qwen32                one question from stdin
+  kubectl dynamo chat tiny --local                a conversation on a terminal
+  kubectl dynamo chat qwen32 'Why is it blue?'    one question
+  git diff | kubectl dynamo chat qwen32           one question from stdin
   kubectl dynamo chat --url http://127.0.0.1:8000/v1";
 
 /// A mock engine never ends by itself; this many of its words are enough.

@@ -1,12 +1,20 @@
 //! The verbs with `--local`: the same words, for processes of this machine.
 
+mod down;
+mod find;
+mod logs;
 mod look;
 mod machine;
+mod screen;
 mod supervise;
 mod up;
 mod watch;
+mod wish;
 
-pub(super) use look::{down, list, logs, serving, status};
+pub(super) use down::down;
+pub(super) use find::serving;
+pub(super) use logs::logs;
+pub(super) use look::{list, status};
 pub(super) use machine::folders;
 pub(super) use supervise::{SuperviseArgs, run as supervise};
 pub(super) use up::run as up;

@@ -121,6 +121,8 @@ fn discovery(folder: &Path) -> Vec<(String, String)> {
         ("DYN_TCP_RESPONSE_STREAM_HOST", LOOPBACK.into()),
         ("DYN_EVENT_PLANE_HOST", LOOPBACK.into()),
         ("DYN_SYSTEM_HOST", LOOPBACK.into()),
+        // Cards are shared through the same files; without this each worker warns about it.
+        ("DYN_SELF_HOST_METADATA", "0".into()),
         ("HOME", below("home")),
         ("XDG_CACHE_HOME", below("home/.cache")),
         // The model's files are on this disk; nothing is to be asked of the hub.

@@ -1,5 +1,7 @@
 //! What is known about the deployments of this machine: one folder each, readable after any crash.
 
+mod running;
+
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -9,7 +11,9 @@ use super::LocalError;
 use super::folders::{Folders, write_whole};
 use super::identity::{self, Identity};
 use super::processes::Process;
-use crate::intent::{ServingIntent, WorkerRole};
+use crate::intent::ServingIntent;
+pub(super) use running::Running;
+pub use running::RunningProcess;
 
 /// What was asked for, written before anything starts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -59,55 +63,6 @@ impl Deployment {
         } else {
             format!("its {field} differs")
         })
-    }
-}
-
-/// What runs, written by the supervisor.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Running {
-    supervisor: Option<Identity>,
-    pub(super) processes: Vec<RunningProcess>,
-}
-
-impl Running {
-    /// Nothing yet, under this process as the supervisor.
-    pub(super) fn new() -> Self {
-        Self { supervisor: Identity::of(std::process::id()), processes: Vec::new() }
-    }
-
-    /// Notes that a process ended; says its name.
-    pub(super) fn ended(&mut self, pid: u32, how: &str) -> Option<String> {
-        let ended = self.processes.iter_mut().find(|process| process.pid() == Some(pid))?;
-        ended.ended = Some(how.to_owned());
-        Some(ended.name.clone())
-    }
-}
-
-/// One process that was started.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RunningProcess {
-    pub name: String,
-    pub role: WorkerRole,
-    identity: Option<Identity>,
-    /// How it ended, if it did.
-    pub ended: Option<String>,
-}
-
-impl RunningProcess {
-    pub(super) fn new(process: &Process, pid: u32) -> Self {
-        Self { name: process.name.clone(), role: process.role, identity: Identity::of(pid), ended: None }
-    }
-
-    /// Its process id.
-    pub fn pid(&self) -> Option<u32> {
-        self.identity.as_ref().map(|identity| identity.pid.unsigned_abs())
-    }
-
-    /// Whether it runs now.
-    pub fn is_alive(&self) -> bool {
-        self.ended.is_none() && self.identity.as_ref().is_some_and(Identity::is_alive)
     }
 }
 

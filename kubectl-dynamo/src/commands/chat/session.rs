@@ -27,7 +27,7 @@ pub(super) async fn run(mut conversation: Conversation<'_>) -> Result<Exit> {
         // There is none before the first conversation.
         let _ = lines.load_history(history);
     }
-    conversation.report().detail(format!("{} · {HELP}", conversation.model()));
+    conversation.report().detail(format!("{} listens · /help · Ctrl-D leaves", conversation.model()));
     loop {
         match tokio::task::block_in_place(|| lines.readline("> ")) {
             Ok(line) => match line.trim() {

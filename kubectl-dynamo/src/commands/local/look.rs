@@ -1,52 +1,24 @@
-//! `list`, `status`, `logs` and `down` with `--local`.
+//! `list` and `status` with `--local`.
 
 use std::fmt::Write;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::find::{find, names};
 use super::machine;
 use crate::commands::list::ListFormat;
-use crate::commands::logs::LogsArgs;
 use crate::commands::status::StatusFormat;
 use crate::commands::summary::age;
 use crate::commands::table::table;
 use crate::commands::{Context, print_data};
 use crate::error::{Exit, Result};
 use crate::intent::{ServingIntent, Word};
-use crate::local::logs::{self, Followed};
 use crate::local::state::{self, Found};
-use crate::local::{Folders, LocalError};
-use crate::report::Stage;
 use crate::smoke_test;
 
 /// How long a frontend may take to list its models.
 const PATIENCE: Duration = Duration::from_secs(3);
-
-/// The deployment of a name, or the only one.
-pub(in crate::commands) fn serving(name: Option<&str>) -> Result<Found> {
-    let found = find(&machine::folders()?, name)?;
-    if found.is_supervised() {
-        return Ok(found);
-    }
-    Err(LocalError::NotServing { name: found.deployment.name }.into())
-}
-
-fn find(folders: &Folders, name: Option<&str>) -> std::result::Result<Found, LocalError> {
-    if let Some(name) = name {
-        return state::find(folders, name).ok_or_else(|| LocalError::NoSuchDeployment { name: name.into() });
-    }
-    let mut all = state::list(folders);
-    match all.len() {
-        0 => Err(LocalError::NoDeployment),
-        1 => Ok(all.remove(0)),
-        _ => Err(LocalError::WhichDeployment { names: names(&all).join(", ") }),
-    }
-}
-
-fn names(all: &[Found]) -> Vec<String> {
-    all.iter().map(|found| found.deployment.name.clone()).collect()
-}
 
 /// `list --local`.
 pub(in crate::commands) fn list(output: ListFormat, context: &Context) -> Result<Exit> {
@@ -71,9 +43,9 @@ pub(in crate::commands) fn list(output: ListFormat, context: &Context) -> Result
 
 fn rows(all: &[Found], wide: bool) -> String {
     let now = jiff::Timestamp::now();
-    let mut headings = vec!["NAME", "MODEL", "MODE", "READY", "STATUS", "ROUTER", "AGE", "ENDPOINT"];
+    let mut headings = vec!["NAME", "MODEL", "MODE", "READY", "STATUS", "AGE", "ENDPOINT"];
     if wide {
-        headings.extend(["RELEASE", "BACKEND", "LIFE"]);
+        headings.extend(["ROUTER", "RELEASE", "BACKEND", "LIFE"]);
     }
     let row = |found: &Found| {
         let deployment = &found.deployment;
@@ -85,12 +57,12 @@ fn rows(all: &[Found], wide: bool) -> String {
             intent.topology.mode().to_owned(),
             format!("{alive}/{wanted}"),
             standing(found).to_owned(),
-            intent.router_mode.as_str().to_owned(),
             age(&deployment.started_at, now),
             deployment.base_url(),
         ];
         if wide {
             let life = if deployment.detached { "detached" } else { "foreground" };
+            row.push(intent.router_mode.as_str().to_owned());
             row.extend([deployment.version.clone(), intent.backend.as_str().into(), life.into()]);
         }
         row
@@ -166,12 +138,11 @@ fn screen(found: &Found, verdict: &str) -> String {
         ),
     };
     let ServingIntent { topology, router_mode, backend, .. } = intent;
+    let _ = writeln!(text, "  model     {}", intent.model);
+    let (mode, router) = (topology.mode(), router_mode.as_str());
     let _ = writeln!(
         text,
-        "  model     {}   {} · {} router · {} · Dynamo {}",
-        intent.model,
-        topology.mode(),
-        router_mode.as_str(),
+        "  engine    {} · Dynamo {} · {mode} · {router} router",
         backend.as_str(),
         deployment.version
     );
@@ -210,68 +181,4 @@ fn facts(found: &Found, standing: &str) -> Value {
         "release": deployment.version, "created": deployment.started_at, "endpoint": deployment.base_url(),
         "detached": deployment.detached, "folder": found.folder, "processes": processes,
     })
-}
-
-/// `logs --local`: the logs of all processes, each line with its process's name.
-pub(in crate::commands) async fn logs(args: &LogsArgs) -> Result<Exit> {
-    let found = find(&machine::folders()?, Some(&args.name))?;
-    let wanted = |process: &str| {
-        let component = args.component.as_deref();
-        component.is_none_or(|wanted| process == wanted || process.starts_with(&format!("{wanted}-")))
-    };
-    let mut all = state::logs(&found.folder);
-    all.retain(|(process, _)| wanted(process));
-    let print = |process: &str, line: &str| print_data(&format!("{process:<10} | {line}\n"));
-    let mut followed = Followed::from_start(all);
-    let last = args.tail.and_then(|lines| usize::try_from(lines).ok()).unwrap_or(usize::MAX);
-    let said = logs::in_order_of_time(followed.new_lines(), last);
-    said.iter().try_for_each(|(process, line)| print(process, line))?;
-    if !args.follow {
-        return Ok(Exit::Ok);
-    }
-    let mut printed = Ok(());
-    tokio::select! {
-        never = followed.follow(|process, line| printed = print(process, line)) => match never {},
-        () = until_ended(&found) => {}
-        _ = tokio::signal::ctrl_c() => return Ok(Exit::Interrupted),
-    }
-    printed?;
-    Ok(Exit::Ok)
-}
-
-/// Returns when nothing can be added to the logs any more.
-async fn until_ended(found: &Found) {
-    const LOOK_AGAIN: Duration = Duration::from_millis(500);
-    while found.is_supervised() {
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
-    // The last lines are read once more by whoever follows.
-    tokio::time::sleep(LOOK_AGAIN).await;
-}
-
-/// `down --local`: ends deployments and forgets them. Models and runtimes stay in the cache.
-pub(in crate::commands) async fn down(names: &[String], all: bool, context: &Context) -> Result<Exit> {
-    let folders = machine::folders()?;
-    let found = if all {
-        state::list(&folders)
-    } else {
-        match names {
-            [] => vec![find(&folders, None)?],
-            names => {
-                let named = names.iter().map(|name| find(&folders, Some(name)));
-                named.collect::<std::result::Result<_, _>>()?
-            }
-        }
-    };
-    if found.is_empty() {
-        context.report.detail("no deployments on this machine");
-    }
-    for found in found {
-        let name = &found.deployment.name;
-        context.report.waiting(Stage::Deploy, format!("the processes of {name} to end"));
-        found.end().await;
-        state::forget(&found.folder)?;
-        context.report.done(Stage::Deploy, format!("{name} ended"));
-    }
-    Ok(Exit::Ok)
 }

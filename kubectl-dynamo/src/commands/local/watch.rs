@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::up::{closing_lines, show};
+use super::screen::closing_lines;
+use super::up::show;
 use crate::commands::up::UpArgs;
 use crate::error::{Exit, Result};
 use crate::local::launch::Launched;

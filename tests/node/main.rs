@@ -1,6 +1,7 @@
 //! The node tier: a real node runs the fetcher's image and Dynamo's frontend and mocker.
 
 mod cache;
+mod chat;
 mod operator;
 mod plugin;
 mod pods;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         plugin::port_forward_carries_a_streamed_chat_until_down,
         plugin::a_gated_model_needs_its_token,
         plugin::a_token_is_in_its_secret_alone,
+        chat::a_person_gets_from_up_to_an_answer,
         cache::down_removes_the_model_or_its_claim_when_told_to,
     ];
     tier::run("node", missing, cases, start)

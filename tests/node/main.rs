@@ -36,11 +36,13 @@ struct Shared {
     hub_environment: String,
     model_folder: PathBuf,
     cluster: Cluster,
+    generation: GraphGeneration,
 }
 
 impl Shared {
+    /// Which object version this cluster stores.
     fn generation(&self) -> GraphGeneration {
-        GraphGeneration::V1Beta1
+        self.generation
     }
 
     /// A namespace for the case `name`.
@@ -50,10 +52,10 @@ impl Shared {
 }
 
 fn main() -> ExitCode {
-    let missing = programs::node_missing().or_else(definitions::missing).or_else(runtime::missing);
-    let cases = cases![
+    let missing = || programs::node_missing().or_else(definitions::missing).or_else(runtime::missing);
+    let newer = cases![
         pods::the_runtime_image_holds_dynamo,
-        operator::an_aggregated_graph_answers_a_chat,
+        operator::an_aggregated_graph_answers_before_and_after_a_rollout,
         plugin::up_downloads_the_model_and_ends_with_an_answer,
         plugin::the_same_up_again_changes_nothing,
         plugin::killed_at_any_step_the_same_command_goes_on,
@@ -65,18 +67,29 @@ fn main() -> ExitCode {
         chat::a_person_gets_from_up_to_an_answer,
         cache::down_removes_the_model_or_its_claim_when_told_to,
     ];
-    tier::run("node", missing, cases, start)
+    // The same deployments where the cluster stores the older object version.
+    let older = cases![
+        plugin::up_downloads_the_model_and_ends_with_an_answer,
+        plugin::the_same_up_again_changes_nothing,
+        plugin::killed_at_any_step_the_same_command_goes_on,
+        plugin::a_disaggregated_graph_with_kv_routing_answers,
+        plugin::port_forward_carries_a_streamed_chat_until_down,
+    ];
+    // One after the other: there is one node at a time on a machine.
+    let passed = [(GraphGeneration::V1Beta1, newer), (GraphGeneration::V1Alpha1, older)]
+        .map(|(generation, cases)| tier::passes("node", missing(), cases, || start(generation)));
+    tier::exit_code(passed == [true, true])
 }
 
-fn start() -> Outcome<(Runtime, Shared)> {
-    let prepared = kubernetes::prepare(Layout::Node)?;
+fn start(generation: GraphGeneration) -> Outcome<(Runtime, Shared)> {
+    let prepared = kubernetes::prepare(Layout::Node(generation))?;
     let runtime = Runtime::new()?;
     let shared = runtime.block_on(async {
         let cluster = prepared.start().await?;
         node::import(cluster.folder(), &runtime::archive()?)?;
         node::import(cluster.folder(), &fetcher::archive(cluster.folder())?)?;
-        node::make_storage_classes(cluster.control_plane(GraphGeneration::V1Beta1)?).await?;
-        let plane = cluster.control_plane(GraphGeneration::V1Beta1)?;
+        let plane = cluster.control_plane(generation)?;
+        node::make_storage_classes(plane).await?;
         let log = cluster.folder().join("log/operator.log");
         let operator = Operator::start(plane, cluster.authority(), &log).await?;
         let model_folder = cluster.folder().join("hub/tiny");
@@ -96,6 +109,7 @@ fn start() -> Outcome<(Runtime, Shared)> {
             hub_environment,
             model_folder,
             cluster,
+            generation,
         })
     })?;
     Ok((runtime, shared))

@@ -1,18 +1,37 @@
-//! The operator's part deploys what a hand-written graph asks for, and real pods answer.
+//! The operator's part deploys and changes what hand-written graphs ask for, through the states that the real one
+//! was recorded in, and real pods answer.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use kube::api::{DeleteParams, DynamicObject};
+use futures::{StreamExt, TryStreamExt};
+use kube::api::{Api, DeleteParams, DynamicObject};
 use kube::runtime::wait::{await_condition, conditions};
+use kube::runtime::watcher::{self, watch_object};
 use kubectl_dynamo_tests::{Outcome, dynamo, ensure, model};
+use serde_json::json;
 
 use crate::Shared;
 
-pub(crate) async fn an_aggregated_graph_answers_a_chat(shared: Arc<Shared>) -> Outcome {
+/// State and reason of a status, and the phase of its rollout.
+type Standing = (Option<String>, Option<String>, Option<String>);
+
+/// What `operator-1.5/aggregated-with-rollouts` went through, each time it changed: a deployment, then a new worker.
+const RECORDED: [[Option<&str>; 3]; 6] = [
+    [None, None, None],
+    [Some("pending"), Some("some_resources_are_not_ready"), None],
+    [Some("successful"), Some("all_resources_are_ready"), None],
+    [Some("pending"), Some("rolling_update_in_progress"), Some("Pending")],
+    [Some("pending"), Some("rolling_update_in_progress"), Some("InProgress")],
+    [Some("successful"), Some("all_resources_are_ready"), Some("Completed")],
+];
+
+pub(crate) async fn an_aggregated_graph_answers_before_and_after_a_rollout(shared: Arc<Shared>) -> Outcome {
     let place = shared.place("aggregated").await?;
     model::write(&place.claim("model-cache").await?.join("tiny"))?;
     let graphs = dynamo::graphs(place.client(), shared.generation(), place.name());
-    dynamo::apply(&graphs, &dynamo::aggregated("agg", "model-cache", "tiny")).await?;
+    let mut graph = dynamo::aggregated("agg", "model-cache", "tiny");
+    let seen = record(&graphs, "agg");
+    dynamo::apply(&graphs, &graph).await?;
     if let Err(error) = dynamo::wait_until_ready(&graphs, "agg").await {
         return Err(format!("{error}\n{}", place.describe().await?).into());
     }
@@ -20,8 +39,45 @@ pub(crate) async fn an_aggregated_graph_answers_a_chat(shared: Arc<Shared>) -> O
     let answer = dynamo::chat(&frontend, "tiny", "hello").await?;
     ensure!(answer["usage"]["completion_tokens"] == 8, "{answer}");
 
+    let main = &mut graph["spec"]["components"][1]["podTemplate"]["spec"]["containers"][0];
+    main["env"] = json!([{"name": "ROLLED", "value": "1"}]);
+    dynamo::apply(&graphs, &graph).await?;
+    if let Err(error) = dynamo::wait_until_ready(&graphs, "agg").await {
+        return Err(format!("{error}\n{}", place.describe().await?).into());
+    }
+    dynamo::chat(&frontend, "tiny", "hello again").await?;
+    let seen = seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let expected: Vec<Standing> = RECORDED
+        .iter()
+        .map(|[state, reason, phase]| {
+            (state.map(str::to_owned), reason.map(str::to_owned), phase.map(str::to_owned))
+        })
+        .collect();
+    ensure!(seen == expected, "the states were {seen:#?}");
+
     let uid = graphs.get("agg").await?.metadata.uid.ok_or("an object without a uid")?;
     graphs.delete("agg", &DeleteParams::default()).await?;
     await_condition(graphs.clone(), "agg", conditions::is_deleted::<DynamicObject>(&uid)).await?;
     place.delete().await
+}
+
+/// Notes each change of the graph's standing from now on.
+fn record(graphs: &Api<DynamicObject>, name: &str) -> Arc<Mutex<Vec<Standing>>> {
+    let seen: Arc<Mutex<Vec<Standing>>> = Arc::default();
+    let noted = seen.clone();
+    let mut changes = watch_object(graphs.clone(), name).boxed();
+    tokio::spawn(async move {
+        while let Ok::<_, watcher::Error>(Some(graph)) = changes.try_next().await {
+            let Some(graph) = graph else { continue };
+            let graph = serde_json::to_value(graph).unwrap_or_default();
+            let (state, reason) = dynamo::state_and_reason(&graph);
+            let phase = graph["status"]["rollingUpdate"]["phase"].as_str().map(str::to_owned);
+            let mut noted = noted.lock().unwrap_or_else(PoisonError::into_inner);
+            let standing = (state, reason, phase);
+            if noted.last() != Some(&standing) {
+                noted.push(standing);
+            }
+        }
+    });
+    seen
 }

@@ -31,8 +31,8 @@ use crate::namespace::Namespace;
 pub enum Layout {
     /// One control plane for each generation of Dynamo's definitions and one without, no node: no pod runs.
     ControlPlanes,
-    /// One control plane with v1beta1 definitions and one node: pods run.
-    Node,
+    /// One control plane with definitions of this generation, and one node: pods run.
+    Node(GraphGeneration),
 }
 
 /// A running cluster; dropping it ends everything it started.
@@ -49,11 +49,11 @@ pub struct Cluster {
 pub fn prepare(layout: Layout) -> Outcome<Prepared> {
     let state = State::take(match layout {
         Layout::ControlPlanes => "control-planes",
-        Layout::Node => "node",
+        Layout::Node(_) => "node",
     })?;
     let namespace = state.namespace()?;
     namespace.enter()?;
-    if layout == Layout::Node {
+    if let Layout::Node(_) = layout {
         node::make_network()?;
     }
     Ok(Prepared { layout, supervisor: Supervisor::new(state), namespace })
@@ -72,25 +72,26 @@ impl Prepared {
     pub async fn start(mut self) -> Outcome<Cluster> {
         let authority = Authority::new()?;
         let mut control_planes = Vec::new();
-        let generations: &[Option<GraphGeneration>] = match self.layout {
-            Layout::ControlPlanes => &[Some(GraphGeneration::V1Beta1), Some(GraphGeneration::V1Alpha1), None],
-            Layout::Node => &[Some(GraphGeneration::V1Beta1)],
+        let (generations, address) = match self.layout {
+            Layout::ControlPlanes => {
+                (vec![Some(GraphGeneration::V1Beta1), Some(GraphGeneration::V1Alpha1), None], None)
+            }
+            Layout::Node(generation) => (vec![Some(generation)], Some(node::ADDRESS)),
         };
-        let address = (self.layout == Layout::Node).then_some(node::ADDRESS);
         let mut starting = Vec::new();
         for (index, generation) in (0..).zip(generations) {
             starting.push(control_plane::start(
                 &mut self.supervisor,
                 &authority,
                 index,
-                *generation,
+                generation,
                 address,
             )?);
         }
         for plane in starting {
             control_planes.push(plane.finish(&mut self.supervisor).await?);
         }
-        if let (Layout::Node, Some(plane)) = (self.layout, control_planes.first()) {
+        if let (Layout::Node(_), Some(plane)) = (self.layout, control_planes.first()) {
             node::start(&mut self.supervisor, &authority, plane).await?;
         }
         Ok(Cluster { authority, control_planes, supervisor: self.supervisor, namespace: self.namespace })

@@ -46,26 +46,52 @@ pub fn run<C: Send + Sync + 'static>(
     cases: Vec<Case<C>>,
     start: impl FnOnce() -> Outcome<(Runtime, C)>,
 ) -> ExitCode {
+    exit_code(passes(name, missing, cases, start))
+}
+
+/// The same, as a part of a tier: whether everything that had to pass has passed.
+pub fn passes<C: Send + Sync + 'static>(
+    name: &str,
+    missing: Option<String>,
+    cases: Vec<Case<C>>,
+    start: impl FnOnce() -> Outcome<(Runtime, C)>,
+) -> bool {
     let mut arguments = Arguments::from_args();
     // Cases wait for pods far more than they compute.
     arguments.test_threads.get_or_insert(6);
     if let Some(reason) = missing {
-        return cannot_run(name, &reason);
+        let required = std::env::var_os("REQUIRE_ALL_TIERS").is_some_and(|value| value == "1");
+        report(&format!("{name} tier cannot run: {reason}"));
+        return !required;
     }
-    if arguments.list {
+    if arguments.list || !cases.iter().any(|case| is_asked_for(case, &arguments)) {
         let trials = cases.iter().map(|case| Trial::test(fact(case), || Ok(()))).collect();
-        return libtest_mimic::run(&arguments, trials).exit_code();
+        return !libtest_mimic::run(&arguments, trials).has_failed();
     }
     let (runtime, shared) = match start() {
         Ok((runtime, shared)) => (Arc::new(runtime), Arc::new(shared)),
-        Err(error) => return report(&format!("{name} tier: {error}"), ExitCode::FAILURE),
+        Err(error) => {
+            report(&format!("{name} tier: {error}"));
+            return false;
+        }
     };
     let trials = cases.into_iter().map(|case| trial(case, &runtime, &shared)).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
-    // What the cases share ends before the process does: `exit` would run no destructor.
-    drop(runtime);
+    // What the cases share ends here, while the runtime still carries what it has to say goodbye with.
     drop(shared);
-    conclusion.exit_code()
+    !conclusion.has_failed()
+}
+
+/// The exit code of a test program.
+pub fn exit_code(passed: bool) -> ExitCode {
+    if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Whether the arguments select the case: a cluster for none is not brought up.
+fn is_asked_for<C>(case: &Case<C>, arguments: &Arguments) -> bool {
+    let name = fact(case);
+    let matches = |filter: &String| if arguments.exact { name == *filter } else { name.contains(filter) };
+    arguments.filter.as_ref().is_none_or(matches) && !arguments.skip.iter().any(matches)
 }
 
 fn trial<C: Send + Sync + 'static>(case: Case<C>, runtime: &Arc<Runtime>, shared: &Arc<C>) -> Trial {
@@ -80,16 +106,7 @@ fn fact<C>(case: &Case<C>) -> String {
     case.name.replace(' ', "")
 }
 
-fn cannot_run(name: &str, reason: &str) -> ExitCode {
-    let required = std::env::var_os("REQUIRE_ALL_TIERS").is_some_and(|value| value == "1");
-    report(
-        &format!("{name} tier cannot run: {reason}"),
-        if required { ExitCode::FAILURE } else { ExitCode::SUCCESS },
-    )
-}
-
-fn report(line: &str, code: ExitCode) -> ExitCode {
+fn report(line: &str) {
     // A closed stderr leaves the exit code, which says the same.
     let _ = writeln!(std::io::stderr().lock(), "{line}");
-    code
 }

@@ -1,12 +1,13 @@
 //! The command line and its environment. Everything a fetch reads from outside comes in here.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::contract::{DEFAULT_INTO, DEFAULT_REVISION, environment};
+use crate::contract::{DEFAULT_INTO, DEFAULT_REVISION, environment, exit};
 use crate::options::{Existing, FetchOptions, HubAccess, Xet};
 
 /// Fetches Hugging Face models onto a volume and verifies every byte.
@@ -16,6 +17,23 @@ use crate::options::{Existing, FetchOptions, HubAccess, Xet};
 pub struct CommandLine {
     #[command(subcommand)]
     pub verb: Verb,
+}
+
+impl CommandLine {
+    /// Reads `arguments`, the program's name first. Help, version and mistakes are printed here; the code to end
+    /// with comes back.
+    pub fn read(arguments: &[OsString]) -> Result<Self, u8> {
+        Self::try_parse_from(arguments).map_err(|error| {
+            // Help and version are no failure; there is nobody to tell when the stream is gone.
+            let _ = error.print();
+            if error.use_stderr() { exit::USAGE } else { exit::COMPLETE }
+        })
+    }
+}
+
+/// An environment variable that is set to text.
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 #[derive(Debug, Subcommand)]

@@ -18,9 +18,13 @@ use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 const CERTIFICATE_FILE: &str = "SSL_CERT_FILE";
 
 /// Makes sure that TLS clients find certificates. Returns only when they will, or when that cannot be done.
-pub fn ensure(arguments: impl IntoIterator<Item = OsString>) -> io::Result<()> {
+/// `variable` looks up an environment variable.
+pub fn ensure(
+    arguments: impl IntoIterator<Item = OsString>,
+    variable: impl Fn(&str) -> Option<String>,
+) -> io::Result<()> {
     let probed = openssl_probe::probe();
-    let named = [CERTIFICATE_FILE, "SSL_CERT_DIR"].iter().any(|name| std::env::var_os(name).is_some());
+    let named = [CERTIFICATE_FILE, "SSL_CERT_DIR"].iter().any(|name| variable(name).is_some());
     let filled =
         |folder: &PathBuf| std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
     if named || probed.cert_file.is_some() || probed.cert_dir.iter().any(filled) {

@@ -14,6 +14,7 @@ use crate::lease::{Attempt, Lease, Watch, boot_id};
 use crate::options::FetchOptions;
 use crate::plan::{Action, FetchPlan, Found, plan};
 use crate::source::ModelSource;
+use crate::source::folder::{Folder, folder_of};
 use crate::source::hugging_face::HuggingFace;
 use crate::store::work::Work;
 use crate::store::{Store, modified, python};
@@ -60,7 +61,16 @@ pub async fn fetch(options: &FetchOptions, observe: &mut Observer<'_>) -> Result
         }
     };
     let (notices, heard) = unbounded_channel();
-    let fetched = relay(fetch_missing(&store, options, &lease, notices), heard, observe).await;
+    let fetched = match folder_of(&options.hub.endpoint) {
+        Some(mirror) => {
+            let source = Folder::new(options, mirror);
+            relay(fetch_missing(source, &store, options, &lease, notices), heard, observe).await
+        }
+        None => {
+            let source = HuggingFace::new(options, notices.clone())?;
+            relay(fetch_missing(source, &store, options, &lease, notices), heard, observe).await
+        }
+    };
     let fetched = fetched.map_err(|error| match lease.lost_to() {
         Some(holder) => Error::LeaseLost { folder: options.folder(), holder },
         None => error,
@@ -88,7 +98,10 @@ pub async fn listing(options: &FetchOptions) -> Result<Listing, Error> {
     options.validate()?;
     // Nobody hears the notices of a listing: it is short.
     let (notices, _) = unbounded_channel();
-    HuggingFace::new(options, notices)?.list().await
+    match folder_of(&options.hub.endpoint) {
+        Some(mirror) => Folder::new(options, mirror).list().await,
+        None => HuggingFace::new(options, notices)?.list().await,
+    }
 }
 
 /// The receipt when nothing is to be done, `None` when something may be.
@@ -181,13 +194,14 @@ async fn take_lease(
 }
 
 /// With the lease in hand: everything between the listing and the receipt.
-async fn fetch_missing(
+async fn fetch_missing<S: ModelSource>(
+    source: S,
     store: &Store,
     options: &FetchOptions,
     lease: &Lease,
     notices: UnboundedSender<ProgressEvent>,
 ) -> Result<Fetched, Error> {
-    let source = Arc::new(HuggingFace::new(options, notices.clone())?);
+    let source = Arc::new(source);
     let listing = source.list().await?;
     let wanted =
         Filter::new(&options.include, &options.exclude)?.apply(&options.repository, &listing.files)?;
@@ -200,7 +214,7 @@ async fn fetch_missing(
     let assignment = Assignment { commit: listing.commit.clone(), missing, kept };
     let transfer =
         Transfer::prepare(source, store.clone(), work.clone(), assignment, options, notices.clone())?;
-    store.require_space(transfer.bytes_missing())?;
+    store.require_space(transfer.room_needed())?;
     let _ = notices.send(ProgressEvent::Planned {
         commit: listing.commit.clone(),
         files: wanted.len(),

@@ -18,6 +18,8 @@ mod digest;
 mod error;
 mod fetch;
 mod filter;
+#[cfg(test)]
+mod hostile;
 mod http;
 mod lease;
 mod options;

@@ -6,10 +6,11 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::arguments::{CheckArgs, CommandLine, FetchArgs, ModelArgs, RemoveArgs, Verb, VerifyArgs};
+use crate::arguments::{
+    CheckArgs, CommandLine, FetchArgs, ModelArgs, RemoveArgs, Verb, VerifyArgs, variable,
+};
 use crate::check::{check, verify};
 use crate::contract::{ProgressEvent, Receipt, exit};
 use crate::error::Error;
@@ -26,13 +27,9 @@ const MOST_THREADS: usize = 8;
 /// Runs the command line `arguments` (the program's name first) and returns its exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let command_line = match CommandLine::try_parse_from(&arguments) {
+    let command_line = match CommandLine::read(&arguments) {
         Ok(command_line) => command_line,
-        Err(error) => {
-            // Help and version are no failure; there is nobody to tell when the stream is gone.
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::COMPLETE });
-        }
+        Err(code) => return ExitCode::from(code),
     };
     let code = match command_line.verb {
         Verb::Fetch(fetch) => run_fetch(&fetch, arguments),
@@ -81,10 +78,6 @@ fn write_last_words(place: &Path, text: &str) {
     }
 }
 
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok()
-}
-
 fn run_fetch(arguments: &FetchArgs, words: Vec<OsString>) -> u8 {
     let options = arguments.options(variable);
     let mut reporter = Reporter::new(&arguments.model);
@@ -100,7 +93,7 @@ fn run_fetch(arguments: &FetchArgs, words: Vec<OsString>) -> u8 {
         Ok(None) => {}
         Err(error) => return reporter.end(Err(error)),
     }
-    let outcome = certificates::ensure(words)
+    let outcome = certificates::ensure(words, variable)
         .map_err(|error| Error::Client { reason: format!("no certificates: {error}") })
         .and_then(|()| runtime())
         .map(|runtime| runtime.block_on(fetch_until_signal(&options, &mut reporter)));
@@ -167,7 +160,7 @@ fn run_verify(arguments: &VerifyArgs, words: Vec<OsString>) -> u8 {
 }
 
 fn verify_online(options: &FetchOptions, words: Vec<OsString>) -> Result<Receipt, Error> {
-    certificates::ensure(words)
+    certificates::ensure(words, variable)
         .map_err(|error| Error::Client { reason: format!("no certificates: {error}") })?;
     let listing = runtime()?.block_on(fetching::listing(options))?;
     crate::check::verify_against(options, &listing)

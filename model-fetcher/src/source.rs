@@ -1,6 +1,7 @@
 //! Where a model comes from: something that can list a revision and open a file at an offset.
 
 pub(crate) mod answer;
+pub(crate) mod folder;
 pub(crate) mod hugging_face;
 pub(crate) mod tree;
 

@@ -37,7 +37,7 @@ impl Store {
     /// Creates the folder and finds out whether this user can write there.
     pub(crate) fn prepare(&self) -> Result<(), Error> {
         create_folders(&self.folder).and_then(|()| self.probe()).map_err(|error| match error.kind() {
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => self.not_writable(&error),
+            io::ErrorKind::PermissionDenied => self.not_writable(&error),
             _ => Error::disk("create", &self.folder, error),
         })
     }

@@ -130,9 +130,9 @@ impl<S: ModelSource> Transfer<S> {
         self.files.iter().map(|file| file.written().bytes()).sum()
     }
 
-    /// Bytes that have to come.
-    pub(crate) fn bytes_missing(&self) -> u64 {
-        self.files.iter().map(|file| file.remote.size).sum::<u64>() - self.bytes_found()
+    /// Bytes of room that have to be free.
+    pub(crate) fn room_needed(&self) -> u64 {
+        self.files.iter().map(Partial::room_needed).sum()
     }
 
     /// Fetches, verifies and commits every file. `still_ours` is asked often; an error from it ends the transfer.

@@ -1,7 +1,7 @@
 //! One unfinished file: where its bytes are written, which are there, and how far they are hashed.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -72,6 +72,12 @@ impl Partial {
     /// Hashes what can be hashed; the digits once the file is whole.
     pub(crate) fn advance(&self, budget: &Budget) -> Result<Option<String>, Error> {
         self.frontier.advance(&self.file, budget).map_err(|error| self.disk("read back", error))
+    }
+
+    /// Bytes of room the file still needs. Blocks it has already are used again, recorded or not.
+    pub(crate) fn room_needed(&self) -> u64 {
+        let allocated = self.file.metadata().map(|found| found.blocks() * 512).unwrap_or(0);
+        self.remote.size.saturating_sub(allocated)
     }
 
     /// Makes the data survive a power cut.

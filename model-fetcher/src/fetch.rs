@@ -1,7 +1,8 @@
 //! The story of a fetch: look, take the lease, list, plan, transfer, record.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -53,13 +54,27 @@ pub async fn fetch(options: &FetchOptions, observe: &mut Observer<'_>) -> Result
         return Ok(Fetched { receipt, bytes_received: 0 });
     }
     store.prepare()?;
-    let lease = match take_lease(&store, options, observe).await? {
-        Turn::Ours(lease) => lease,
+    if is_in_container_layer(store.folder()) {
+        let text =
+            format!("{} is not on a volume: it fills the node and ends with the pod", options.into.display());
+        observe(&ProgressEvent::Warning { text });
+    }
+    let (lease, doing) = match take_lease(&store, options, observe).await? {
+        Turn::Ours(lease, doing) => (lease, doing),
         Turn::Done(receipt) => {
             observe(&completion(options, &receipt, 0, started));
             return Ok(Fetched { receipt, bytes_received: 0 });
         }
     };
+    let mut observe = |event: &ProgressEvent| {
+        if let ProgressEvent::Progress { bytes_done, bytes_total, .. } = event {
+            let percent = bytes_done * 100 / (*bytes_total).max(1);
+            let text = format!("fetching {}, {percent}% of {bytes_total} bytes", options.revision);
+            *doing.lock().unwrap_or_else(PoisonError::into_inner) = text;
+        }
+        observe(event);
+    };
+    let observe: &mut Observer<'_> = &mut observe;
     let (notices, heard) = unbounded_channel();
     let fetched = match folder_of(&options.hub.endpoint) {
         Some(mirror) => {
@@ -91,6 +106,13 @@ pub(crate) fn complete_without_network(
         observe(&completion(options, receipt, 0, started));
     }
     Ok(receipt)
+}
+
+/// Whether this is a container's first process and writes to the container's own layer.
+fn is_in_container_layer(folder: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let device = |place: &Path| std::fs::metadata(place).map(|found| found.dev()).ok();
+    std::process::id() == 1 && device(folder) == device(Path::new("/"))
 }
 
 /// What a revision consists of. Asks the hub; touches no folder.
@@ -151,9 +173,13 @@ async fn relay<T>(
     }
 }
 
+/// What the holder of the lease says about itself.
+type Doing = Arc<Mutex<String>>;
+
 /// Whose turn it is.
 enum Turn {
-    Ours(Lease),
+    /// What is being done is for those who wait meanwhile.
+    Ours(Lease, Doing),
     /// Another one completed the folder while we waited.
     Done(Receipt),
 }
@@ -172,9 +198,11 @@ async fn take_lease(
                 if let Some(receipt) = complete_already(store, options)? {
                     return Ok(Turn::Done(receipt));
                 }
-                let doing = format!("fetching {} at {}", options.repository, options.revision);
-                lease.keep(options.lease_timeout, Arc::new(move || doing.clone()))?;
-                return Ok(Turn::Ours(lease));
+                let doing = Arc::new(Mutex::new(format!("fetching {}", options.revision)));
+                let said = doing.clone();
+                let say = move || said.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                lease.keep(options.lease_timeout, Arc::new(say))?;
+                return Ok(Turn::Ours(lease, doing));
             }
             Attempt::Busy(holder) => holder.to_string(),
         };

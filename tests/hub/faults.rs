@@ -218,3 +218,16 @@ async fn a_listing_that_changes_between_two_runs_is_followed() {
     scene.fetch(&[]).await.assert_code(0);
     scene.assert_complete();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_is_used_except_where_it_is_not_to_be() {
+    let mut scene = Scene::new().await;
+    let hub = scene.hub.url.clone();
+    scene.variables.extend([
+        ("HTTP_PROXY", hub),
+        ("NO_PROXY", "127.0.0.1".to_owned()),
+        ("MODEL_FETCHER_ENDPOINT", "http://hub.invalid".to_owned()),
+    ]);
+    scene.fetch(&["--stall-timeout", "2s"]).await.assert_code(0);
+    scene.assert_complete();
+}

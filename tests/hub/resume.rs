@@ -18,10 +18,16 @@ fn send(child: &Child, signal: Signal) {
     kill_process(pid, signal).unwrap();
 }
 
+/// Whether the fetcher has noted what it wrote.
+fn has_record(scene: &Scene) -> bool {
+    let holders = std::fs::read_dir(scene.folder().join(".model-fetcher.partial")).into_iter().flatten();
+    holders.flatten().any(|holder| holder.path().join("written.json").exists())
+}
+
 /// Starts a fetch and ends it by `signal` once the hub has sent `bytes`.
 async fn fetch_until(scene: &Scene, bytes: u64, signal: Signal) -> Ended {
     let child = scene.command("fetch", &[]).spawn().unwrap();
-    while scene.hub.bytes_sent() < bytes {
+    while scene.hub.bytes_sent() < bytes || !has_record(scene) {
         tokio::task::yield_now().await;
     }
     send(&child, signal);

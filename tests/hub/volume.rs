@@ -144,3 +144,22 @@ async fn the_program_needs_nothing_of_the_root_it_runs_in() {
     assert_eq!(output.status.code(), Some(0), "{stderr}");
     assert!(stderr.contains("complete: /opt/models/acme/tiny-model"), "{stderr}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_writes_beside_its_volume_is_warned() {
+    if !can_mount() {
+        return;
+    }
+    let scene = Scene::new().await;
+    // The first process of a process namespace whose root is the volume itself.
+    let script = format!(
+        "mkdir -p $VOLUME/opt/models $VOLUME/proc && cp {} $VOLUME/model-fetcher &&
+         exec unshare --pid --fork --mount-proc=$VOLUME/proc env -i HF_ENDPOINT=$HF_ENDPOINT $(command -v chroot) \
+             $VOLUME /model-fetcher fetch {MODEL} --progress plain",
+        model_fetcher().display()
+    );
+    let output = on_small_volume(&scene, 300, &script).await;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    assert!(stderr.contains("warning: /opt/models is not on a volume"), "{stderr}");
+}

@@ -8,8 +8,8 @@ use crate::error::Error;
 use crate::source::ModelSource;
 
 /// A kill loses at most what came since the last record.
-const RECORD_EVERY_BYTES: u64 = 32 << 20;
-const RECORD_EVERY: Duration = Duration::from_secs(1);
+const RECORD_EVERY_BYTES: u64 = 16 << 20;
+const RECORD_EVERY: Duration = Duration::from_millis(250);
 const SYNC_EVERY: Duration = Duration::from_secs(5);
 
 /// Keeps the records of what is written: often, and now and then after a sync.

@@ -96,7 +96,6 @@ fn tokenizer() -> Value {
         })
         .collect();
     json!({
-        "version": "1.0",
         "truncation": null,
         "padding": null,
         "added_tokens": added,

@@ -112,7 +112,7 @@ impl Cluster {
             .pods()
             .log_stream(pod, &parameters)
             .await
-            .map_err(|e| self.explain(e, "read the log of", Kind::Pod, pod))?;
+            .map_err(|e| self.explain(e, error::READ_LOG, Kind::Pod, pod))?;
         Ok(Box::pin(stream))
     }
 }

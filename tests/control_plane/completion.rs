@@ -28,6 +28,9 @@ pub(crate) async fn offers_the_names_of_what_is_there(shared: Arc<Shared>) -> Ou
     for (words, expected) in [
         (["status", "-n", "completion", ""].as_slice(), "one\nother\n:4\n"),
         (&["endpoint", "-n", "completion", "ot"], "other\n:4\n"),
+        (&["chat", "-n", "completion", "on"], "one\n:4\n"),
+        (&["chat", "-n", "completion", "one", ""], ":4\n"),
+        (&["chat", "-n", "completion", "--url", "http://127.0.0.1/v1", ""], ":4\n"),
         (&["down", "-n", "completion", "one", "ot"], "other\n:4\n"),
         (&["logs", "--namespace=completion", "on"], "one\n:4\n"),
         (&["status", ""], ":4\n"),

@@ -131,7 +131,11 @@ pub(crate) async fn port_forward_carries_a_streamed_chat_until_down(shared: Arc<
     let said = plugin.run(&["status", "tiny"]).await?.expect(0)?;
     ensure!(said.out.starts_with("✔ UP"), "{}", said.out);
     let said = plugin.run(&["list"]).await?.expect(0)?;
-    ensure!(said.out.lines().any(|line| line.starts_with("tiny ")), "{}", said.out);
+    ensure!(
+        said.out.lines().any(|line| line.starts_with("tiny ") && line.contains(" ready ")),
+        "{}",
+        said.out
+    );
     let said = plugin.run(&["logs", "tiny", "-c", "fetch"]).await?.expect(0)?;
     ensure!(!said.out.is_empty(), "the fetch said nothing");
 

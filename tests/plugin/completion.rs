@@ -4,6 +4,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
+use kubectl_dynamo::intent::{
+    Backend, Cache, ModelRef, Placement, RouterMode, ServingIntent, Topology, WorkerGroup,
+};
+use kubectl_dynamo::local::Folders;
+use kubectl_dynamo::local::state::{Deployment, write_deployment};
+
 use crate::kubectl::Installed;
 use crate::programs;
 
@@ -100,6 +106,51 @@ fn contexts_come_from_the_kubeconfig() {
     let kubeconfig = kubeconfig.to_str().expect("temporary paths are text");
     let offered = offered(&installed, &["--kubeconfig", kubeconfig, "--context", ""]);
     assert_eq!(offered, (vec!["prod".into(), "test".into()], ":4".into()));
+}
+
+#[test]
+fn names_of_this_machine_come_from_its_state_folder() {
+    let Some(installed) = with_shim() else { return };
+    let state = tempfile::tempdir().expect("a temporary folder can be made");
+    let folders = Folders { cache: state.path().join("cache"), state: state.path().into() };
+    for name in ["tiny", "other"] {
+        let deployment = Deployment {
+            name: name.into(),
+            intent: wish(name),
+            version: kubectl_dynamo::release::DEFAULT.into(),
+            port: 8000,
+            model_folder: "/nowhere".into(),
+            detached: true,
+            started_at: "2026-01-01T00:00:00Z".into(),
+        };
+        write_deployment(&folders.deployment(name), &deployment, &[]).expect("the folder can be written");
+    }
+    let offered = |words: &[&str]| {
+        let mut shim = Command::new(installed.bin().join(SHIM));
+        let asked = shim.env_clear().env("PATH", installed.bin()).env("KUBECTL_DYNAMO_STATE", state.path());
+        let asked = asked.env("KUBECTL_DYNAMO_CACHE", &folders.cache).args(words).output();
+        String::from_utf8(asked.expect("the shim is executable").stdout).expect("names are text")
+    };
+    assert_eq!(offered(&["status", "--local", ""]), "other\ntiny\n:4\n");
+    assert_eq!(offered(&["chat", "--local", "t"]), "tiny\n:4\n");
+    assert_eq!(offered(&["chat", "--local", "tiny", ""]), ":4\n");
+}
+
+fn wish(name: &str) -> ServingIntent {
+    ServingIntent {
+        name: name.into(),
+        model: ModelRef::BuiltIn,
+        served_model_name: name.into(),
+        trust_remote_code: false,
+        backend: Backend::Mocker,
+        topology: Topology::Aggregated { worker: WorkerGroup::default() },
+        router_mode: RouterMode::RoundRobin,
+        frontend_replicas: 1,
+        engine_args: Vec::new(),
+        cache: Cache::default(),
+        token_secret: None,
+        placement: Placement::default(),
+    }
 }
 
 #[test]

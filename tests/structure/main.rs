@@ -58,7 +58,8 @@ fn modules_use_only_what_the_table_allows() {
 #[test]
 fn only_the_catalogue_holds_versions_of_dynamo() {
     check_every_file(|package, path, text| match path.to_str() {
-        Some("release/catalog.rs") => Vec::new(),
+        // The built-in model's tokenizer file has a format version of its own.
+        Some("release/catalog.rs" | "local/tiny_model.rs") => Vec::new(),
         _ if package == "kubectl-dynamo" => rules::versions(&Source::parse(path, text)),
         _ => Vec::new(),
     });

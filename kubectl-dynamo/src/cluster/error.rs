@@ -6,6 +6,10 @@ use super::connect::root_cause;
 use super::{Cluster, Kind};
 use crate::error::{Exit, Explain};
 
+/// The subresources of a pod have rights of their own; these are their verbs in messages.
+pub(super) const READ_LOG: &str = "read the log of";
+pub(super) const FORWARD_PORT: &str = "forward a port of";
+
 /// A refusal of the cluster.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
@@ -110,6 +114,16 @@ fn conflict(status: &Status) -> (String, String) {
     (manager, fields)
 }
 
+/// What is asked for, as `kubectl auth can-i` takes it.
+fn right(verb: &str, resource: &str) -> String {
+    match verb {
+        READ_LOG => "get pods/log".into(),
+        FORWARD_PORT => "create pods/portforward".into(),
+        "discover" => "get /apis/nvidia.com".into(),
+        verb => format!("{verb} {resource}"),
+    }
+}
+
 impl Explain for ClusterError {
     fn code(&self) -> Option<&'static str> {
         Some(match self {
@@ -146,7 +160,8 @@ impl Explain for ClusterError {
                 "log in again, then check: kubectl auth whoami".into()
             }
             Self::Forbidden { verb, resource, namespace, .. } => {
-                format!("ask for the right, then check: kubectl auth can-i {verb} {resource} -n {namespace}")
+                let right = right(verb, resource);
+                format!("ask for the right, then check: kubectl auth can-i {right} -n {namespace}")
             }
             Self::Quota { namespace, .. } => format!("see what uses it: kubectl describe quota -n {namespace}"),
             Self::NoNamespace { namespace } => format!("create it: kubectl create namespace {namespace}"),

@@ -7,6 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
+use super::error::FORWARD_PORT;
 use super::{Cluster, ClusterError, Kind, Result};
 
 /// Which pods answer, and on which port of theirs.
@@ -100,7 +101,7 @@ impl Cluster {
             .pods()
             .portforward(&name, &[target.port])
             .await
-            .map_err(|e| self.explain(e, "forward a port of", Kind::Pod, &name))?;
+            .map_err(|e| self.explain(e, FORWARD_PORT, Kind::Pod, &name))?;
         *pod.lock().await = Some(name);
         Ok(forwarder)
     }

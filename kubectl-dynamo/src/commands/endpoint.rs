@@ -65,8 +65,9 @@ pub(super) async fn run(args: EndpointArgs, context: &Context) -> Result<Exit> {
             found.cluster.namespace
         ),
         EndpointFormat::Env => format!(
-            "export OPENAI_BASE_URL={url}\nexport OPENAI_MODEL={}\n",
-            models.first().map(String::as_str).unwrap_or_default()
+            "export OPENAI_BASE_URL={}\nexport OPENAI_MODEL={}\n",
+            quoted(&url),
+            quoted(models.first().map(String::as_str).unwrap_or_default())
         ),
         EndpointFormat::Json => {
             let document = json!({
@@ -78,4 +79,20 @@ pub(super) async fn run(args: EndpointArgs, context: &Context) -> Result<Exit> {
         EndpointFormat::Url => unreachable!("printed above, where no frontend is asked"),
     })?;
     Ok(Exit::Ok)
+}
+
+/// A word that a shell takes as it is: the output is for `eval`, and a model may be served under any name.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_can_end_its_quotation() {
+        assert_eq!(quoted("Qwen/Qwen3-0.6B"), "'Qwen/Qwen3-0.6B'");
+        assert_eq!(quoted("a'; rm -rf ~"), r"'a'\''; rm -rf ~'");
+    }
 }

@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 use super::summary::{Summary, age, standing_word, summary};
 use super::table::table;
 use super::{Context, print_data, words};
-use crate::cluster::Kind;
+use crate::cluster::{Cluster, Kind};
 use crate::error::{Exit, Result};
 use crate::intent::Word;
+use crate::resources::GraphApi;
 
 /// List deployments
 #[derive(Args)]
@@ -60,16 +61,35 @@ pub(super) async fn run(args: ListArgs, context: &Context) -> Result<Exit> {
         context.report.detail(format!("no deployments in {place}"));
         return Ok(Exit::Ok);
     }
+    let components = component_deployments(&cluster, platform.graph_api, all).await?;
+    let listed: Vec<Listed> = graphs
+        .iter()
+        .map(|graph| Listed { summary: summary(graph), standing: standing_word(graph, &components) })
+        .collect();
     print_data(&match args.output {
-        ListFormat::Table => rows(&graphs, all, false),
-        ListFormat::Wide => rows(&graphs, all, true),
-        ListFormat::Name => graphs.iter().map(|graph| format!("{}\n", summary(graph).name)).collect(),
-        ListFormat::Json => format!("{:#}\n", document(&graphs)),
+        ListFormat::Table => rows(listed, all, false),
+        ListFormat::Wide => rows(listed, all, true),
+        ListFormat::Name => listed.iter().map(|one| format!("{}\n", one.summary.name)).collect(),
+        ListFormat::Json => format!("{:#}\n", document(&listed)),
     })?;
     Ok(Exit::Ok)
 }
 
-fn rows(graphs: &[Value], all_namespaces: bool, wide: bool) -> String {
+/// One deployment of the list.
+struct Listed {
+    summary: Summary,
+    standing: &'static str,
+}
+
+/// A status of 0.9.1 does not say which spec it belongs to; the component deployments do.
+async fn component_deployments(cluster: &Cluster, api: GraphApi, all_namespaces: bool) -> Result<Vec<Value>> {
+    match api {
+        GraphApi::V1Beta1 => Ok(Vec::new()),
+        GraphApi::V1Alpha1 => Ok(cluster.list(Kind::ComponentDeployment(api), "", all_namespaces).await?),
+    }
+}
+
+fn rows(listed: Vec<Listed>, all_namespaces: bool, wide: bool) -> String {
     let now = jiff::Timestamp::now();
     let mut headings = vec!["NAME", "MODEL", "MODE", "READY", "STATUS", "GPUS", "ROUTER", "AGE"];
     if all_namespaces {
@@ -78,12 +98,11 @@ fn rows(graphs: &[Value], all_namespaces: bool, wide: bool) -> String {
     if wide {
         headings.extend(["RELEASE", "BACKEND", "ENDPOINT"]);
     }
-    let row = |graph: &Value| {
-        let one = summary(graph);
+    let row = |Listed { summary: one, standing }: Listed| {
         let gpus = one.gpus.map_or_else(|| "-".into(), |gpus| gpus.to_string());
         let (readiness, endpoint) = (one.readiness(), one.in_cluster_url());
         let Summary { name, namespace, model, mode, router, backend, release, created, .. } = one;
-        let mut row = vec![name, model, mode, readiness, standing_word(graph).into(), gpus, router];
+        let mut row = vec![name, model, mode, readiness, standing.into(), gpus, router];
         row.push(age(&created, now));
         if all_namespaces {
             row.insert(0, namespace);
@@ -93,17 +112,16 @@ fn rows(graphs: &[Value], all_namespaces: bool, wide: bool) -> String {
         }
         row
     };
-    table(&headings, graphs.iter().map(row).collect())
+    table(&headings, listed.into_iter().map(row).collect())
 }
 
-fn document(graphs: &[Value]) -> Value {
-    let items: Vec<Value> = graphs
+fn document(listed: &[Listed]) -> Value {
+    let items: Vec<Value> = listed
         .iter()
-        .map(|graph| {
-            let one = summary(graph);
+        .map(|Listed { summary: one, standing }| {
             json!({
                 "name": one.name, "namespace": one.namespace, "model": one.model, "mode": one.mode,
-                "ready": one.ready, "wanted": one.wanted, "status": standing_word(graph), "gpus": one.gpus,
+                "ready": one.ready, "wanted": one.wanted, "status": standing, "gpus": one.gpus,
                 "router": one.router, "backend": one.backend, "release": one.release,
                 "created": one.created, "endpoint": one.in_cluster_url(),
             })

@@ -91,9 +91,10 @@ fn mode(graph: &Value) -> &'static str {
     if graph["spec"].to_string().contains("\"prefill\"") { "disagg" } else { "agg" }
 }
 
-/// A word for where a graph stands by its own status alone.
-pub(super) fn standing_word(graph: &Value) -> &'static str {
-    match standing(&Observation { graph: Some(graph.clone()), ..Observation::default() }) {
+/// A word for where a graph stands by its own status and, on 0.9.1, by that of its component deployments.
+pub(super) fn standing_word(graph: &Value, component_deployments: &[Value]) -> &'static str {
+    let (graph, components) = (Some(graph.clone()), component_deployments.to_vec());
+    match standing(&Observation { graph, components, ..Observation::default() }) {
         Standing::Reported => "ready",
         Standing::Troubled { .. } => "failed",
         Standing::Waiting { .. } | Standing::Absent => "coming up",
@@ -109,5 +110,26 @@ pub(super) fn age(created: &str, now: jiff::Timestamp) -> String {
         120..7200 => format!("{}m", seconds / 60),
         7200..172_800 => format!("{}h", seconds / 3600),
         _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_graph_of_the_older_shape_is_ready_by_its_component_deployments() {
+        let graph = json!({
+            "metadata": { "name": "tiny", "uid": "1" },
+            "spec": { "services": { "worker": {} } },
+            "status": { "state": "successful", "conditions": [{ "type": "Ready", "status": "True" }] },
+        });
+        let component = json!({
+            "metadata": { "name": "tiny-worker", "generation": 1, "ownerReferences": [{ "uid": "1" }] },
+            "status": { "observedGeneration": 1, "conditions": [{ "type": "Available", "status": "True" }] },
+        });
+        assert_eq!(standing_word(&graph, &[component]), "ready");
+        assert_eq!(standing_word(&graph, &[]), "coming up");
     }
 }

@@ -18,13 +18,20 @@ pub enum Trouble {
     #[error("pod {pod} cannot get image {image}: {message}")]
     Image { pod: String, image: String, message: String },
     #[error("container {container} of pod {pod} cannot be made: {message}")]
-    Container { pod: String, container: String, message: String },
+    Container { pod: String, namespace: String, container: String, message: String },
     #[error(
         "container {container} of pod {pod} crashes, {restarts} restarts, last exit code {exit_code}{message}"
     )]
-    Crash { pod: String, container: String, restarts: u64, exit_code: u64, message: String },
+    Crash {
+        pod: String,
+        namespace: String,
+        container: String,
+        restarts: u64,
+        exit_code: u64,
+        message: String,
+    },
     #[error("pod {pod} cannot be scheduled: {message}")]
-    Unschedulable { pod: String, message: String },
+    Unschedulable { pod: String, namespace: String, message: String },
     #[error("the operator reports a failure: {message}")]
     Operator { message: String },
 }
@@ -64,11 +71,15 @@ impl Explain for Trouble {
             Self::Image { .. } => {
                 "check the tag and the right to pull: --image, --fetcher-image, --image-pull-secret".into()
             }
-            Self::Container { pod, .. } => format!("see its events: kubectl describe pod {pod}"),
-            Self::Crash { pod, container, .. } => {
-                format!("see its last words: kubectl logs {pod} -c {container} --previous")
+            Self::Container { pod, namespace, .. } => {
+                format!("see its events: kubectl describe pod {pod} -n {namespace}")
             }
-            Self::Unschedulable { pod, .. } => format!("see what it asks for: kubectl describe pod {pod}"),
+            Self::Crash { pod, namespace, container, .. } => {
+                format!("see its last words: kubectl logs {pod} -c {container} --previous -n {namespace}")
+            }
+            Self::Unschedulable { pod, namespace, .. } => {
+                format!("see what it asks for: kubectl describe pod {pod} -n {namespace}")
+            }
             Self::Operator { .. } => {
                 "see the operator's log and: kubectl describe dynamographdeployments".into()
             }
@@ -93,17 +104,18 @@ fn is_access(exit_code: u64) -> bool {
 
 /// What keeps a pod from becoming ready, if anything does.
 pub fn pod_trouble(pod: &Value) -> Option<Trouble> {
-    let name = pod["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    let text = |field: &str| pod["metadata"][field].as_str().unwrap_or_default().to_owned();
+    let (name, namespace) = (text("name"), text("namespace"));
     let scheduled = condition(pod, "PodScheduled");
     if scheduled["status"] == "False" && scheduled["reason"] == "Unschedulable" {
         let message = scheduled["message"].as_str().unwrap_or_default().to_owned();
-        return Some(Trouble::Unschedulable { pod: name, message });
+        return Some(Trouble::Unschedulable { pod: name, namespace, message });
     }
     fetch_trouble(pod).or_else(|| {
         ["initContainerStatuses", "containerStatuses"]
             .iter()
             .flat_map(|field| pod["status"][field].as_array().into_iter().flatten())
-            .find_map(|status| container_trouble(&name, status))
+            .find_map(|status| container_trouble(&name, &namespace, status))
     })
 }
 
@@ -133,11 +145,11 @@ fn last_words(ended: &Value) -> String {
     text("message").or_else(|| text("reason")).unwrap_or("no message").to_owned()
 }
 
-fn container_trouble(pod: &str, status: &Value) -> Option<Trouble> {
+fn container_trouble(pod: &str, namespace: &str, status: &Value) -> Option<Trouble> {
     let waiting = &status["state"]["waiting"];
     let message = waiting["message"].as_str().unwrap_or_default().to_owned();
     let container = status["name"].as_str().unwrap_or_default().to_owned();
-    let pod = pod.to_owned();
+    let (pod, namespace) = (pod.to_owned(), namespace.to_owned());
     match waiting["reason"].as_str()? {
         "ImagePullBackOff" | "ErrImagePull" | "InvalidImageName" | "ErrImageNeverPull" => {
             Some(Trouble::Image {
@@ -147,7 +159,7 @@ fn container_trouble(pod: &str, status: &Value) -> Option<Trouble> {
             })
         }
         "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
-            Some(Trouble::Container { pod, container, message })
+            Some(Trouble::Container { pod, namespace, container, message })
         }
         "CrashLoopBackOff" => {
             let ended = &status["lastState"]["terminated"];
@@ -155,6 +167,7 @@ fn container_trouble(pod: &str, status: &Value) -> Option<Trouble> {
                 ended["message"].as_str().map(|text| format!(": {}", text.trim())).unwrap_or_default();
             Some(Trouble::Crash {
                 pod,
+                namespace,
                 container,
                 restarts: status["restartCount"].as_u64().unwrap_or(0),
                 exit_code: ended["exitCode"].as_u64().unwrap_or(0),
@@ -202,7 +215,7 @@ mod tests {
     fn one_crash_may_heal_and_two_do_not() {
         let pod = |restarts: u64| {
             json!({
-                "metadata": { "name": "w" },
+                "metadata": { "name": "w", "namespace": "serving" },
                 "status": { "containerStatuses": [{
                     "name": "main", "restartCount": restarts,
                     "state": { "waiting": { "reason": "CrashLoopBackOff" } },
@@ -211,6 +224,9 @@ mod tests {
             })
         };
         assert!(pod_trouble(&pod(1)).unwrap().may_heal());
-        assert!(!pod_trouble(&pod(2)).unwrap().may_heal());
+        let lasting = pod_trouble(&pod(2)).unwrap();
+        assert!(!lasting.may_heal());
+        let hint = "see its last words: kubectl logs w -c main --previous -n serving";
+        assert_eq!(lasting.hint().as_deref(), Some(hint));
     }
 }

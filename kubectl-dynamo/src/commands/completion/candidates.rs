@@ -9,6 +9,8 @@ use clap_complete::engine::{ArgValueCandidates, CompletionCandidate, complete};
 
 use crate::cluster::{Access, Cluster, Kind, contexts};
 use crate::commands::kube_flags::KubeFlags;
+use crate::commands::local::folders;
+use crate::local::state;
 use crate::release::CATALOG;
 
 /// How long a person at the prompt is kept waiting for names.
@@ -19,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 struct Place {
     access: Access,
     local: bool,
+    /// Whether no name can stand at the cursor: `chat` takes one word as a name, and with --url none.
+    nameless: bool,
 }
 
 /// kubectl's protocol, which is cobra's: a candidate a line, with a tab before its description, and a last
@@ -84,7 +88,7 @@ pub(super) fn with_live_names(command: Command, typed: &[OsString]) -> Command {
     let verbs: Vec<String> = command.get_subcommands().map(|verb| verb.get_name().into()).collect();
     let offer_in = |command: Command| {
         command.mut_args(|arg| match arg.get_id().as_str() {
-            "name" | "names" if arg.is_positional() => arg.add(offer(&place, deployments)),
+            "name" | "names" | "words" if arg.is_positional() => arg.add(offer(&place, deployments)),
             "namespace" => arg.add(offer(&place, namespaces)),
             "context" => arg.add(offer(&place, |place| contexts(&place.access))),
             "release" => arg.add(ArgValueCandidates::new(releases)),
@@ -108,14 +112,22 @@ fn place(command: Command, typed: &[OsString]) -> Option<Place> {
     let matches = command.ignore_errors(true).try_get_matches_from(line).ok()?;
     let mut access = KubeFlags::from_arg_matches(&matches).ok()?.access().ok()?;
     access.request_timeout = Some(PATIENCE);
-    let local = |verb: &ArgMatches| verb.try_get_one::<bool>("local").ok().flatten().copied();
-    let local = matches.subcommand().and_then(|(_, verb)| local(verb)).unwrap_or_default();
-    Some(Place { access, local })
+    let verb = matches.subcommand().map(|(_, verb)| verb);
+    let local = |verb: &ArgMatches| matches!(verb.try_get_one::<bool>("local"), Ok(Some(true)));
+    let nameless = |verb: &ArgMatches| {
+        let words = verb.try_get_many::<String>("words").ok().flatten().map_or(0, Iterator::count);
+        words > 1 || matches!(verb.try_get_one::<String>("url"), Ok(Some(_)))
+    };
+    Some(Place { access, local: verb.is_some_and(local), nameless: verb.is_some_and(nameless) })
 }
 
 fn deployments(place: &Place) -> Vec<String> {
-    if place.local {
+    if place.nameless {
         return Vec::new();
+    }
+    if place.local {
+        let found = folders().map(|folders| state::list(&folders)).unwrap_or_default();
+        return found.into_iter().map(|found| found.deployment.name).collect();
     }
     soon(async {
         let cluster = Cluster::connect(&place.access).await.ok()?;

@@ -16,7 +16,7 @@ pub(super) enum UpError {
     #[error("{name} was deleted and created again by somebody else while it came up")]
     Replaced { name: String },
     #[error("the fetch Job {job} failed: {reason}")]
-    Job { job: String, reason: String },
+    Job { job: String, namespace: String, reason: String },
 }
 
 impl Explain for UpError {
@@ -36,8 +36,8 @@ impl Explain for UpError {
             }
             Self::NoToken => "as in: kubectl dynamo up MODEL --hf-token-stdin < token.txt".into(),
             Self::Deleted { .. } | Self::Replaced { .. } => "run the same command again".into(),
-            Self::Job { job, .. } => {
-                format!("see its log: kubectl logs job/{job}; then run the same command again")
+            Self::Job { job, namespace, .. } => {
+                format!("see its log: kubectl logs job/{job} -n {namespace}; then run the same command again")
             }
         })
     }

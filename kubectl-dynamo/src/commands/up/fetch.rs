@@ -27,7 +27,7 @@ pub(in crate::commands) async fn wait(cluster: &Cluster, job: &str, report: &Rep
     loop {
         tokio::select! {
             Some(seen) = events.next() => {
-                if job_ended(&seen, job, &pods)? {
+                if job_ended(&seen, &pods)? {
                     report.done(Stage::ModelFetch, format!("job/{job} complete"));
                     return Ok(());
                 }
@@ -48,25 +48,25 @@ pub(in crate::commands) async fn wait(cluster: &Cluster, job: &str, report: &Rep
 }
 
 /// Whether the Job says that it is complete.
-fn job_ended(seen: &Seen, name: &str, pods: &BTreeMap<String, Value>) -> Result<bool> {
+fn job_ended(seen: &Seen, pods: &BTreeMap<String, Value>) -> Result<bool> {
     let job = match seen {
         Seen::All(Kind::Job, jobs) => jobs.first(),
         Seen::Now(Kind::Job, job) => Some(job),
-        Seen::Gone(Kind::Job, _) => {
-            return Err(UpError::Job { job: name.into(), reason: "it was deleted".into() }.into());
-        }
+        Seen::Gone(Kind::Job, job) => return Err(failed(job, "it was deleted").into()),
         _ => None,
     };
     let Some(job) = job else { return Ok(false) };
     if condition(job, "Failed")["status"] == "True" {
         let trouble = pods.values().find_map(fetch_trouble);
-        let reason = condition(job, "Failed")["message"].as_str().unwrap_or("no reason given").to_owned();
-        return Err(match trouble {
-            Some(trouble) => trouble.into(),
-            None => UpError::Job { job: name.into(), reason }.into(),
-        });
+        let reason = condition(job, "Failed")["message"].as_str().unwrap_or("no reason given");
+        return Err(trouble.map_or_else(|| failed(job, reason).into(), Into::into));
     }
     Ok(condition(job, "Complete")["status"] == "True")
+}
+
+fn failed(job: &Value, reason: &str) -> UpError {
+    let text = |field: &str| job["metadata"][field].as_str().unwrap_or_default().to_owned();
+    UpError::Job { job: text("name"), namespace: text("namespace"), reason: reason.into() }
 }
 
 fn remember_pods(seen: Seen, pods: &mut BTreeMap<String, Value>) -> Result<()> {

@@ -66,9 +66,6 @@ fn uses_of_commands(source: &Source) -> Vec<Violation> {
     named.map(|path| must_not_use(source, path, &path.text, "the module below that both can use")).collect()
 }
 
-/// Versions that are not Dynamo's: the module and the version of a file format it writes.
-const FORMATS: [(&str, &str); 1] = [("crate::local::tiny_model", "1.0")];
-
 /// Where a string names a version: a full one, or the major and minor of a release in the catalogue.
 pub(crate) fn versions(source: &Source) -> Vec<Violation> {
     let minors: Vec<&str> = CATALOG
@@ -83,7 +80,6 @@ pub(crate) fn versions(source: &Source) -> Vec<Violation> {
     let named = source.literals.iter().filter_map(|literal| {
         dotted_numbers(&literal.text)
             .into_iter()
-            .filter(|number| !FORMATS.contains(&(source.module.as_str(), number)))
             .find(|number| is_version(number))
             .map(|number| (literal, number))
     });

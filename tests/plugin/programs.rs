@@ -28,7 +28,8 @@ pub(crate) fn kubectl() -> Option<&'static Path> {
 /// Runs one of this repository's own commands and fails with what it says.
 pub(crate) fn run<S: AsRef<OsStr>>(command: &str, arguments: &[S]) -> Output {
     let command = cache::repository().join(command);
-    let output = Command::new(&command).args(arguments).output().expect("the command is executable");
+    let output = Command::new(&command).args(arguments).env("KUBECTL_DYNAMO_BIN", kubectl_dynamo()).output();
+    let output = output.expect("the command is executable");
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     output
 }

@@ -114,7 +114,7 @@ fn log_requests(verbosity: u8) {
         _ => tracing::Level::TRACE,
     };
     let ours = tracing_subscriber::filter::Targets::new().with_target("kube_client::client", level);
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(std::io::stderr);
     tracing_subscriber::registry().with(ours).with(lines).init();
 }
 

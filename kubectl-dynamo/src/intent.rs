@@ -206,7 +206,9 @@ impl ServingIntent {
     /// GPUs of all workers together; the mocker takes none.
     pub fn gpus(&self) -> u32 {
         match self.backend {
-            Backend::Vllm => self.topology.groups().iter().map(|(_, group)| group.gpus()).sum(),
+            Backend::Vllm => {
+                self.topology.groups().iter().fold(0, |sum: u32, (_, group)| sum.saturating_add(group.gpus()))
+            }
             Backend::Mocker => 0,
         }
     }
@@ -237,6 +239,10 @@ pub enum IntentError {
     RevisionTwice { model: String, revision: String },
     #[error("--env {name} would show a token in the process list and in the objects")]
     TokenInEnvironment { name: String },
+    #[error("`{given}` cannot be a name for `{flag}`")]
+    ObjectName { flag: &'static str, given: String },
+    #[error("`{given}` cannot be a Kubernetes label")]
+    Label { given: String },
     #[error("`{given}` is not a Kubernetes quantity, which `{flag}` takes")]
     Quantity { flag: &'static str, given: String },
     #[error("engine flag `{flag}` says what `{ours}` already says")]
@@ -256,6 +262,7 @@ impl Explain for IntentError {
             | Self::RevisionTwice { .. } => "KD0401",
             Self::Name { .. } | Self::NameTooLong { .. } => "KD0201",
             Self::OtherMode { .. } | Self::Zero { .. } | Self::EngineFlagTaken { .. } => "KD0601",
+            Self::ObjectName { .. } | Self::Label { .. } => "KD0210",
             Self::Quantity { .. } => "KD0402",
             Self::TokenInEnvironment { .. } => "KD0415",
             Self::Release { .. } => "KD0202",
@@ -281,6 +288,8 @@ impl Explain for IntentError {
             Self::TokenInEnvironment { .. } => {
                 "give it on stdin: --hf-token-stdin < token.txt; or name a Secret: --hf-token-secret".into()
             }
+            Self::ObjectName { .. } => "use at most 63 lower-case letters, digits and hyphens".into(),
+            Self::Label { .. } => "for example --label team=search".into(),
             Self::Quantity { flag, .. } => format!("for example {flag} 200Gi"),
             Self::EngineFlagTaken { ours, .. } => format!("use only {ours}"),
             Self::Release { known, .. } => format!("use --release with one of: {}", known.join(" ")),

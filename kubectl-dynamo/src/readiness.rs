@@ -4,10 +4,12 @@
 mod pods;
 mod trouble;
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::resources::SPEC_HASH_ANNOTATION;
-pub use pods::{ComponentStanding, PodStanding, components, pod_is_ready};
+pub use pods::{ComponentStanding, PodStanding, attempts, components, pod_is_ready};
 pub use trouble::{Trouble, fetch_trouble, pod_trouble};
 
 /// The label that every pod of a graph carries, on both paths of both operators.
@@ -17,6 +19,9 @@ pub const COMPONENT_LABEL: &str = "nvidia.com/dynamo-component";
 /// The label that tells frontends from workers.
 pub const COMPONENT_TYPE_LABEL: &str = "nvidia.com/dynamo-component-type";
 
+/// Kubernetes puts a Job's name on its pods as this label.
+pub const JOB_LABEL: &str = "batch.kubernetes.io/job-name";
+
 /// What was seen of one deployment.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Observation {
@@ -24,6 +29,9 @@ pub struct Observation {
     /// DynamoComponentDeployments; none with Grove.
     pub components: Vec<Value>,
     pub pods: Vec<Value>,
+    /// [`attempts`] of the pods that were there before the change that is watched: what kept them from starting
+    /// then says nothing about it, until they try again.
+    pub attempts_before: BTreeMap<String, u64>,
 }
 
 /// Where a deployment stands.
@@ -49,7 +57,7 @@ pub fn standing(seen: &Observation) -> Standing {
         return Standing::Reported;
     }
     let standings = components(graph, &seen.pods);
-    if let Some(trouble) = worst_trouble(&standings) {
+    if let Some(trouble) = worst_trouble(&standings, &seen.attempts_before) {
         return Standing::Troubled { trouble };
     }
     let ready = condition(graph, "Ready");
@@ -107,9 +115,15 @@ pub fn condition<'a>(object: &'a Value, kind: &str) -> &'a Value {
         .unwrap_or(&Value::Null)
 }
 
-/// The trouble that most needs a person: what cannot heal comes first.
-fn worst_trouble(standings: &[ComponentStanding]) -> Option<Trouble> {
-    let troubles = || standings.iter().flat_map(|one| &one.pods).filter_map(|pod| pod.trouble.clone());
+/// The trouble that most needs a person: what cannot heal comes first. Pods of an earlier template do not count,
+/// nor those that have not tried anew since the change.
+fn worst_trouble(standings: &[ComponentStanding], before: &BTreeMap<String, u64>) -> Option<Trouble> {
+    let retried =
+        |pod: &PodStanding, trouble: &Trouble| !trouble.is_of_an_attempt() || !pod.is_as_before(before);
+    let troubles = || {
+        let pods = standings.iter().flat_map(|one| &one.pods).filter(|pod| !pod.superseded);
+        pods.filter_map(|pod| pod.trouble.clone().filter(|trouble| retried(pod, trouble)))
+    };
     troubles().find(|trouble| !trouble.may_heal()).or_else(|| troubles().next())
 }
 

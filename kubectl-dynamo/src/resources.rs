@@ -21,7 +21,7 @@ pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 pub const INTENT_ANNOTATION: &str = "kubectl-dynamo.dev/intent";
 /// Holds the Dynamo version the graph was rendered for.
 pub const RELEASE_ANNOTATION: &str = "kubectl-dynamo.dev/release";
-/// On every service of a v1alpha1 graph: a hash of all services. The operator copies it to the component
+/// On every service of a v1alpha1 graph: a hash of that service. The operator copies it to the component
 /// deployments and never to pods, so it tells which spec a status belongs to where no generation does.
 pub const SPEC_HASH_ANNOTATION: &str = "kubectl-dynamo.dev/spec-hash";
 /// Names the model of a fetch Job, in full.

@@ -45,12 +45,8 @@ impl Explain for SmokeTestError {
         })
     }
 
-    fn hint(&self) -> Option<String> {
-        Some("see what the workers say: kubectl dynamo logs NAME".into())
-    }
-
     fn exit(&self) -> Exit {
-        Exit::SmokeTest
+        Exit::Failed
     }
 }
 

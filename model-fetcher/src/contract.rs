@@ -54,6 +54,8 @@ pub mod exit {
     pub const INTERRUPTED: u8 = 130;
     /// Ended by SIGTERM; the same command continues.
     pub const TERMINATED: u8 = 143;
+    /// What the same command meets again until somebody acts.
+    pub const FINAL: [u8; 5] = [USAGE, ACCESS, NOT_FOUND, DISK, CONTENT];
 }
 
 /// Names of the environment variables the program reads. Each flag has a `MODEL_FETCHER_` one beside these.

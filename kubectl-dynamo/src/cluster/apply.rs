@@ -1,11 +1,13 @@
 //! Server-side apply: first what it would change, by a dry run, then the change itself.
 
+use futures::StreamExt;
 use futures::future::try_join_all;
 use kube::api::{Patch, PatchParams};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{Cluster, ClusterError, Kind, Result, json_of};
-use crate::resources::{MANAGER, Resource};
+use super::{Cluster, ClusterError, Kind, Result, Seen, Watched, json_of};
+use crate::readiness::condition;
+use crate::resources::{MANAGED_BY, MANAGER, Resource};
 
 /// What applying an object does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +18,8 @@ pub enum Outcome {
     Unchanged,
     /// The object exists and is never written to again: a claim, or a Job named after its template.
     Kept,
+    /// A Job that has failed: it is deleted and made anew, since a Job never tries again.
+    Repeated,
 }
 
 impl std::fmt::Display for Outcome {
@@ -25,6 +29,7 @@ impl std::fmt::Display for Outcome {
             Self::Configured => "configured",
             Self::Unchanged => "unchanged",
             Self::Kept => "kept",
+            Self::Repeated => "tried again",
         })
     }
 }
@@ -52,6 +57,9 @@ impl Cluster {
         let kind = kind_of(resource)?;
         let live = self.get(kind, resource.name()).await?;
         let outcome = match &live {
+            Some(job) if kind == Kind::Job && condition(job, "Failed")["status"] == "True" => {
+                Outcome::Repeated
+            }
             Some(_) if matches!(kind, Kind::Claim | Kind::Job) => Outcome::Kept,
             Some(live) => {
                 let result = self.patch(resource, force, true).await?;
@@ -72,22 +80,73 @@ impl Cluster {
     pub async fn apply(&self, change: &Change, force: bool) -> Result<Value> {
         match (change.outcome, &change.live) {
             (Outcome::Unchanged | Outcome::Kept, Some(live)) => Ok(live.clone()),
+            (Outcome::Repeated, Some(live)) => {
+                let kind = kind_of(&change.resource)?;
+                self.delete(kind, change.resource.name()).await?;
+                self.wait_until_gone(kind, live).await?;
+                self.patch(&change.resource, force, false).await
+            }
             _ => self.patch(&change.resource, force, false).await,
         }
     }
 
-    /// Creates or replaces one key of a Secret. The value goes in the request's body and nowhere else.
+    /// What applying would do as far as looking tells, without sending an object.
+    ///
+    /// # Errors
+    /// The first refusal to look.
+    pub async fn look(&self, resources: &[Resource]) -> Result<Vec<Change>> {
+        try_join_all(resources.iter().map(async |resource| {
+            let kind = kind_of(resource)?;
+            let live = self.get(kind, resource.name()).await?;
+            let outcome = match &live {
+                None => Outcome::Created,
+                Some(_) if matches!(kind, Kind::Claim | Kind::Job) => Outcome::Kept,
+                Some(_) => Outcome::Configured,
+            };
+            Ok(Change { resource: resource.clone(), outcome, live })
+        }))
+        .await
+    }
+
+    /// Creates or replaces one key of a Secret. The value goes in the request's body and nowhere else. A Secret
+    /// that somebody else made keeps its labels: only the key becomes ours.
     ///
     /// # Errors
     /// Every refusal.
-    pub async fn put_secret(&self, name: &str, key: &str, value: &str) -> Result<()> {
-        let secret = serde_json::json!({
+    pub async fn put_secret(&self, name: &str, key: &str, value: &str, dry_run: bool) -> Result<Outcome> {
+        let live = self.get(Kind::Secret, name).await?;
+        let mut secret = json!({
             "apiVersion": "v1",
             "kind": "Secret",
-            "metadata": { "name": name, "namespace": self.namespace, "labels": { crate::resources::MANAGED_BY: MANAGER } },
+            "metadata": { "name": name, "namespace": self.namespace },
             "stringData": { key: value },
         });
-        self.patch(&Resource { object: secret }, true, false).await.map(drop)
+        let ours = |secret: &Value| secret["metadata"]["labels"][MANAGED_BY] == MANAGER;
+        if live.as_ref().is_none_or(ours) {
+            secret["metadata"]["labels"] = json!({ MANAGED_BY: MANAGER });
+        }
+        let applied = self.patch(&Resource { object: secret }, true, dry_run).await?;
+        Ok(match live {
+            None => Outcome::Created,
+            Some(live) if live["data"] == applied["data"] => Outcome::Unchanged,
+            Some(_) => Outcome::Configured,
+        })
+    }
+
+    /// Waits until this very object is gone; one that took its name meanwhile counts as another.
+    async fn wait_until_gone(&self, kind: Kind, object: &Value) -> Result<()> {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        let uid = &object["metadata"]["uid"];
+        let mut events = self.watch(&[Watched::named(kind, name)]);
+        while let Some(seen) = events.next().await {
+            match seen {
+                Seen::All(_, all) if all.iter().all(|one| one["metadata"]["uid"] != *uid) => return Ok(()),
+                Seen::Gone(..) => return Ok(()),
+                Seen::Trouble(_, error) if !error.may_pass() => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     async fn patch(&self, resource: &Resource, force: bool, dry_run: bool) -> Result<Value> {

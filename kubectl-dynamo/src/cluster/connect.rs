@@ -37,7 +37,7 @@ impl Cluster {
     /// No kubeconfig, one that cannot be read, a context or user that is not in it.
     pub async fn connect(access: &Access) -> Result<Self> {
         let (mut config, context) = config(access).await?;
-        config.apply(access);
+        config.apply(access)?;
         let namespace = match (&access.namespace, config.default_namespace.as_str()) {
             (Some(namespace), _) => namespace.clone(),
             (None, "") => DEFAULT_NAMESPACE.into(),
@@ -65,10 +65,7 @@ pub(super) fn context_names(kubeconfig: &Kubeconfig) -> Vec<String> {
 async fn config(access: &Access) -> Result<(Config, Option<String>)> {
     let Some(kubeconfig) = read(access)? else {
         if let Some(server) = &access.server {
-            let url = server.parse().map_err(|_| ClusterError::Kubeconfig {
-                cause: format!("`{server}` is not the address of a server"),
-            })?;
-            return Ok((Config::new(url), None));
+            return Ok((Config::new(server_address(server)?), None));
         }
         let config = Config::incluster().map_err(|_| ClusterError::NoKubeconfig)?;
         return Ok((config, None));
@@ -81,6 +78,11 @@ async fn config(access: &Access) -> Result<(Config, Option<String>)> {
         user: access.user.clone(),
     };
     let contexts = context_names(&kubeconfig);
+    if let Some(user) = &access.user
+        && !kubeconfig.auth_infos.iter().any(|known| known.name == *user)
+    {
+        return Err(ClusterError::Kubeconfig { cause: format!("it has no user `{user}`") });
+    }
     match Config::from_custom_kubeconfig(kubeconfig, &options).await {
         Ok(config) => Ok((config, wanted)),
         Err(KubeconfigError::CurrentContextNotSet) => Err(ClusterError::NoCurrentContext { contexts }),
@@ -127,16 +129,29 @@ pub(super) fn root_cause(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// Reads an API server's address; without a scheme it is plain HTTP, as in kubectl.
+fn server_address(given: &str) -> Result<http::Uri> {
+    let whole = if given.contains("://") { given.to_owned() } else { format!("http://{given}") };
+    let address = whole.parse::<http::Uri>().ok().filter(|address| address.host().is_some());
+    address.ok_or_else(|| ClusterError::Kubeconfig {
+        cause: format!("`{given}` is not the address of a server"),
+    })
+}
+
 trait Override {
-    fn apply(&mut self, access: &Access);
+    fn apply(&mut self, access: &Access) -> Result<()>;
 }
 
 impl Override for Config {
-    fn apply(&mut self, access: &Access) {
-        if let Some(url) = access.server.as_ref().and_then(|server| server.parse().ok()) {
-            self.cluster_url = url;
-        }
+    fn apply(&mut self, access: &Access) -> Result<()> {
+        let server = access.server.clone().unwrap_or_else(|| self.cluster_url.to_string());
+        self.cluster_url = server_address(&server)?;
         if let Some(path) = &access.certificate_authority {
+            if let Err(error) = std::fs::metadata(path) {
+                return Err(ClusterError::Kubeconfig {
+                    cause: format!("certificate authority {}: {error}", path.display()),
+                });
+            }
             self.root_cert = None;
             self.root_cert_file = Some(path.clone());
         }
@@ -156,5 +171,6 @@ impl Override for Config {
         // A watch may be silent for as long as nothing changes, so only a person's own limit ends a read.
         self.read_timeout = access.request_timeout;
         self.connect_timeout = Some(access.request_timeout.unwrap_or(Duration::from_secs(10)));
+        Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResourceList;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{Cluster, ClusterError, Kind, Result};
@@ -25,8 +26,11 @@ pub struct Platform {
 pub struct ClaimFacts {
     pub bound: bool,
     pub many_nodes: bool,
-    /// Whether this program made it.
-    pub ours: bool,
+    /// What was requested, as the claim spells it.
+    pub size: String,
+    pub storage_class: String,
+    /// All of them, with commas between.
+    pub access_modes: String,
 }
 
 impl Cluster {
@@ -72,11 +76,15 @@ impl Cluster {
     /// Refusals.
     pub async fn claim(&self, name: &str) -> Result<Option<ClaimFacts>> {
         let Some(claim) = self.get(Kind::Claim, name).await? else { return Ok(None) };
-        let modes = claim["spec"]["accessModes"].as_array().cloned().unwrap_or_default();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let modes: Vec<String> =
+            claim["spec"]["accessModes"].as_array().into_iter().flatten().map(text).collect();
         Ok(Some(ClaimFacts {
             bound: claim["status"]["phase"] == "Bound",
             many_nodes: modes.iter().any(|mode| mode == "ReadWriteMany"),
-            ours: claim["metadata"]["labels"][crate::resources::MANAGED_BY] == crate::resources::MANAGER,
+            size: text(&claim["spec"]["resources"]["requests"]["storage"]),
+            storage_class: text(&claim["spec"]["storageClassName"]),
+            access_modes: modes.join(","),
         }))
     }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
 use super::error::FORWARD_PORT;
@@ -25,6 +25,7 @@ pub struct Tunnel {
     /// Where it listens.
     pub local: SocketAddr,
     accepting: JoinHandle<()>,
+    failures: mpsc::UnboundedReceiver<ClusterError>,
 }
 
 impl Drop for Tunnel {
@@ -34,9 +35,10 @@ impl Drop for Tunnel {
 }
 
 impl Tunnel {
-    /// Waits until the listener ends, which it does only by an error of the socket.
-    pub async fn ended(&mut self) {
-        let _ = (&mut self.accepting).await;
+    /// Why the next connection that fails did, of which its client only sees that it is closed; `None` when the
+    /// listener has ended, which it does only by an error of the socket.
+    pub async fn failure(&mut self) -> Option<ClusterError> {
+        self.failures.recv().await
     }
 }
 
@@ -53,18 +55,24 @@ impl Cluster {
         let local = listener
             .local_addr()
             .map_err(|error| ClusterError::Listen { address: listen, cause: error.to_string() })?;
-        let pod = Arc::new(Mutex::new(Some(self.ready_pod(&target).await?)));
+        let pod = Arc::new(Mutex::new(None));
+        // A missing right shows here, and not as a connection that breaks off.
+        self.reach(&target, &pod).await?.abort();
+        let (failed, failures) = mpsc::unbounded_channel();
         let cluster = self.clone();
         let accepting = tokio::spawn(async move {
             while let Ok((connection, _)) = listener.accept().await {
                 let (cluster, target, pod) = (cluster.clone(), target.clone(), pod.clone());
-                // A connection that fails is closed, which its client sees; the tunnel itself goes on.
+                let failed = failed.clone();
+                // A connection that fails is closed; the tunnel itself goes on.
                 tokio::spawn(async move {
-                    let _ = cluster.forward(connection, &target, &pod).await;
+                    if let Err(error) = cluster.forward(connection, &target, &pod).await {
+                        let _ = failed.send(error);
+                    }
                 });
             }
         });
-        Ok(Tunnel { local, accepting })
+        Ok(Tunnel { local, accepting, failures })
     }
 
     async fn forward(

@@ -2,10 +2,10 @@
 
 use super::serving_flags::{Defaults, ServingFlags};
 use super::summary;
-use crate::cluster::{Cluster, Kind, Platform};
+use crate::cluster::{ClaimFacts, Cluster, Kind, Platform};
 use crate::error::{Exit, Explain, Result};
-use crate::intent::name::NameBudget;
-use crate::intent::{AccessMode, Backend, Cache, ServingIntent};
+use crate::intent::name::{self, NameBudget};
+use crate::intent::{AccessMode, Backend, Cache, IntentError, ServingIntent, Word};
 use crate::plan::{FetchPlacement, ModelPlace, ServingPlan, plan};
 use crate::release::{self, OperatorGeneration, Release};
 use crate::resources::{self, GraphApi, RELEASE_ANNOTATION, Resource};
@@ -17,6 +17,8 @@ pub(super) struct Deployment {
     /// Where the release came from: `flag`, `live object`, `image`, `detected` or `default`.
     pub release_source: &'static str,
     pub resources: Vec<Resource>,
+    /// What is already there and differs from what was asked.
+    pub warnings: Vec<String>,
 }
 
 /// What can be known without a cluster.
@@ -39,10 +41,13 @@ pub(super) fn offline(flags: &ServingFlags, known: &Offline<'_>) -> Result<Deplo
 }
 
 /// The deployment that these flags mean on a cluster.
+///
+/// `token_follows` says that the Secret of the token will be written before anything reads it.
 pub(super) async fn on_cluster(
     flags: &ServingFlags,
     cluster: &Cluster,
     platform: &Platform,
+    token_follows: bool,
 ) -> Result<Deployment> {
     let intent = intent(flags, &cluster.namespace, budget(platform))?;
     let live = cluster.get(Kind::Graph(platform.graph_api), &intent.name).await?;
@@ -53,15 +58,17 @@ pub(super) async fn on_cluster(
         (None, Some(version)) => (version.to_owned(), "live object"),
         (None, None) => (detected_release(platform).to_owned(), "detected"),
     };
-    if let Some(secret) = &intent.token_secret {
+    if let Some(secret) = intent.token_secret.as_ref().filter(|_| !token_follows) {
         check_secret(cluster, &secret.name, &secret.key).await?;
     }
-    let placement = fetch_placement(cluster, &intent.cache).await?;
+    let claim = cluster.claim(intent.cache.claim()).await?;
+    let placement = fetch_placement(&intent.cache, claim.as_ref(), &cluster.namespace)?;
     let mut deployment =
         finish(&intent, &version, source, &cluster.namespace, platform.graph_api, placement)?;
     if live.as_ref().and_then(summary::intent).is_some_and(|live| live.model == intent.model) {
         drop_job_that_is_over(cluster, &mut deployment).await?;
     }
+    deployment.warnings = claim.map(|claim| claim_differences(&intent.cache, &claim)).unwrap_or_default();
     Ok(deployment)
 }
 
@@ -77,6 +84,9 @@ async fn drop_job_that_is_over(cluster: &Cluster, deployment: &mut Deployment) -
 }
 
 fn intent(flags: &ServingFlags, namespace: &str, budget: NameBudget) -> Result<ServingIntent> {
+    if !name::is_object_label(namespace) {
+        return Err(IntentError::ObjectName { flag: "--namespace", given: namespace.into() }.into());
+    }
     let components = flags.component_names();
     let name_length = budget.longest_name(namespace, &components);
     let intent = flags.intent(Defaults { model: None, backend: Backend::Vllm, name_length })?;
@@ -94,7 +104,7 @@ fn finish(
 ) -> Result<Deployment> {
     let plan = plan(intent, Release::find(version)?, version, ModelPlace::Volume(placement))?;
     let resources = resources::render(&plan, namespace, graph_api);
-    Ok(Deployment { plan, graph_api, release_source, resources })
+    Ok(Deployment { plan, graph_api, release_source, resources, warnings: Vec::new() })
 }
 
 /// The newest release that the platform is sure to run, told by what its CRDs serve.
@@ -116,21 +126,39 @@ pub(super) fn budget(platform: &Platform) -> NameBudget {
     }
 }
 
-/// A Job may fetch where it cannot bind the volume to a node that workers will not run on.
-async fn fetch_placement(cluster: &Cluster, cache: &Cache) -> Result<FetchPlacement> {
-    match cache {
-        Cache::Made { access_mode: AccessMode::ReadWriteOnce, .. } => Ok(FetchPlacement::InitContainersOnly),
-        Cache::Made { .. } => Ok(FetchPlacement::Job),
-        Cache::Existing { claim } => match cluster.claim(claim).await? {
-            None => Err(PreflightError::AbsentClaim {
-                claim: claim.clone(),
-                namespace: cluster.namespace.clone(),
-            }
-            .into()),
-            Some(facts) if facts.bound || facts.many_nodes => Ok(FetchPlacement::Job),
-            Some(_) => Ok(FetchPlacement::InitContainersOnly),
-        },
+/// A Job may fetch where it cannot bind the volume to a node that workers will not run on. A claim that is there
+/// says itself how it binds, whatever was asked for.
+fn fetch_placement(cache: &Cache, live: Option<&ClaimFacts>, namespace: &str) -> Result<FetchPlacement> {
+    match (cache, live) {
+        (_, Some(facts)) if facts.bound || facts.many_nodes => Ok(FetchPlacement::Job),
+        (_, Some(_)) => Ok(FetchPlacement::InitContainersOnly),
+        (Cache::Made { access_mode: AccessMode::ReadWriteMany, .. }, None) => Ok(FetchPlacement::Job),
+        (Cache::Made { .. }, None) => Ok(FetchPlacement::InitContainersOnly),
+        (Cache::Existing { claim }, None) => {
+            Err(PreflightError::AbsentClaim { claim: claim.clone(), namespace: namespace.into() }.into())
+        }
     }
+}
+
+/// Where a claim that is there differs from what was asked for, defaults aside. It is kept as it is.
+fn claim_differences(cache: &Cache, live: &ClaimFacts) -> Vec<String> {
+    let Cache::Made { claim, size, storage_class, access_mode } = cache else { return Vec::new() };
+    let asked = [
+        ("size", Some(size.as_str()).filter(|size| *size != Cache::DEFAULT_SIZE), live.size.as_str()),
+        ("storage class", storage_class.as_deref(), live.storage_class.as_str()),
+        (
+            "access mode",
+            Some(access_mode.as_str()).filter(|_| *access_mode != AccessMode::ReadWriteMany),
+            live.access_modes.as_str(),
+        ),
+    ];
+    asked
+        .into_iter()
+        .filter_map(|(what, asked, found)| {
+            asked.filter(|asked| *asked != found).map(|asked| (what, asked, found))
+        })
+        .map(|(what, asked, found)| format!("pvc/{claim} is kept: its {what} is {found}, not {asked}"))
+        .collect()
 }
 
 async fn check_secret(cluster: &Cluster, name: &str, key: &str) -> Result<()> {

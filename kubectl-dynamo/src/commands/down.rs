@@ -1,20 +1,22 @@
 //! `down`: delete deployments, and say what stays.
 
+use std::time::Duration;
+
 use clap::Args;
 use futures::StreamExt;
 use serde_json::Value;
 
 use super::confirm::confirm;
-use super::frontend::{self, Found};
+use super::frontend::{self, Sought};
 use super::summary::{self, summary};
 use super::up::fetch;
-use super::{Context, words};
-use crate::cluster::{Change, Cluster, ClusterError, Kind, Outcome, Seen, Watched};
+use super::{Context, kube_flags, words};
+use crate::cluster::{Change, Cluster, Kind, Outcome, Platform, Seen, Watched};
 use crate::error::{Exit, Explain, Result};
 use crate::intent::Word;
 use crate::readiness::GRAPH_LABEL;
 use crate::report::Stage;
-use crate::resources::{MANAGED_BY, MANAGER, Resource, removal_job};
+use crate::resources::{MANAGED_BY, MANAGER, MODEL_ANNOTATION, Resource, removal_job};
 
 /// Delete deployments; the model's cache stays unless it is named
 #[derive(Args)]
@@ -34,6 +36,9 @@ pub(super) struct DownArgs {
     /// Wait until the pods are gone
     #[arg(long)]
     pub wait: bool,
+    /// Longest time for it all
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = kube_flags::duration)]
+    pub timeout: Duration,
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,
@@ -64,19 +69,39 @@ impl Word for DeleteCache {
 enum DownError {
     #[error("claim {claim} is mounted by {users}")]
     CacheInUse { claim: String, users: String },
+    #[error("which claim holds the model of {name} is not known: this program did not make it, or not yet")]
+    CacheUnknown { name: String },
+    #[error("{} s were not enough for everything to go", .0.as_secs())]
+    NotInTime(Duration),
 }
 
 impl Explain for DownError {
     fn code(&self) -> Option<&'static str> {
-        Some("KD0414")
+        Some(match self {
+            Self::CacheInUse { .. } | Self::CacheUnknown { .. } => "KD0414",
+            Self::NotInTime(_) => "KD0209",
+        })
     }
 
     fn hint(&self) -> Option<String> {
-        Some("end those first, or leave --delete-cache out: the deployment itself is not touched yet".into())
+        Some(match self {
+            Self::CacheInUse { .. } => {
+                "end those first, or leave --delete-cache out: nothing is deleted yet".into()
+            }
+            Self::CacheUnknown { .. } => {
+                "leave --delete-cache out; then delete the claim: kubectl delete pvc".into()
+            }
+            Self::NotInTime(_) => {
+                "see what holds it: kubectl get pods; or give it longer with --timeout".into()
+            }
+        })
     }
 
     fn exit(&self) -> Exit {
-        Exit::Model
+        match self {
+            Self::CacheInUse { .. } | Self::CacheUnknown { .. } => Exit::Model,
+            Self::NotInTime(_) => Exit::NotReadyInTime,
+        }
     }
 }
 
@@ -94,10 +119,15 @@ pub(super) async fn run(args: DownArgs, context: &Context) -> Result<Exit> {
         context.report.detail("nothing is deleted");
         return Ok(Exit::Ok);
     }
-    for name in &names {
-        delete(name, &args, context).await?;
-    }
-    Ok(Exit::Ok)
+    let deleting = async {
+        for name in &names {
+            delete(name, &args, context).await?;
+        }
+        Ok(Exit::Ok)
+    };
+    tokio::time::timeout(args.timeout, deleting)
+        .await
+        .unwrap_or_else(|_| Err(DownError::NotInTime(args.timeout).into()))
 }
 
 async fn own_deployments(context: &Context) -> Result<Vec<String>> {
@@ -109,49 +139,60 @@ async fn own_deployments(context: &Context) -> Result<Vec<String>> {
 }
 
 async fn delete(name: &str, args: &DownArgs, context: &Context) -> Result<()> {
-    let jobs_of = format!("app.kubernetes.io/name={name},{MANAGED_BY}={MANAGER}");
-    let (cluster, graph) = match frontend::find(name, context).await {
-        Ok(Found { cluster, graph, platform }) => (cluster, Some((graph, platform))),
-        Err(error) => {
-            // An `up` that was left during the download has a Job and no graph yet.
-            let cluster = context.cluster().await?;
-            if cluster.list(Kind::Job, &jobs_of, false).await?.is_empty() {
-                return Err(error);
-            }
-            (cluster, None)
-        }
-    };
-    let claim = graph.as_ref().and_then(|(graph, _)| summary(graph).claim);
-    if let (Some(_), Some(claim)) = (args.delete_cache, &claim) {
+    let Sought { cluster, platform, graph } = frontend::look(name, context).await?;
+    let jobs = frontend::fetch_jobs(&cluster, name).await?;
+    // An `up` that was left during the download has a Job and no graph yet.
+    if graph.is_none() && jobs.is_empty() {
+        return Err(frontend::absent(&cluster, &platform, name).into());
+    }
+    let intent = graph.as_ref().and_then(summary::intent);
+    let claim = intent.as_ref().map(|intent| intent.cache.claim().to_owned());
+    if args.delete_cache.is_some() {
+        let claim = claim.as_ref().ok_or_else(|| DownError::CacheUnknown { name: name.into() })?;
         refuse_while_used(&cluster, claim, name).await?;
     }
-    if let Some((_, platform)) = &graph {
+    if graph.is_some() {
         cluster.delete(Kind::Graph(platform.graph_api), name).await?;
         context.report.done(Stage::Deploy, format!("dynamographdeployment/{name} deleted"));
     }
-    for job in cluster.list(Kind::Job, &jobs_of, false).await? {
-        let job = job["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        cluster.delete(Kind::Job, &job).await?;
-        context.report.done(Stage::ModelFetch, format!("job/{job} deleted"));
+    for job in &jobs {
+        delete_job(&cluster, &platform, job, context).await?;
     }
     if args.wait || args.delete_cache.is_some() {
         wait_until_gone(&cluster, name, context).await?;
     }
-    if let Some(claim) = claim {
-        match args.delete_cache {
-            Some(DeleteCache::Pvc) => {
-                cluster.delete(Kind::Claim, &claim).await?;
-                context.report.done(Stage::Objects, format!("pvc/{claim} deleted, with every model on it"));
-            }
-            Some(DeleteCache::Model) => {
-                let intent = graph.as_ref().and_then(|(graph, _)| summary::intent(graph));
-                if let Some(job) = intent.and_then(|intent| removal_job(&intent, &cluster.namespace)) {
-                    remove_model(&cluster, job, context).await?;
-                }
-            }
-            None => context.report.detail(format!("pvc/{claim} stays, and the models on it")),
+    match (args.delete_cache, intent, claim) {
+        (Some(DeleteCache::Pvc), _, Some(claim)) => {
+            cluster.delete(Kind::Claim, &claim).await?;
+            context.report.done(Stage::Objects, format!("pvc/{claim} deleted, with every model on it"));
         }
+        (Some(DeleteCache::Model), Some(intent), _) => {
+            if let Some(job) = removal_job(&intent, &cluster.namespace) {
+                remove_model(&cluster, job, context).await?;
+            }
+        }
+        (_, _, Some(claim)) => context.report.detail(format!("pvc/{claim} stays, and the models on it")),
+        (_, _, None) => {}
     }
+    Ok(())
+}
+
+/// Deletes a fetch Job unless another deployment serves the model it fetched: that one shares it.
+async fn delete_job(cluster: &Cluster, platform: &Platform, job: &Value, context: &Context) -> Result<()> {
+    let name = job["metadata"]["name"].as_str().unwrap_or_default();
+    let graphs = cluster.list(Kind::Graph(platform.graph_api), "", false).await?;
+    let model = job["metadata"]["annotations"][MODEL_ANNOTATION].as_str().unwrap_or_default();
+    let shares = |graph: &Value| {
+        graph["metadata"]["deletionTimestamp"].is_null()
+            && summary::intent(graph)
+                .is_some_and(|intent| model.starts_with(&format!("{}@", intent.model.repository())))
+    };
+    if graphs.iter().any(shares) {
+        context.report.detail(format!("job/{name} stays: another deployment serves its model"));
+        return Ok(());
+    }
+    cluster.delete(Kind::Job, name).await?;
+    context.report.done(Stage::ModelFetch, format!("job/{name} deleted"));
     Ok(())
 }
 
@@ -201,7 +242,7 @@ async fn wait_until_gone(cluster: &Cluster, name: &str, context: &Context) -> Re
             Seen::Gone(_, pod) => {
                 left.remove(&pod_name(&pod));
             }
-            Seen::Trouble(_, error @ ClusterError::Forbidden { .. }) => return Err(error.into()),
+            Seen::Trouble(_, error) if !error.may_pass() => return Err(error.into()),
             Seen::Trouble(..) => continue,
         }
         if left.is_empty() {

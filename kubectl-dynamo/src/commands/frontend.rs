@@ -3,10 +3,10 @@
 use serde_json::Value;
 
 use super::Context;
-use super::kube_flags::FlagError;
 use crate::cluster::{Cluster, ClusterError, Kind, Platform, TunnelTarget};
 use crate::error::Result;
 use crate::readiness::{COMPONENT_TYPE_LABEL, GRAPH_LABEL};
+use crate::resources::{MANAGED_BY, MANAGER};
 
 /// The port a frontend listens on, by the operator's own constant.
 const FRONTEND_PORT: u16 = 8000;
@@ -23,22 +23,45 @@ pub(super) fn target(name: &str) -> TunnelTarget {
 /// A deployment that was found.
 pub(super) struct Found {
     pub cluster: Cluster,
-    pub platform: Platform,
     pub graph: Value,
+}
+
+/// A deployment that may not be there.
+pub(super) struct Sought {
+    pub cluster: Cluster,
+    pub platform: Platform,
+    pub graph: Option<Value>,
+}
+
+/// Looks for a name in the namespace that kubectl's flags mean.
+pub(super) async fn look(name: &str, context: &Context) -> Result<Sought> {
+    context.kube.refuse_all_namespaces()?;
+    let cluster = context.cluster().await?;
+    let platform = cluster.platform().await?;
+    let graph = cluster.get(Kind::Graph(platform.graph_api), name).await?;
+    Ok(Sought { cluster, platform, graph })
 }
 
 /// The deployment of a name in the namespace that kubectl's flags mean.
 pub(super) async fn find(name: &str, context: &Context) -> Result<Found> {
-    if context.kube.all_namespaces {
-        return Err(FlagError::AllNamespaces.into());
+    let Sought { cluster, platform, graph } = look(name, context).await?;
+    match graph {
+        Some(graph) => Ok(Found { cluster, graph }),
+        None => Err(absent(&cluster, &platform, name).into()),
     }
-    let cluster = context.cluster().await?;
-    let platform = cluster.platform().await?;
-    let kind = Kind::Graph(platform.graph_api);
-    let graph = cluster.get(kind, name).await?.ok_or_else(|| ClusterError::NotFound {
-        kind,
+}
+
+/// That a deployment does not exist.
+pub(super) fn absent(cluster: &Cluster, platform: &Platform, name: &str) -> ClusterError {
+    ClusterError::NotFound {
+        kind: Kind::Graph(platform.graph_api),
         name: name.into(),
         namespace: cluster.namespace.clone(),
-    })?;
-    Ok(Found { cluster, platform, graph })
+    }
+}
+
+/// The fetch Jobs that were made for a deployment.
+pub(super) async fn fetch_jobs(cluster: &Cluster, name: &str) -> Result<Vec<Value>> {
+    let labels = format!("app.kubernetes.io/name={name},{MANAGED_BY}={MANAGER}");
+    Ok(cluster.list(Kind::Job, &labels, false).await?)
 }

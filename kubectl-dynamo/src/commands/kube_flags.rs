@@ -66,6 +66,14 @@ pub(super) struct KubeFlags {
 }
 
 impl KubeFlags {
+    /// Refuses `-A` for verbs that act on one deployment.
+    ///
+    /// # Errors
+    /// [`FlagError::AllNamespaces`].
+    pub(super) fn refuse_all_namespaces(&self) -> Result<()> {
+        if self.all_namespaces { Err(FlagError::AllNamespaces.into()) } else { Ok(()) }
+    }
+
     /// The flags as values.
     ///
     /// # Errors
@@ -112,6 +120,10 @@ pub(super) enum FlagError {
     Duration { flag: &'static str, reason: String },
     #[error("-A looks at every namespace, and a deployment's name is only known in one")]
     AllNamespaces,
+    #[error("there is no component `{given}`; there are {names}")]
+    NoComponent { given: String, names: String },
+    #[error("{flag} belongs to --local")]
+    OnlyLocal { flag: &'static str },
 }
 
 impl Explain for FlagError {
@@ -122,6 +134,10 @@ impl Explain for FlagError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Duration { flag, .. } => format!("for example {flag} 30s"),
+            Self::NoComponent { .. } => "name one of them, or fetch for the model's download".into(),
+            Self::OnlyLocal { .. } => {
+                "leave it out; on a cluster: kubectl dynamo port-forward, kubectl dynamo logs".into()
+            }
             Self::AllNamespaces => "name the namespace with -n, or leave the name out".into(),
         })
     }

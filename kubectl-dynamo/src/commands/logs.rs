@@ -9,10 +9,12 @@ use futures::{AsyncBufReadExt, StreamExt};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::{Context, frontend, kube_flags, print_data};
-use crate::cluster::{Cluster, Kind, LogOptions, Seen, Watched};
-use crate::error::{Exit, Result};
-use crate::readiness::{COMPONENT_LABEL, GRAPH_LABEL};
+use super::frontend::{self, Sought};
+use super::kube_flags::{self, FlagError};
+use super::{Context, print_data};
+use crate::cluster::{Cluster, ClusterError, Kind, LogOptions, Seen, Watched};
+use crate::error::{Exit, Explain, Result};
+use crate::readiness::{COMPONENT_LABEL, GRAPH_LABEL, JOB_LABEL, components};
 use crate::resources::FETCH_CONTAINER;
 
 /// The word of `-c` that means the containers which fetch the model.
@@ -21,6 +23,9 @@ const FETCH: &str = "fetch";
 const MAIN: &str = "main";
 /// Lines that may wait for a slow terminal; beyond that the streams wait, and nothing is lost.
 const BACKLOG: usize = 1024;
+
+/// A line to print, or why a container's log cannot be read.
+type ReadLine = std::result::Result<String, ClusterError>;
 
 const COLOURS: [AnsiColor; 6] = [
     AnsiColor::Cyan,
@@ -47,7 +52,7 @@ pub(super) struct LogsArgs {
     pub follow: bool,
     /// Only the last lines of each pod
     #[arg(long, value_name = "N")]
-    pub tail: Option<i64>,
+    pub tail: Option<u32>,
     /// Only lines younger than this, such as 10m
     #[arg(long, value_name = "DURATION", value_parser = kube_flags::duration)]
     pub since: Option<Duration>,
@@ -60,46 +65,77 @@ pub(super) async fn run(args: LogsArgs, context: &Context) -> Result<Exit> {
     if args.local {
         return super::local::logs(&args).await;
     }
-    let cluster = frontend::find(&args.name, context).await?.cluster;
+    let Sought { cluster, platform, graph } = frontend::look(&args.name, context).await?;
+    let jobs = frontend::fetch_jobs(&cluster, &args.name).await.unwrap_or_default();
+    let of_fetch = args.component.as_deref() == Some(FETCH);
+    match &graph {
+        Some(graph) => check_component(graph, args.component.as_deref())?,
+        None if of_fetch && !jobs.is_empty() => {}
+        None => return Err(frontend::absent(&cluster, &platform, &args.name).into()),
+    }
+    let mut selectors = vec![format!("{GRAPH_LABEL}={}", args.name)];
+    if of_fetch {
+        let names = jobs.iter().filter_map(|job| job["metadata"]["name"].as_str());
+        selectors.extend(names.map(|name| format!("{JOB_LABEL}={name}")));
+    }
     let options = LogOptions {
         follow: args.follow,
         previous: args.previous,
-        tail: args.tail,
+        tail: args.tail.map(i64::from),
         since_seconds: args.since.map(|since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX)),
     };
     let (lines, mut printed) = mpsc::channel(BACKLOG);
-    let component = args.component.clone();
-    let reading = read_all(&cluster, &args.name, component.as_deref(), &options, lines);
+    let reading = read_all(&cluster, &selectors, args.component.as_deref(), &options, lines);
     let printing = async {
-        while let Some(line) = printed.recv().await {
-            print_data(&line)?;
+        let mut first_refusal = None;
+        while let Some(read) = printed.recv().await {
+            match read {
+                Ok(line) => print_data(&line)?,
+                Err(error) => {
+                    context.report.warn(error.code(), error.to_string(), error.hint());
+                    first_refusal.get_or_insert(error.exit());
+                }
+            }
         }
-        Ok(())
+        Ok(first_refusal.unwrap_or(Exit::Ok))
     };
     tokio::select! {
-        result = async { futures::try_join!(reading, printing) } => result.map(|_| Exit::Ok),
+        result = async { futures::try_join!(reading, printing) } => result.map(|((), exit)| exit),
         _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
+    }
+}
+
+/// Refuses a component that the deployment does not have.
+fn check_component(graph: &Value, wanted: Option<&str>) -> Result<()> {
+    let names: Vec<String> = components(graph, &[]).into_iter().map(|component| component.name).collect();
+    match wanted {
+        Some(wanted) if wanted != FETCH && !names.iter().any(|name| name.eq_ignore_ascii_case(wanted)) => {
+            Err(FlagError::NoComponent { given: wanted.into(), names: names.join(", ") }.into())
+        }
+        _ => Ok(()),
     }
 }
 
 /// Reads every pod that there is, and with `follow` every one that comes.
 async fn read_all(
     cluster: &Cluster,
-    name: &str,
+    selectors: &[String],
     component: Option<&str>,
     options: &LogOptions,
-    lines: mpsc::Sender<String>,
+    lines: mpsc::Sender<ReadLine>,
 ) -> Result<()> {
-    let labels = format!("{GRAPH_LABEL}={name}");
     let mut readers =
         Readers { cluster: cluster.clone(), options: options.clone(), started: HashSet::new(), lines };
     if !options.follow {
-        let pods = cluster.list(Kind::Pod, &labels, false).await?;
-        let tasks: Vec<_> = pods.iter().filter_map(|pod| readers.start(pod, component)).collect();
+        let lists = selectors.iter().map(|labels| cluster.list(Kind::Pod, labels, false));
+        let pods = futures::future::try_join_all(lists).await?;
+        let tasks: Vec<_> = pods.iter().flatten().filter_map(|pod| readers.start(pod, component)).collect();
         futures::future::join_all(tasks).await;
         return Ok(());
     }
-    let mut events = cluster.watch(&[Watched::labelled(Kind::Pod, labels)]);
+    let watched: Vec<Watched> =
+        selectors.iter().map(|labels| Watched::labelled(Kind::Pod, labels.as_str())).collect();
+    let mut events = cluster.watch(&watched);
     while let Some(event) = events.next().await {
         let pods = match event {
             Seen::All(_, pods) => pods,
@@ -119,7 +155,7 @@ struct Readers {
     cluster: Cluster,
     options: LogOptions,
     started: HashSet<String>,
-    lines: mpsc::Sender<String>,
+    lines: mpsc::Sender<ReadLine>,
 }
 
 impl Readers {
@@ -154,18 +190,18 @@ async fn read(
     container: &str,
     options: &LogOptions,
     colour: Style,
-    lines: &mpsc::Sender<String>,
+    lines: &mpsc::Sender<ReadLine>,
 ) {
     let head = format!("{colour}{pod}{colour:#}");
     let mut read = match cluster.log(pod, Some(container), options).await {
         Ok(log) => log.lines(),
         Err(error) => {
-            let _ = lines.send(format!("{head} | ({error})\n")).await;
+            let _ = lines.send(Err(error)).await;
             return;
         }
     };
     while let Some(Ok(line)) = read.next().await {
-        if lines.send(format!("{head} | {line}\n")).await.is_err() {
+        if lines.send(Ok(format!("{head} | {line}\n"))).await.is_err() {
             return;
         }
     }

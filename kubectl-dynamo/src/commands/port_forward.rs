@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use clap::Args;
 
 use super::{Context, frontend, print_data};
-use crate::error::{Exit, Result};
+use crate::error::{Exit, Explain, Result};
 
 /// Forward a local port to a deployment's frontend until Ctrl-C
 #[derive(Args)]
@@ -27,8 +27,13 @@ pub(super) async fn run(args: PortForwardArgs, context: &Context) -> Result<Exit
     target.port = remote;
     let mut tunnel = found.cluster.tunnel(target, (args.address, local).into()).await?;
     print_data(&format!("Forwarding from {} -> {remote}\n", tunnel.local))?;
+    let forwarding = async {
+        while let Some(error) = tunnel.failure().await {
+            context.report.warn(error.code(), error.to_string(), error.hint());
+        }
+    };
     tokio::select! {
-        () = tunnel.ended() => Ok(Exit::Failed),
+        () = forwarding => Ok(Exit::Failed),
         _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
     }
 }

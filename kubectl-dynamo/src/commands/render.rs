@@ -49,6 +49,7 @@ impl Word for ObjectFormat {
 }
 
 pub(super) async fn run(args: RenderArgs, context: &Context) -> Result<Exit> {
+    context.kube.refuse_all_namespaces()?;
     let deployment = match (args.graph_api, &args.serving.release) {
         (Some(graph_api), Some(_)) => {
             let namespace = context.kube.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
@@ -59,7 +60,7 @@ pub(super) async fn run(args: RenderArgs, context: &Context) -> Result<Exit> {
             let cluster = context.cluster().await?;
             let mut platform = cluster.platform().await?;
             platform.graph_api = wanted.unwrap_or(platform.graph_api);
-            deployment::on_cluster(&args.serving, &cluster, &platform).await?
+            deployment::on_cluster(&args.serving, &cluster, &platform, false).await?
         }
     };
     print_data(&text(&deployment, args.output)?)?;

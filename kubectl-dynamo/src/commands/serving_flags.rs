@@ -323,6 +323,10 @@ impl ServingFlags {
 
     fn cache(&self) -> Result<Cache> {
         if let Some(claim) = &self.cache {
+            // A volume is named after it, and volumes are labels.
+            if !name::is_object_label(claim) {
+                return Err(IntentError::ObjectName { flag: "--cache", given: claim.clone() }.into());
+            }
             return Ok(Cache::Existing { claim: claim.clone() });
         }
         check_quantity("--cache-size", &self.cache_size)?;
@@ -339,6 +343,11 @@ impl ServingFlags {
         // here and not by the parser, whose message would repeat it.
         if let Some((name, _)) = self.env.iter().find(|(name, _)| TOKEN_VARIABLES.contains(&name.as_str())) {
             return Err(IntentError::TokenInEnvironment { name: name.clone() }.into());
+        }
+        for (key, value) in &self.label {
+            if !name::is_label(key, value) {
+                return Err(IntentError::Label { given: format!("{key}={value}") }.into());
+            }
         }
         if let Some(size) = &self.shared_memory {
             check_quantity("--shared-memory", size)?;

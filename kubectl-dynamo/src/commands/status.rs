@@ -7,16 +7,16 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::frontend::{self, Found};
+use super::frontend::{self, Sought};
 use super::summary::{Summary, age, summary};
 use super::{Context, list, print_data, words};
-use crate::cluster::{Cluster, Kind};
+use crate::cluster::{Cluster, Kind, Platform};
 use crate::error::{Exit, Explain, Result};
 use crate::intent::Word;
 use crate::readiness::{
     ComponentStanding, GRAPH_LABEL, Observation, PodStanding, Standing, components, standing,
 };
-use crate::resources::{MANAGED_BY, MANAGER};
+use crate::resources::GraphApi;
 use crate::smoke_test;
 
 /// How long the frontend may take to name its models.
@@ -89,19 +89,21 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit> {
         };
         return list::run(list::ListArgs { selector: String::new(), output, local: false }, context).await;
     };
-    let found = match frontend::find(name, context).await {
-        Ok(found) => found,
-        Err(error) => return fetching(name, context, error).await,
-    };
-    let Found { cluster, platform, graph } = found;
+    let Sought { cluster, platform, graph } = frontend::look(name, context).await?;
+    let Some(graph) = graph else { return fetching(name, &cluster, &platform).await };
     let of_graph = format!("{GRAPH_LABEL}={name}");
+    let deployments = cluster.list(Kind::ComponentDeployment(platform.graph_api), &of_graph, false).await;
+    let deployments = match (deployments, platform.graph_api) {
+        (Ok(deployments), _) => deployments,
+        // Only a v1alpha1 status needs them, to tell which spec it belongs to.
+        (Err(_), GraphApi::V1Beta1) => Vec::new(),
+        (Err(error), GraphApi::V1Alpha1) => return Err(error.into()),
+    };
     let seen = Observation {
         pods: cluster.list(Kind::Pod, &of_graph, false).await?,
-        components: cluster
-            .list(Kind::ComponentDeployment(platform.graph_api), &of_graph, false)
-            .await
-            .unwrap_or_default(),
+        components: deployments,
         graph: Some(graph.clone()),
+        ..Observation::default()
     };
     let verdict = verdict(&cluster, name, &seen).await;
     let summary = summary(&graph);
@@ -120,7 +122,10 @@ async fn verdict(cluster: &Cluster, name: &str, seen: &Observation) -> Verdict {
             Ok(_) => Verdict::Down {
                 why: "everything reports ready and no model is listed".into(),
                 code: Some("KD0702"),
-                hint: Some(format!("see what the workers say: kubectl dynamo logs {name}")),
+                hint: Some(format!(
+                    "see what the workers say: kubectl dynamo logs {name} -n {}",
+                    cluster.namespace
+                )),
             },
             Err(error) => Verdict::Down { why: error.to_string(), code: error.code(), hint: error.hint() },
         },
@@ -141,14 +146,9 @@ async fn models(cluster: &Cluster, name: &str) -> Result<Vec<String>> {
 }
 
 /// A deployment that is not created yet may have its model on the way: then that is its status.
-async fn fetching(name: &str, context: &Context, error: crate::error::Error) -> Result<Exit> {
-    if error.code() != Some("KD0106") {
-        return Err(error);
-    }
-    let cluster = context.cluster().await?;
-    let labels = format!("app.kubernetes.io/name={name},{MANAGED_BY}={MANAGER}");
-    let jobs = cluster.list(Kind::Job, &labels, false).await?;
-    let Some(job) = jobs.last() else { return Err(error) };
+async fn fetching(name: &str, cluster: &Cluster, platform: &Platform) -> Result<Exit> {
+    let jobs = frontend::fetch_jobs(cluster, name).await?;
+    let Some(job) = jobs.last() else { return Err(frontend::absent(cluster, platform, name).into()) };
     let job_name = job["metadata"]["name"].as_str().unwrap_or_default();
     let state = match (job["status"]["succeeded"].as_u64(), job["status"]["active"].as_u64()) {
         (Some(_), _) => "complete",

@@ -3,20 +3,22 @@
 mod deploy;
 mod error;
 pub(super) mod fetch;
+mod troubled;
 
+use std::cell::OnceCell;
 use std::io::Read;
 use std::time::Duration;
 
 use clap::Args;
 
 use super::deployment::{self, Deployment};
+use super::kube_flags::FlagError;
 use super::serving_flags::ServingFlags;
 use super::{Context, kube_flags, local, print_data, summary, words};
-use crate::cluster::{Change, Cluster, Outcome};
+use crate::cluster::{Change, Cluster, Kind, Outcome};
 use crate::error::{Exit, Result};
 use crate::intent::{Backend, TokenSecret, Word};
 use crate::report::{Event, Stage};
-use crate::resources::Resource;
 use error::UpError;
 
 /// Serve a model: create or update a deployment and wait until it answers
@@ -35,10 +37,10 @@ pub(super) struct UpArgs {
     #[arg(long, overrides_with = "wait", help_heading = "Flow")]
     pub detach: bool,
     /// Port of the endpoint on this machine; a free one when absent
-    #[arg(long, value_name = "PORT", requires = "local", help_heading = "Flow")]
+    #[arg(long, value_name = "PORT", help_heading = "Flow")]
     pub port: Option<u16>,
     /// Show the logs of every process
-    #[arg(long, requires = "local", help_heading = "Flow")]
+    #[arg(long, help_heading = "Flow")]
     pub logs: bool,
     /// Return when everything reports ready, without asking for a completion
     #[arg(long, help_heading = "Flow")]
@@ -46,7 +48,7 @@ pub(super) struct UpArgs {
     /// Longest time to wait
     #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = kube_flags::duration, help_heading = "Flow")]
     pub timeout: Duration,
-    /// Only say what would be done: `client` asks the cluster for nothing it would refuse, `server` does
+    /// Only say what would be done: `client` sends nothing, `server` lets the API server check every object
     #[arg(long, value_name = "MODE", value_parser = words::<DryRun>(), default_value = "none", help_heading = "Flow")]
     pub dry_run: DryRun,
     /// Take over fields that another manager holds
@@ -77,6 +79,9 @@ impl Word for DryRun {
     }
 }
 
+/// How long the API server may take to say, after Ctrl-C, how far it came.
+const LAST_LOOK: Duration = Duration::from_secs(2);
+
 const EXAMPLES: &str = "\
 Examples:
   kubectl dynamo up --local                       a tiny model on this machine, no GPU needed
@@ -87,106 +92,142 @@ pub(super) async fn run(mut args: UpArgs, context: &Context) -> Result<Exit> {
     if args.local {
         return local::up(args, context).await;
     }
-    args.serving.check()?;
-    let cluster = context.cluster().await?;
-    context.report.waiting(Stage::Preflight, format!("{} to answer", cluster.server));
-    let platform = cluster.platform().await?;
-    let token = read_token(&mut args)?;
-    if let Some((secret, token)) = &token
-        && args.dry_run == DryRun::None
-    {
-        // Before the preflight, which looks for it.
-        cluster.put_secret(&secret.name, &secret.key, token).await?;
-        context.report.done(Stage::Objects, format!("secret/{} holds the token", secret.name));
-    }
-    let deployment = deployment::on_cluster(&args.serving, &cluster, &platform).await?;
-    context.report.event(&Event::Plan { lines: plan_lines(&deployment, &cluster) });
-    match args.dry_run {
-        DryRun::Client => print_dry_run(deployment.resources.iter(), "dry run"),
-        DryRun::Server => {
-            let changes = cluster.compare(&deployment.resources, args.force_conflicts).await?;
-            print_server_dry_run(&changes)
+    context.kube.refuse_all_namespaces()?;
+    for (flag, given) in [("--port", args.port.is_some()), ("--logs", args.logs)] {
+        if given {
+            return Err(FlagError::OnlyLocal { flag }.into());
         }
-        DryRun::None => apply_and_wait(&args, context, &cluster, &deployment).await,
     }
+    args.serving.check()?;
+    let token = read_token(&mut args)?;
+    let cluster = context.cluster().await?;
+    let planned = OnceCell::new();
+    tokio::select! {
+        outcome = tokio::time::timeout(args.timeout, story(&args, token, context, &cluster, &planned)) => {
+            outcome.unwrap_or_else(|_| Err(not_in_time(&args, context, &cluster, &planned).into()))
+        }
+        _ = tokio::signal::ctrl_c() => Ok(interrupted(context, &cluster, planned.get()).await),
+    }
+}
+
+/// From the first question to the last answer. `planned` is filled as soon as it is known what will be applied.
+async fn story(
+    args: &UpArgs,
+    token: Option<(TokenSecret, String)>,
+    context: &Context,
+    cluster: &Cluster,
+    planned: &OnceCell<Deployment>,
+) -> Result<Exit> {
+    let report = &context.report;
+    report.waiting(Stage::Preflight, format!("{} to answer", cluster.server));
+    let platform = cluster.platform().await?;
+    let deployment = deployment::on_cluster(&args.serving, cluster, &platform, token.is_some()).await?;
+    let deployment = planned.get_or_init(|| deployment);
+    report.event(&Event::Plan { lines: plan_lines(deployment, cluster) });
+    for warning in &deployment.warnings {
+        report.warn(Some("KD0416"), warning, None);
+    }
+    if args.dry_run == DryRun::Client {
+        return print_client_dry_run(&cluster.look(&deployment.resources).await?);
+    }
+    let changes = cluster.compare(&deployment.resources, args.force_conflicts).await?;
+    if let Some((secret, token)) = &token {
+        cluster.put_secret(&secret.name, &secret.key, token, true).await?;
+    }
+    if args.dry_run == DryRun::Server {
+        return print_server_dry_run(&changes);
+    }
+    report.done(Stage::Preflight, format!("{} accepts {} objects", cluster.server, changes.len()));
+    apply_and_wait(args, token, context, cluster, deployment, &changes).await?;
+    report.closing(closing_lines(deployment, cluster, args.detach));
+    Ok(Exit::Ok)
 }
 
 async fn apply_and_wait(
     args: &UpArgs,
+    token: Option<(TokenSecret, String)>,
     context: &Context,
     cluster: &Cluster,
     deployment: &Deployment,
-) -> Result<Exit> {
+    changes: &[Change],
+) -> Result<()> {
     let report = &context.report;
-    let changes = cluster.compare(&deployment.resources, args.force_conflicts).await?;
-    report.done(Stage::Preflight, format!("{} accepts {} objects", cluster.server, changes.len()));
     let (graph, before) = changes.split_last().expect("a graph is always rendered, and last");
+    let mut outcomes: Vec<Outcome> = changes.iter().map(|change| change.outcome).collect();
+    let mut written = Vec::new();
+    if let Some((secret, token)) = &token {
+        let outcome = cluster.put_secret(&secret.name, &secret.key, token, false).await?;
+        outcomes.push(outcome);
+        written.push(format!("secret/{} {outcome}", secret.name));
+    }
+    for change in before {
+        cluster.apply(change, args.force_conflicts).await?;
+        written.push(format!("{} {}", change.resource, change.outcome));
+    }
+    if !written.is_empty() {
+        report.done(Stage::Objects, written.join(" · "));
+    }
+    let job = before.iter().find(|change| change.resource.kind() == "Job");
+    // A graph that is there already holds its GPUs; only a new one waits until the model is there.
+    if let Some(job) = job.filter(|_| !args.detach && graph.outcome == Outcome::Created) {
+        fetch::wait(cluster, job.resource.name(), report).await?;
+    }
+    let pods_before = deploy::attempts(cluster, &deployment.plan.name).await;
+    let live = cluster.apply(graph, args.force_conflicts).await?;
+    let uid = live["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
+    report.done(Stage::Deploy, format!("{} {}", graph.resource, graph.outcome));
+    if outcomes.iter().all(|outcome| matches!(outcome, Outcome::Unchanged | Outcome::Kept)) {
+        report.detail("unchanged: nothing was written");
+    }
+    if args.detach {
+        return Ok(());
+    }
+    deploy::wait(cluster, deployment, &uid, pods_before, report).await?;
+    if !args.no_smoke_test {
+        deploy::smoke_test(cluster, deployment, report).await?;
+    }
+    Ok(())
+}
 
-    let story = async {
-        let mut written = Vec::new();
-        for change in before {
-            cluster.apply(change, args.force_conflicts).await?;
-            written.push(format!("{} {}", change.resource, change.outcome));
-        }
-        if !written.is_empty() {
-            report.done(Stage::Objects, written.join(" · "));
-        }
-        let job = before.iter().find(|change| change.resource.kind() == "Job");
-        // A graph that is there already holds its GPUs; only a new one waits until the model is there.
-        if let Some(job) = job.filter(|_| !args.detach && graph.outcome == Outcome::Created) {
-            fetch::wait(cluster, job.resource.name(), report).await?;
-        }
-        let live = cluster.apply(graph, args.force_conflicts).await?;
-        let uid = live["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
-        report.done(Stage::Deploy, format!("{} {}", graph.resource, graph.outcome));
-        if changes.iter().all(|change| matches!(change.outcome, Outcome::Unchanged | Outcome::Kept)) {
-            report.detail("unchanged: nothing was written");
-        }
-        if args.detach {
-            return Ok(None);
-        }
-        deploy::wait(cluster, deployment, &uid, report).await?;
-        if args.no_smoke_test {
-            return Ok(None);
-        }
-        deploy::smoke_test(cluster, deployment, report).await.map(Some)
-    };
-    let outcome = tokio::select! {
-        outcome = tokio::time::timeout(args.timeout, story) => outcome,
-        _ = tokio::signal::ctrl_c() => return Ok(interrupted(context, cluster, deployment).await),
-    };
-    match outcome {
-        Ok(Ok(_)) => {
-            report.closing(closing_lines(deployment, cluster, args.detach));
-            Ok(Exit::Ok)
-        }
-        Ok(Err(error)) => Err(error),
-        Err(_) => Err(UpError::NotInTime {
-            name: deployment.plan.name.clone(),
-            namespace: cluster.namespace.clone(),
-            timeout: args.timeout,
-            last: report.last_wait().unwrap_or_else(|| "the cluster".into()),
-        }
-        .into()),
+fn not_in_time(
+    args: &UpArgs,
+    context: &Context,
+    cluster: &Cluster,
+    planned: &OnceCell<Deployment>,
+) -> UpError {
+    UpError::NotInTime {
+        name: planned.get().map_or_else(|| "the deployment".into(), |planned| planned.plan.name.clone()),
+        namespace: cluster.namespace.clone(),
+        timeout: args.timeout,
+        last: context.report.last_wait().unwrap_or_else(|| "the cluster".into()),
     }
 }
 
 /// Everything is in the cluster, so leaving is safe at any moment; what continues depends on how far it came.
-async fn interrupted(context: &Context, cluster: &Cluster, deployment: &Deployment) -> Exit {
-    let name = &deployment.plan.name;
-    let kind = crate::cluster::Kind::Graph(deployment.graph_api);
-    let exists = matches!(cluster.get(kind, name).await, Ok(Some(_)));
+/// A second Ctrl-C, or an API server that does not answer, ends it without asking.
+async fn interrupted(context: &Context, cluster: &Cluster, planned: Option<&Deployment>) -> Exit {
     let namespace = &cluster.namespace;
-    context.report.closing(if exists {
-        vec![
+    let exists = async {
+        let planned = planned?;
+        let kind = Kind::Graph(planned.graph_api);
+        let asked = tokio::time::timeout(LAST_LOOK, cluster.get(kind, &planned.plan.name));
+        tokio::select! {
+            found = asked => found.ok()?.ok().map(|found| found.is_some()),
+            _ = tokio::signal::ctrl_c() => None,
+        }
+    };
+    let exists = exists.await;
+    let name = planned.map_or("the deployment", |planned| &planned.plan.name);
+    context.report.closing(match exists {
+        Some(true) => vec![
             format!("{name} goes on coming up; only the watching ended"),
             format!("  see      kubectl dynamo status {name} -n {namespace}"),
-        ]
-    } else {
-        vec![
+        ],
+        Some(false) => vec![
             format!("{name} is not created yet; the same command continues it"),
             "  a download that was started goes on in its Job".into(),
-        ]
+        ],
+        None => vec![format!("left; the same command continues {name}")],
     });
     Exit::Interrupted
 }
@@ -206,9 +247,9 @@ fn read_token(args: &mut UpArgs) -> Result<Option<(TokenSecret, String)>> {
     Ok(Some((secret.clone(), token.to_owned())))
 }
 
-fn print_dry_run<'a>(resources: impl Iterator<Item = &'a Resource>, note: &str) -> Result<Exit> {
-    for resource in resources {
-        print_data(&format!("{resource} created ({note})\n"))?;
+fn print_client_dry_run(changes: &[Change]) -> Result<Exit> {
+    for change in changes {
+        print_data(&format!("{} {} (dry run)\n", change.resource, change.outcome))?;
     }
     Ok(Exit::Ok)
 }

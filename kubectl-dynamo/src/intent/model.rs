@@ -88,6 +88,14 @@ impl ModelRef {
         }
     }
 
+    /// The repository of the hub; empty where the model is not from there.
+    pub fn repository(&self) -> &str {
+        match self {
+            Self::Hub { repository, .. } => repository,
+            Self::Folder { .. } | Self::BuiltIn => "",
+        }
+    }
+
     /// The part of the id that names the model without its organisation.
     pub fn short_name(&self) -> String {
         let name = self.default_served_name();

@@ -25,6 +25,31 @@ pub fn check_label(name: &str) -> Result<(), IntentError> {
     Err(IntentError::Name { name: name.into(), reason })
 }
 
+/// Whether a text is a DNS-1123 label, as names of volumes and namespaces are.
+pub fn is_object_label(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    (1..=63).contains(&name.len())
+        && name.chars().all(allowed)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+}
+
+/// Whether a key and a value can be a Kubernetes label: an optional DNS prefix, then at most 63 letters, digits,
+/// `-`, `_` and `.` with a letter or digit at both ends.
+pub fn is_label(key: &str, value: &str) -> bool {
+    let part = |text: &str| {
+        text.len() <= 63
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+            && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && text.ends_with(|c: char| c.is_ascii_alphanumeric())
+    };
+    let (prefix, name) = key.rsplit_once('/').unwrap_or(("prefix", key));
+    prefix.len() <= 253
+        && prefix.split('.').all(is_object_label)
+        && part(name)
+        && (value.is_empty() || part(value))
+}
+
 /// How long child names may grow, by the way the operator makes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NameBudget {
@@ -126,6 +151,17 @@ mod tests {
         assert_eq!(default_name("DeepSeek-R1-Distill-Qwen-1.5B", 20), "deepseek-r1-distill");
         assert_eq!(default_name("4bit__model", 45), "m-4bit-model");
         assert_eq!(default_name("..x..", 45), "x");
+    }
+
+    #[test]
+    fn labels_are_those_of_kubernetes() {
+        for (key, value) in [("team", "a"), ("example.com/team", "A_1.b"), ("team", "")] {
+            assert!(is_label(key, value), "{key}={value}");
+        }
+        for (key, value) in [("bad label", "x"), ("team", "x y"), ("/team", "x"), ("a/b/c", "x"), ("-a", "x")]
+        {
+            assert!(!is_label(key, value), "{key}={value}");
+        }
     }
 
     #[test]

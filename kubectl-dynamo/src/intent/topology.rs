@@ -52,7 +52,7 @@ impl Default for Parallelism {
 impl Parallelism {
     /// GPUs that one worker takes: tensor × pipeline.
     pub fn gpus(self) -> u32 {
-        self.tensor * self.pipeline
+        self.tensor.saturating_mul(self.pipeline)
     }
 }
 
@@ -69,7 +69,7 @@ pub struct WorkerGroup {
 impl WorkerGroup {
     /// GPUs of all replicas together.
     pub fn gpus(&self) -> u32 {
-        self.replicas * self.parallelism.gpus()
+        self.replicas.saturating_mul(self.parallelism.gpus())
     }
 }
 

@@ -1,9 +1,14 @@
 //! Components and their pods, as `status` and `up` show them.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use super::trouble::{Trouble, pod_trouble};
 use super::{COMPONENT_LABEL, condition};
+
+/// A Deployment's own label: pods of one template carry one value.
+const TEMPLATE_LABEL: &str = "pod-template-hash";
 
 /// One component: how many pods are wanted, how many are ready, and each of them.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +32,23 @@ pub struct PodStanding {
     pub created: String,
     pub gpus: u64,
     pub trouble: Option<Trouble>,
+    /// Whether it belongs to an earlier template than the component's newest pod, and goes when that one is ready.
+    pub superseded: bool,
+    uid: String,
+    template: String,
+    attempts: u64,
+}
+
+impl PodStanding {
+    /// Whether its trouble dates from before a change: nothing was tried anew since it had `attempts`.
+    pub(super) fn is_as_before(&self, attempts: &BTreeMap<String, u64>) -> bool {
+        attempts.get(&self.uid) == Some(&self.attempts)
+    }
+}
+
+/// How often containers of these pods were started again, by the pods' uids.
+pub fn attempts(pods: &[Value]) -> BTreeMap<String, u64> {
+    pods.iter().map(pod_standing).map(|pod| (pod.uid, pod.attempts)).collect()
 }
 
 /// The components of a graph in the order of its spec, with the pods that were seen of each.
@@ -34,12 +56,16 @@ pub fn components(graph: &Value, pods: &[Value]) -> Vec<ComponentStanding> {
     wanted(graph)
         .into_iter()
         .map(|(name, wanted)| {
-            let pods: Vec<PodStanding> = pods
+            let mut pods: Vec<PodStanding> = pods
                 .iter()
                 .filter(|pod| pod["metadata"]["labels"][COMPONENT_LABEL] == name.as_str())
                 .filter(|pod| pod["metadata"]["deletionTimestamp"].is_null())
                 .map(pod_standing)
                 .collect();
+            let newest = pods.iter().max_by(|a, b| a.created.cmp(&b.created)).map(|pod| pod.template.clone());
+            for pod in &mut pods {
+                pod.superseded = newest.as_ref() != Some(&pod.template);
+            }
             let ready = pods.iter().filter(|pod| pod.ready).count() as u64;
             ComponentStanding { name, wanted, ready, pods }
         })
@@ -72,15 +98,22 @@ fn pod_standing(pod: &Value) -> PodStanding {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let statuses = |field: &str| pod["status"][field].as_array().cloned().unwrap_or_default();
     let containers = statuses("containerStatuses");
+    let init_containers = statuses("initContainerStatuses");
+    let restarts =
+        |containers: &[Value]| containers.iter().filter_map(|one| one["restartCount"].as_u64()).sum::<u64>();
     PodStanding {
         name: text(&pod["metadata"]["name"]),
         ready: pod_is_ready(pod),
-        doing: doing(pod, &statuses("initContainerStatuses"), &containers),
+        doing: doing(pod, &init_containers, &containers),
         node: pod["spec"]["nodeName"].as_str().map(ToOwned::to_owned),
-        restarts: containers.iter().filter_map(|container| container["restartCount"].as_u64()).sum(),
+        restarts: restarts(&containers),
         created: text(&pod["metadata"]["creationTimestamp"]),
         gpus: gpus(pod),
         trouble: pod_trouble(pod),
+        superseded: false,
+        uid: text(&pod["metadata"]["uid"]),
+        template: text(&pod["metadata"]["labels"][TEMPLATE_LABEL]),
+        attempts: restarts(&containers) + restarts(&init_containers),
     }
 }
 

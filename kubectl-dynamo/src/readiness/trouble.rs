@@ -37,12 +37,17 @@ pub enum Trouble {
 }
 
 impl Trouble {
+    /// Whether it tells how one attempt ended, so that the next one may end otherwise.
+    pub(super) fn is_of_an_attempt(&self) -> bool {
+        matches!(self, Self::Fetch { .. } | Self::Crash { .. })
+    }
+
     /// Whether it may pass without anybody doing anything.
     pub fn may_heal(&self) -> bool {
         match self {
             Self::Unschedulable { .. } | Self::Operator { .. } => true,
             Self::Fetch { exit_code, .. } => {
-                [fetcher_exit::NETWORK, fetcher_exit::LOCKED].contains(&u8::try_from(*exit_code).unwrap_or(0))
+                u8::try_from(*exit_code).is_ok_and(|code| !fetcher_exit::FINAL.contains(&code))
             }
             Self::Crash { restarts, .. } => *restarts < CRASHES,
             Self::Image { .. } | Self::Container { .. } => false,

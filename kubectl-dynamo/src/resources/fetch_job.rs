@@ -1,9 +1,11 @@
 //! The Jobs that work on the cache volume: fetching a model before any GPU is held, and removing one.
 
-use model_fetcher::contract::environment;
+use model_fetcher::contract::{environment, exit};
 use serde_json::{Value, json};
 
-use super::container::{cache_volume, fetch_container, gpu_toleration, pod_security, pull_secrets};
+use super::container::{
+    FETCH_CONTAINER, cache_volume, fetch_container, gpu_toleration, pod_security, pull_secrets,
+};
 use super::{MODEL_ANNOTATION, MODEL_LABEL, own_labels, short_hash};
 use crate::intent::name::default_name;
 use crate::intent::{Placement, ServingIntent};
@@ -22,8 +24,15 @@ pub(super) fn fetch_job(plan: &ServingPlan, cache: &ModelCache, namespace: &str)
     let pod = pod(fetch, cache, &plan.intent.placement);
     let annotations = json!({ MODEL_ANNOTATION: format!("{}@{}", fetch.repository, fetch.revision) });
     let template = json!({ "metadata": { "labels": labels, "annotations": annotations }, "spec": pod });
-    // A rejected token or a full disk is the same at the second try; what can heal is retried by the fetcher.
-    let spec = json!({ "backoffLimit": 2, "template": template });
+    // A rejected token or a full disk is the same at the second try; a drained node or a lost network is not.
+    let spec = json!({
+        "backoffLimit": 2,
+        "podFailurePolicy": { "rules": [{
+            "action": "FailJob",
+            "onExitCodes": { "containerName": FETCH_CONTAINER, "operator": "In", "values": exit::FINAL },
+        }] },
+        "template": template,
+    });
     let mut job_labels = labels;
     // Not in the template, which deployments of one model share: whoever makes the Job first is named on it.
     job_labels.insert("app.kubernetes.io/name".into(), plan.name.clone().into());

@@ -10,9 +10,9 @@ use crate::plan::{Component, ServingPlan, model_cache::MOUNT};
 pub(super) fn graph(plan: &ServingPlan, namespace: &str) -> Value {
     let mut services: Map<String, Value> =
         plan.components.iter().map(|component| (component.name().into(), service(plan, component))).collect();
-    let hash = short_hash(&Value::Object(services.clone()), 12);
+    // Each service by itself: where the operator hands it on to pods, only those of a changed service move.
     for service in services.values_mut() {
-        service["annotations"] = json!({ SPEC_HASH_ANNOTATION: hash });
+        service["annotations"] = json!({ SPEC_HASH_ANNOTATION: short_hash(service, 12) });
     }
     let mut spec = json!({ "backendFramework": "vllm", "services": services });
     if let Some(cache) = &plan.cache {

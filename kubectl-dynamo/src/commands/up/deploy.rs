@@ -1,30 +1,34 @@
 //! Waiting for a graph: until the operator reports this very spec as ready, and until it has answered.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::time::Duration;
 
 use futures::StreamExt;
-use serde_json::Value;
-use tokio::time::{Instant, sleep_until};
+use serde_json::{Value, json};
 
 use super::error::UpError;
+use super::troubled::Troubled;
 use crate::cluster::{Cluster, Kind, Seen, Watched};
 use crate::commands::deployment::Deployment;
 use crate::commands::frontend;
 use crate::error::Result;
-use crate::readiness::{GRAPH_LABEL, Observation, Standing, Trouble, standing};
+use crate::readiness::{self, GRAPH_LABEL, Observation, Standing, Trouble, standing};
 use crate::report::{Report, Stage};
+use crate::resources::GraphApi;
 use crate::smoke_test::{self, Answer};
 
-/// How long a trouble may last that can pass by itself when the operator or a pod tries again. On 0.9.1 the
-/// state `failed` flashes by; an image that cannot be pulled is tried again after 10 s.
-const GRACE: Duration = Duration::from_secs(20);
+/// [`readiness::attempts`] of the pods there are before a change; none where they may not be seen.
+pub(super) async fn attempts(cluster: &Cluster, name: &str) -> BTreeMap<String, u64> {
+    let pods = cluster.list(Kind::Pod, &format!("{GRAPH_LABEL}={name}"), false).await;
+    readiness::attempts(&pods.unwrap_or_default())
+}
 
 /// Returns when the operator reports the spec that was applied as ready.
 pub(super) async fn wait(
     cluster: &Cluster,
     deployment: &Deployment,
     uid: &str,
+    attempts_before: BTreeMap<String, u64>,
     report: &Report,
 ) -> Result<()> {
     let name = &deployment.plan.name;
@@ -35,17 +39,12 @@ pub(super) async fn wait(
         Watched::labelled(Kind::ComponentDeployment(api), of_graph()),
         Watched::labelled(Kind::Pod, of_graph()),
     ]);
-    let mut seen = Observation::default();
-    let mut troubled: Option<(Trouble, Instant)> = None;
+    let mut seen = Observation { attempts_before, ..Observation::default() };
+    let mut troubled = Troubled::default();
     loop {
-        let deadline = troubled.as_ref().map(|(_, since)| *since + GRACE);
         tokio::select! {
             Some(event) = events.next() => remember(event, &mut seen, report)?,
-            () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
-                if let Some((trouble, _)) = troubled.take() {
-                    return Err(trouble.into());
-                }
-            }
+            trouble = troubled.lasts() => return Err(trouble.into()),
         }
         check_identity(&seen, name, uid)?;
         match standing(&seen) {
@@ -56,17 +55,12 @@ pub(super) async fn wait(
             // The first list has not come yet.
             Standing::Absent => {}
             Standing::Waiting { waits_for } => {
-                troubled = None;
+                troubled.note(None);
                 report.waiting(Stage::Ready, waits_for);
-            }
-            Standing::Troubled { trouble } if patient(&trouble) => {
-                troubled = None;
-                report.waiting(Stage::Ready, trouble.to_string());
             }
             Standing::Troubled { trouble } => {
                 report.waiting(Stage::Ready, trouble.to_string());
-                let since = troubled.take().map_or_else(Instant::now, |(_, since)| since);
-                troubled = Some((trouble, since));
+                troubled.note(Some(trouble).filter(|trouble| !patient(trouble)));
             }
         }
     }
@@ -79,7 +73,11 @@ fn patient(trouble: &Trouble) -> bool {
 
 fn remember(event: Seen, seen: &mut Observation, report: &Report) -> Result<()> {
     match event {
-        Seen::All(Kind::Graph(_), graphs) => seen.graph = graphs.into_iter().next(),
+        Seen::All(Kind::Graph(_), graphs) => {
+            // The list begins after the apply, so a graph that is not in it was deleted.
+            let gone = || json!({ "metadata": { "deletionTimestamp": "gone" } });
+            seen.graph = Some(graphs.into_iter().next().unwrap_or_else(gone));
+        }
         Seen::Now(Kind::Graph(_), graph) => seen.graph = Some(graph),
         Seen::Gone(Kind::Graph(_), mut graph) => {
             graph["metadata"]["deletionTimestamp"] = "gone".into();
@@ -94,8 +92,11 @@ fn remember(event: Seen, seen: &mut Observation, report: &Report) -> Result<()> 
         Seen::Trouble(kind, error) if error.may_pass() => {
             report.waiting(Stage::Ready, format!("the API server ({kind}: {error})"));
         }
-        // Only the graph is needed; without a right to the others there is less to show.
-        Seen::Trouble(Kind::Graph(_), error) => return Err(error.into()),
+        // Without a right to pods there is less to show; without one to component deployments nothing tells which
+        // spec a v1alpha1 status belongs to.
+        Seen::Trouble(Kind::Graph(_) | Kind::ComponentDeployment(GraphApi::V1Alpha1), error) => {
+            return Err(error.into());
+        }
         _ => {}
     }
     Ok(())
@@ -113,11 +114,11 @@ fn remove(objects: &mut Vec<Value>, object: &Value) {
 /// What was applied must be what is watched.
 fn check_identity(seen: &Observation, name: &str, uid: &str) -> Result<()> {
     let Some(graph) = &seen.graph else { return Ok(()) };
-    if graph["metadata"]["uid"] != uid {
-        return Err(UpError::Replaced { name: name.into() }.into());
-    }
     if graph["metadata"]["deletionTimestamp"].is_string() {
         return Err(UpError::Deleted { name: name.into() }.into());
+    }
+    if graph["metadata"]["uid"] != uid {
+        return Err(UpError::Replaced { name: name.into() }.into());
     }
     Ok(())
 }
@@ -132,7 +133,13 @@ pub(super) async fn smoke_test(
     report.waiting(Stage::SmokeTest, format!("a completion of {}", plan.served_model_name));
     let tunnel = cluster.tunnel(frontend::target(&plan.name), (Ipv4Addr::LOCALHOST, 0).into()).await?;
     let base_url = format!("http://{}/v1", tunnel.local);
-    let answer = smoke_test::smoke_test(&base_url, &plan.served_model_name, smoke_test::PATIENCE).await?;
+    let answer = smoke_test::smoke_test(&base_url, &plan.served_model_name, smoke_test::PATIENCE)
+        .await
+        .map_err(|cause| UpError::NotServing {
+            name: plan.name.clone(),
+            namespace: cluster.namespace.clone(),
+            cause,
+        })?;
     let milliseconds = answer.took.as_millis();
     report.done(Stage::SmokeTest, format!("200, {} tokens in {milliseconds} ms", answer.completion_tokens));
     Ok(answer)

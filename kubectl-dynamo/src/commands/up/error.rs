@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use crate::error::{Exit, Explain};
+use crate::smoke_test::SmokeTestError;
 
 /// A failure of `up` on a cluster.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum UpError {
     #[error("{name} is not ready after {} s: it still waits for {last}", timeout.as_secs())]
     NotInTime { name: String, namespace: String, timeout: Duration, last: String },
+    #[error("{name} reports ready and does not serve: {cause}")]
+    NotServing { name: String, namespace: String, cause: SmokeTestError },
     #[error("stdin holds no token")]
     NoToken,
     #[error("{name} was deleted while it came up")]
@@ -23,6 +26,7 @@ impl Explain for UpError {
     fn code(&self) -> Option<&'static str> {
         Some(match self {
             Self::NotInTime { .. } => "KD0207",
+            Self::NotServing { cause, .. } => return cause.code(),
             Self::NoToken => "KD0413",
             Self::Deleted { .. } | Self::Replaced { .. } => "KD0208",
             Self::Job { .. } => "KD0410",
@@ -33,6 +37,9 @@ impl Explain for UpError {
         Some(match self {
             Self::NotInTime { name, namespace, .. } => {
                 format!("it goes on coming up; wait on: kubectl dynamo status {name} -n {namespace}")
+            }
+            Self::NotServing { name, namespace, .. } => {
+                format!("see what its workers say: kubectl dynamo logs {name} -n {namespace}")
             }
             Self::NoToken => "as in: kubectl dynamo up MODEL --hf-token-stdin < token.txt".into(),
             Self::Deleted { .. } | Self::Replaced { .. } => "run the same command again".into(),
@@ -45,6 +52,7 @@ impl Explain for UpError {
     fn exit(&self) -> Exit {
         match self {
             Self::NotInTime { .. } => Exit::NotReadyInTime,
+            Self::NotServing { .. } => Exit::SmokeTest,
             Self::NoToken => Exit::Usage,
             Self::Deleted { .. } | Self::Replaced { .. } => Exit::Failed,
             Self::Job { .. } => Exit::Model,

@@ -7,98 +7,129 @@ use model_fetcher::contract::ProgressEvent;
 use serde_json::Value;
 
 use super::error::UpError;
+use super::troubled::Troubled;
 use crate::cluster::{Cluster, Kind, LogOptions, Seen, Watched};
 use crate::error::Result;
-use crate::readiness::{Trouble, condition, fetch_trouble, pod_trouble};
+use crate::readiness::{JOB_LABEL, Trouble, condition, fetch_trouble, pod_trouble};
 use crate::report::{Event, Report, Stage};
 use crate::resources::FETCH_CONTAINER;
 
-/// Kubernetes puts a Job's name on its pods as this label.
-const JOB_LABEL: &str = "batch.kubernetes.io/job-name";
-
-/// Returns when the Job is complete.
+/// Returns when the Job is complete. Only the Job itself says that it failed: a pod that did may be followed by
+/// another. What keeps its pod from starting at all is given [`GRACE`].
 pub(in crate::commands) async fn wait(cluster: &Cluster, job: &str, report: &Report) -> Result<()> {
     report.waiting(Stage::ModelFetch, format!("job/{job} to start"));
     let mut events = cluster
         .watch(&[Watched::named(Kind::Job, job), Watched::labelled(Kind::Pod, format!("{JOB_LABEL}={job}"))]);
-    let mut pods = BTreeMap::new();
+    let mut seen = Fetching::default();
+    let mut troubled = Troubled::default();
     let mut followed = None;
     let mut progress: futures::future::OptionFuture<_> = None.into();
     loop {
         tokio::select! {
-            Some(seen) = events.next() => {
-                if job_ended(&seen, &pods)? {
+            Some(event) = events.next() => {
+                seen.remember(event, job)?;
+                if seen.is_complete()? {
                     report.done(Stage::ModelFetch, format!("job/{job} complete"));
                     return Ok(());
                 }
-                remember_pods(seen, &mut pods)?;
-                if let Some(trouble) = pods.values().filter_map(pod_trouble).find(|t| !t.may_heal()) {
-                    return Err(trouble.into());
-                }
-                report_waiting(report, job, &pods);
-                if let Some(pod) = running_pod(&pods).filter(|pod| followed.as_ref() != Some(pod)) {
+                let trouble = seen.newest_pod().and_then(pod_trouble);
+                troubled.note(trouble.filter(|trouble| !trouble.may_heal() && !matches!(trouble, Trouble::Fetch { .. })));
+                seen.report_waiting(report, job);
+                if let Some(pod) = seen.running_pod().filter(|pod| followed.as_ref() != Some(pod)) {
                     followed = Some(pod.clone());
                     progress = Some(Box::pin(follow(cluster.clone(), pod, job.to_owned(), report))).into();
                 }
             }
+            trouble = troubled.lasts() => return Err(trouble.into()),
             // The log ends when the container does; the Job's own condition then tells how.
             Some(()) = &mut progress => progress = None.into(),
         }
     }
 }
 
-/// Whether the Job says that it is complete.
-fn job_ended(seen: &Seen, pods: &BTreeMap<String, Value>) -> Result<bool> {
-    let job = match seen {
-        Seen::All(Kind::Job, jobs) => jobs.first(),
-        Seen::Now(Kind::Job, job) => Some(job),
-        Seen::Gone(Kind::Job, job) => return Err(failed(job, "it was deleted").into()),
-        _ => None,
-    };
-    let Some(job) = job else { return Ok(false) };
-    if condition(job, "Failed")["status"] == "True" {
-        let trouble = pods.values().find_map(fetch_trouble);
-        let reason = condition(job, "Failed")["message"].as_str().unwrap_or("no reason given");
-        return Err(trouble.map_or_else(|| failed(job, reason).into(), Into::into));
+/// What was seen of a Job and its pods.
+#[derive(Default)]
+struct Fetching {
+    job: Option<Value>,
+    pods: BTreeMap<String, Value>,
+}
+
+impl Fetching {
+    fn remember(&mut self, event: Seen, name: &str) -> Result<()> {
+        let pod_name = |pod: &Value| pod["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        match event {
+            Seen::All(Kind::Job, jobs) => match jobs.into_iter().next() {
+                Some(job) => self.job = Some(job),
+                None => {
+                    let job = serde_json::json!({ "metadata": { "name": name } });
+                    return Err(failed(self.job.as_ref().unwrap_or(&job), "it was deleted").into());
+                }
+            },
+            Seen::Now(Kind::Job, job) => self.job = Some(job),
+            Seen::Gone(Kind::Job, job) => return Err(failed(&job, "it was deleted").into()),
+            Seen::All(Kind::Pod, all) => {
+                self.pods = all.into_iter().map(|pod| (pod_name(&pod), pod)).collect()
+            }
+            Seen::Now(Kind::Pod, pod) => {
+                self.pods.insert(pod_name(&pod), pod);
+            }
+            Seen::Gone(Kind::Pod, pod) => {
+                self.pods.remove(&pod_name(&pod));
+            }
+            // The Job suffices; without a right to its pods there is less to show.
+            Seen::Trouble(Kind::Job, error) if !error.may_pass() => return Err(error.into()),
+            _ => {}
+        }
+        Ok(())
     }
-    Ok(condition(job, "Complete")["status"] == "True")
+
+    fn is_complete(&self) -> Result<bool> {
+        let Some(job) = &self.job else { return Ok(false) };
+        if condition(job, "Failed")["status"] == "True" {
+            let reason = condition(job, "Failed")["message"].as_str().unwrap_or("no reason given");
+            let trouble = self.own_pods().filter_map(fetch_trouble).last();
+            return Err(trouble.map_or_else(|| failed(job, reason).into(), Into::into));
+        }
+        Ok(condition(job, "Complete")["status"] == "True")
+    }
+
+    /// Pods of this very Job, oldest first: those of a Job of the same name that was deleted linger.
+    fn own_pods(&self) -> impl Iterator<Item = &Value> {
+        let uid = self.job.as_ref().map(|job| &job["metadata"]["uid"]);
+        let mut own: Vec<&Value> = self
+            .pods
+            .values()
+            .filter(|pod| uid.is_some_and(|uid| pod["metadata"]["ownerReferences"][0]["uid"] == *uid))
+            .collect();
+        own.sort_by_key(|pod| pod["metadata"]["creationTimestamp"].as_str().unwrap_or_default());
+        own.into_iter()
+    }
+
+    fn newest_pod(&self) -> Option<&Value> {
+        self.own_pods().last()
+    }
+
+    fn running_pod(&self) -> Option<String> {
+        let pod = self.newest_pod().filter(|pod| pod["status"]["phase"] == "Running")?;
+        pod["metadata"]["name"].as_str().map(ToOwned::to_owned)
+    }
+
+    fn report_waiting(&self, report: &Report, job: &str) {
+        let waits_for = match self.newest_pod() {
+            None => format!("a pod of job/{job}"),
+            Some(pod) if pod["status"]["phase"] == "Running" => return,
+            Some(pod) => match pod_trouble(pod) {
+                Some(trouble) => trouble.to_string(),
+                None => format!("pod {} to start", pod["metadata"]["name"].as_str().unwrap_or_default()),
+            },
+        };
+        report.waiting(Stage::ModelFetch, waits_for);
+    }
 }
 
 fn failed(job: &Value, reason: &str) -> UpError {
     let text = |field: &str| job["metadata"][field].as_str().unwrap_or_default().to_owned();
     UpError::Job { job: text("name"), namespace: text("namespace"), reason: reason.into() }
-}
-
-fn remember_pods(seen: Seen, pods: &mut BTreeMap<String, Value>) -> Result<()> {
-    let name = |pod: &Value| pod["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-    match seen {
-        Seen::All(Kind::Pod, all) => *pods = all.into_iter().map(|pod| (name(&pod), pod)).collect(),
-        Seen::Now(Kind::Pod, pod) => {
-            pods.insert(name(&pod), pod);
-        }
-        Seen::Gone(Kind::Pod, pod) => {
-            pods.remove(&name(&pod));
-        }
-        Seen::Trouble(_, error) if !error.may_pass() => return Err(error.into()),
-        _ => {}
-    }
-    Ok(())
-}
-
-fn running_pod(pods: &BTreeMap<String, Value>) -> Option<String> {
-    pods.iter().find(|(_, pod)| pod["status"]["phase"] == "Running").map(|(name, _)| name.clone())
-}
-
-fn report_waiting(report: &Report, job: &str, pods: &BTreeMap<String, Value>) {
-    let waits_for = match pods.values().next_back() {
-        None => format!("a pod of job/{job}"),
-        Some(pod) if pod["status"]["phase"] == "Running" => return,
-        Some(pod) => match pod_trouble(pod) {
-            Some(trouble @ Trouble::Unschedulable { .. }) => trouble.to_string(),
-            _ => format!("pod {} to start", pod["metadata"]["name"].as_str().unwrap_or_default()),
-        },
-    };
-    report.waiting(Stage::ModelFetch, waits_for);
 }
 
 /// Shows what the fetcher says in its log, as far as it can be read.

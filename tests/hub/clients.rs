@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use kubectl_dynamo_tests::cache;
-use kubectl_dynamo_tests::hub::{Access, Host, Repository};
+use kubectl_dynamo_tests::hub::{Access, Host, Identity, Repository, Settings};
 use tokio::process::Command;
 
 use crate::support::{MODEL, Scene};
@@ -63,7 +63,9 @@ async fn script(
     script: &str,
 ) -> std::process::Output {
     let mut command = Command::new(python);
-    command.env_clear().env("HF_ENDPOINT", &scene.hub.url).env("HOME", scene.volume.path());
+    let authority = scene.variables.iter().filter(|(name, _)| *name == "SSL_CERT_FILE");
+    command.env_clear().envs(authority.map(|(name, value)| (*name, value)));
+    command.env("HF_ENDPOINT", &scene.hub.url).env("HOME", scene.volume.path());
     command.env("HF_HUB_DISABLE_TELEMETRY", "1").env("PATH", "/usr/bin:/bin");
     command.envs(variables.iter().copied());
     command.args(["-c", script]).arg(MODEL).arg(scene.folder());
@@ -113,6 +115,15 @@ async fn python_takes_a_folder_of_ours_as_complete() {
     assert_success(&script(&python, &scene, &[("HF_HUB_OFFLINE", "1")], SNAPSHOT).await);
     assert_eq!(scene.hub.requests(), []);
     scene.run("check", &[]).await.assert_code(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn python_completes_a_snapshot_over_tls() {
+    let Some(python) = python() else { return };
+    let identity = Identity::generate(&["127.0.0.1"]).unwrap();
+    let scene = Scene::with(Settings { identity: Some(identity), ..Settings::default() }, 1 << 20).await;
+    assert_success(&script(&python, &scene, &[], SNAPSHOT).await);
+    assert_same_files(&scene);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -78,16 +78,16 @@ impl Scene {
 
     pub(crate) async fn with(mut settings: Settings, shard_bytes: usize) -> Self {
         let served = tempfile::tempdir().unwrap();
+        let volume = tempfile::tempdir().unwrap();
         let files = model_files(shard_bytes);
         write_files(served.path(), &files);
         settings.repositories.push(Repository::from_folder(MODEL, served.path()).unwrap());
         let mut variables = Vec::new();
         if let Some(identity) = &settings.identity {
-            let place = identity.write_authority(served.path().parent().unwrap()).unwrap();
+            let place = identity.write_authority(volume.path()).unwrap();
             variables.push(("SSL_CERT_FILE", place.to_str().unwrap().to_owned()));
         }
         let hub = Hub::start(settings).await.unwrap();
-        let volume = tempfile::tempdir().unwrap();
         Self { hub, files, served, volume, variables }
     }
 

@@ -23,9 +23,9 @@ impl Limits {
                 Self { connections: 8, piece_bytes: 2 * MIB, held_bytes: (8 * MIB) as usize }
             }
             Some(memory) if memory < 1024 * MIB => {
-                Self { connections: 16, piece_bytes: 4 * MIB, held_bytes: (16 * MIB) as usize }
+                Self { connections: 16, piece_bytes: 4 * MIB, held_bytes: (12 * MIB) as usize }
             }
-            _ => Self { connections: 32, piece_bytes: 8 * MIB, held_bytes: (20 * MIB) as usize },
+            _ => Self { connections: 32, piece_bytes: 8 * MIB, held_bytes: (12 * MIB) as usize },
         }
     }
 

@@ -45,7 +45,8 @@ impl Rate {
     }
 }
 
-/// Decides how many connections may fetch: twice as many as long as that brings more than a twentieth.
+/// Decides how many connections may fetch: twice as many as long as that brings a quarter more. Where each connection
+/// is limited, it brings twice as much; where this machine is the limit, it brings only memory and switches.
 #[derive(Debug)]
 pub(crate) struct Ramp {
     most: usize,
@@ -77,7 +78,7 @@ impl Ramp {
         let rate = ((received - self.from) as f64 / elapsed.as_secs_f64()) as u64;
         self.since = now;
         self.from = received;
-        if rate > self.best + self.best / 20 && self.allowed < self.most {
+        if rate > self.best + self.best / 4 && self.allowed < self.most {
             self.best = rate;
             self.allowed = (self.allowed * 2).min(self.most);
         } else {

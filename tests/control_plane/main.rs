@@ -2,6 +2,7 @@
 
 mod admission;
 mod completion;
+mod operator;
 mod plugin;
 mod recorded;
 mod serving;
@@ -38,6 +39,9 @@ fn main() -> ExitCode {
         admission::a_v1alpha1_graph_is_refused_with_a_plain_text,
         admission::strict_validation_names_an_unknown_field,
         completion::offers_the_names_of_what_is_there,
+        operator::several_nodes_without_an_orchestrator_fail,
+        operator::a_v1alpha1_graph_without_its_claim_fails_until_it_is_there,
+        operator::names_are_too_long_where_the_real_ones_find_them_so,
         recorded::a_v1beta1_graph_becomes_the_recorded_deployments,
         recorded::a_v1alpha1_graph_becomes_the_recorded_deployments,
         plugin::up_writes_the_shape_that_the_cluster_stores,

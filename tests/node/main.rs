@@ -5,6 +5,7 @@ mod chat;
 mod operator;
 mod plugin;
 mod pods;
+mod trouble;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -66,6 +67,9 @@ fn main() -> ExitCode {
         plugin::a_token_is_in_its_secret_alone,
         chat::a_person_gets_from_up_to_an_answer,
         cache::down_removes_the_model_or_its_claim_when_told_to,
+        trouble::a_detached_up_comes_up_by_itself,
+        trouble::an_image_that_cannot_be_pulled_is_named,
+        trouble::a_worker_without_a_gpu_waits_and_one_that_crashes_ends_it,
     ];
     // The same deployments where the cluster stores the older object version.
     let older = cases![

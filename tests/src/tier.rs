@@ -4,6 +4,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use libtest_mimic::{Arguments, Trial};
@@ -94,10 +95,17 @@ fn is_asked_for<C>(case: &Case<C>, arguments: &Arguments) -> bool {
     arguments.filter.as_ref().is_none_or(matches) && !arguments.skip.iter().any(matches)
 }
 
+/// Longer than any case takes on a machine loaded ten times over: what then still waits, waits for ever.
+const LONGEST: Duration = Duration::from_secs(900);
+
 fn trial<C: Send + Sync + 'static>(case: Case<C>, runtime: &Arc<Runtime>, shared: &Arc<C>) -> Trial {
     let (runtime, shared) = (runtime.clone(), shared.clone());
     Trial::test(fact(&case), move || {
-        runtime.block_on((case.run)(shared)).map_err(|error| error.to_string().into())
+        let run = async { tokio::time::timeout(LONGEST, (case.run)(shared)).await };
+        match runtime.block_on(run) {
+            Ok(outcome) => outcome.map_err(|error| error.to_string().into()),
+            Err(_) => Err(format!("it did not end within {} s", LONGEST.as_secs()).into()),
+        }
     })
 }
 

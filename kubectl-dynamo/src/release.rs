@@ -4,7 +4,9 @@
 mod catalog;
 
 use crate::intent::IntentError;
-pub use catalog::{BESIDE_VLLM_PACKAGES, CATALOG, DEFAULT, MOCKER_PACKAGES, newest_for};
+pub use catalog::{
+    BESIDE_VLLM_PACKAGES, CATALOG, DEFAULT, MOCKER_PACKAGES, TRANSFORMERS_PACKAGES, newest_for,
+};
 
 /// What a cluster's discovery tells of its operator's age, without asking for any right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +68,15 @@ pub enum ModelCard {
     WorkersServe,
 }
 
+/// What the mocker reads a model's configuration with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConfigurationReader {
+    /// Dynamo itself.
+    Dynamo,
+    /// The transformers package.
+    Transformers,
+}
+
 /// One Dynamo runtime version.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Release {
@@ -76,6 +87,7 @@ pub struct Release {
     pub kv_events: KvEvents,
     pub file_discovery: FileDiscovery,
     pub model_card: ModelCard,
+    pub configuration_reader: ConfigurationReader,
     /// The engine and its KV transfer that `ai-dynamo[vllm]` names, as pip reads them.
     pub vllm_packages: [&'static str; 2],
 }

@@ -21,7 +21,9 @@ pub(crate) async fn a_port_in_use_is_named(shared: Arc<Shared>) -> Outcome {
 
 pub(crate) async fn a_release_that_needs_services_is_refused(shared: Arc<Shared>) -> Outcome {
     let machine = Machine::new(&shared)?;
-    machine.run(&["up", "--local", "--release", "0.9.1"])?.expect(6, &["KD0516", "NATS", "--release"])?;
+    for (release, reason) in [("0.9.1", "NATS"), ("1.3.1", "the hub")] {
+        machine.run(&["up", "--local", "--release", release])?.expect(6, &["KD0516", reason, "--release"])?;
+    }
     Ok(())
 }
 

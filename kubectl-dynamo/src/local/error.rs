@@ -20,8 +20,8 @@ pub enum LocalError {
     File { action: &'static str, path: PathBuf, source: std::io::Error },
     #[error("there is no home folder to keep the cache and the state in")]
     NoHome,
-    #[error("Dynamo {version} cannot run on this machine alone: its mocker needs a NATS server")]
-    NeedsServices { version: String },
+    #[error("Dynamo {version} cannot run on this machine alone: {reason}")]
+    NeedsServices { version: String, reason: &'static str },
     #[error("--backend vllm needs an NVIDIA GPU, and {reason}")]
     NoGpu { reason: String },
     #[error("the plan takes {needed} GPUs, and this machine has {found}")]

@@ -28,6 +28,9 @@ pub struct Process {
     pub working_directory: Option<PathBuf>,
 }
 
+/// Ports of one worker with a GPU: its KV events and its KV transfer.
+pub const WORKER_PORTS: usize = 2;
+
 /// What this machine gives to a plan.
 #[derive(Debug, Clone)]
 pub struct Ground<'a> {
@@ -37,7 +40,7 @@ pub struct Ground<'a> {
     pub folder: &'a Path,
     /// Ports of the frontends, the endpoint's first.
     pub frontend_ports: &'a [u16],
-    /// Two free ports for each GPU worker: its KV events and its KV transfer.
+    /// [`WORKER_PORTS`] free ports for each worker.
     pub worker_ports: &'a [u16],
     /// Names of inherited variables to leave out besides [`NOT_INHERITED`].
     pub not_inherited: &'a [String],
@@ -58,7 +61,7 @@ pub const NOT_INHERITED: &[&str] = &[
 /// Every process of a plan: frontends first.
 pub fn processes(plan: &ServingPlan, ground: &Ground) -> Vec<Process> {
     let mut frontend_ports = ground.frontend_ports.iter();
-    let mut worker_ports = ground.worker_ports.chunks_exact(2);
+    let mut worker_ports = ground.worker_ports.chunks_exact(WORKER_PORTS);
     let mut next_gpu = 0;
     let mut all = Vec::new();
     for component in &plan.components {
@@ -68,10 +71,13 @@ pub fn processes(plan: &ServingPlan, ground: &Ground) -> Vec<Process> {
                 let port = frontend_ports.next().copied().unwrap_or_default();
                 process.args.extend(["--http-host".into(), LOOPBACK.into()]);
                 process.args.extend(["--http-port".into(), port.to_string()]);
+            } else {
+                // Frontends from 1.4 on read the model's card from this server, at whatever port is free. Releases
+                // before 1.6 read the number as 16 bits with a sign, so most free ports could not be named.
+                process.environment.push(("DYN_SYSTEM_PORT".into(), "0".into()));
             }
-            if component.gpus > 0 {
-                let ports = worker_ports.next().unwrap_or(&[0, 0]);
-                on_gpus(&mut process, next_gpu..next_gpu + component.gpus, ports);
+            if let (1.., Some(&[events, transfer])) = (component.gpus, worker_ports.next()) {
+                on_gpus(&mut process, next_gpu..next_gpu + component.gpus, events, transfer);
                 next_gpu += component.gpus;
             }
             all.push(process);
@@ -118,11 +124,12 @@ fn discovery(folder: &Path) -> Vec<(String, String)> {
         ("DYN_DISCOVERY_BACKEND", "file".into()),
         ("DYN_FILE_KV", below("discovery")),
         ("DYN_TCP_RPC_HOST", LOOPBACK.into()),
-        ("DYN_TCP_RESPONSE_STREAM_HOST", LOOPBACK.into()),
+        // Releases before 1.6 take the name of an interface only.
+        ("DYN_TCP_RESPONSE_STREAM_HOST", "lo".into()),
         ("DYN_EVENT_PLANE_HOST", LOOPBACK.into()),
         ("DYN_SYSTEM_HOST", LOOPBACK.into()),
-        // Cards are shared through the same files; without this each worker warns about it.
-        ("DYN_SELF_HOST_METADATA", "0".into()),
+        // Colours belong to a terminal, and this goes to a file.
+        ("DYN_SDK_DISABLE_ANSI_LOGGING", "1".into()),
         ("HOME", below("home")),
         ("XDG_CACHE_HOME", below("home/.cache")),
         // The model's files are on this disk; nothing is to be asked of the hub.
@@ -134,18 +141,18 @@ fn discovery(folder: &Path) -> Vec<(String, String)> {
 }
 
 /// Gives a worker its GPUs and ports of its own: in pods each worker has an address to itself.
-fn on_gpus(process: &mut Process, gpus: std::ops::Range<u32>, ports: &[u16]) {
+fn on_gpus(process: &mut Process, gpus: std::ops::Range<u32>, events: u16, transfer: u16) {
     let devices: Vec<String> = gpus.map(|gpu| gpu.to_string()).collect();
     process.environment.extend([
         ("CUDA_VISIBLE_DEVICES".into(), devices.join(",")),
         ("VLLM_NIXL_SIDE_CHANNEL_HOST".into(), LOOPBACK.into()),
-        ("VLLM_NIXL_SIDE_CHANNEL_PORT".into(), ports[0].to_string()),
+        ("VLLM_NIXL_SIDE_CHANNEL_PORT".into(), transfer.to_string()),
     ]);
-    let events = process.args.iter().position(|arg| arg == "--kv-events-config");
-    if let Some(value) = events.and_then(|at| process.args.get_mut(at + 1))
+    let announced = process.args.iter().position(|arg| arg == "--kv-events-config");
+    if let Some(value) = announced.and_then(|at| process.args.get_mut(at + 1))
         && let Ok(mut config) = serde_json::from_str::<serde_json::Value>(value)
     {
-        config["endpoint"] = format!("tcp://{LOOPBACK}:{}", ports[1]).into();
+        config["endpoint"] = format!("tcp://{LOOPBACK}:{events}").into();
         *value = config.to_string();
     }
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use super::supervisor::guarded_output;
 use super::{Folders, LocalError, Observer, Progress, python};
 use crate::intent::Backend;
-use crate::release::{FileDiscovery, Release};
+use crate::release::{FileDiscovery, ModelCard, Release};
 
 /// Written when everything is installed; holds the list of what is.
 const MARKER: &str = "kubectl-dynamo.installed";
@@ -52,9 +52,8 @@ pub async fn prepare(
     supervisor: &Path,
     observer: Observer<'_>,
 ) -> Result<Runtime, LocalError> {
-    match release.file_discovery {
-        FileDiscovery::StoreKv => return Err(LocalError::NeedsServices { version: version.into() }),
-        FileDiscovery::DiscoveryBackend => {}
+    if let Some(reason) = needs_services(release) {
+        return Err(LocalError::NeedsServices { version: version.into(), reason });
     }
     let wanted = packages::requirements(release, version, backend);
     let name = match backend {
@@ -72,6 +71,17 @@ pub async fn prepare(
         return Ok(runtime);
     }
     Installation { folder: &folder, version, supervisor, observer }.run(&wanted).await
+}
+
+/// What a release wants besides its own processes, if anything.
+fn needs_services(release: &Release) -> Option<&'static str> {
+    match (release.file_discovery, release.model_card) {
+        (FileDiscovery::StoreKv, _) => Some("its mocker needs a NATS server"),
+        (_, ModelCard::FrontendResolvesName | ModelCard::FrontendReadsPath) => {
+            Some("its frontend looks for the model on the hub by the served name")
+        }
+        (FileDiscovery::DiscoveryBackend, ModelCard::WorkersServe) => None,
+    }
 }
 
 /// The environment in `folder`, if it is whole and has just what is wanted.

@@ -2,7 +2,8 @@
 //! the real operator; a row answers for all patches of its minor.
 
 use super::{
-    ConnectorSpelling, FileDiscovery, KvEvents, ModelCard, OperatorGeneration, Release, RoleSpelling,
+    ConfigurationReader, ConnectorSpelling, FileDiscovery, KvEvents, ModelCard, OperatorGeneration, Release,
+    RoleSpelling,
 };
 
 /// The release used when neither a flag nor the cluster says another.
@@ -28,6 +29,7 @@ pub const CATALOG: &[Release] = &[
         kv_events: KvEvents::Automatic,
         file_discovery: FileDiscovery::StoreKv,
         model_card: ModelCard::FrontendResolvesName,
+        configuration_reader: ConfigurationReader::Transformers,
         vllm_packages: ["vllm[flashinfer,runai]==0.14.1", "nixl[cu12]<=0.9.0"],
     },
     // 1.0 still announces KV events by itself, with a warning that this ends.
@@ -50,7 +52,10 @@ pub const CATALOG: &[Release] = &[
     },
     v1("1.4.2", ["vllm[flashinfer,otel,runai]==0.26.0", "nixl[cu13]==1.3.2"]),
     v1("1.5.1", ["vllm[flashinfer,otel,runai]==0.28.0", "nixl[cu13]==1.3.2"]),
-    v1("1.6.1", ["vllm[flashinfer,otel,runai]==0.31.0", "nixl[cu13]==1.4.1"]),
+    Release {
+        configuration_reader: ConfigurationReader::Dynamo,
+        ..v1("1.6.1", ["vllm[flashinfer,otel,runai]==0.31.0", "nixl[cu13]==1.4.1"])
+    },
 ];
 
 const fn v1(version: &'static str, vllm_packages: [&'static str; 2]) -> Release {
@@ -61,11 +66,13 @@ const fn v1(version: &'static str, vllm_packages: [&'static str; 2]) -> Release 
         kv_events: KvEvents::Configured,
         file_discovery: FileDiscovery::DiscoveryBackend,
         model_card: ModelCard::WorkersServe,
+        configuration_reader: ConfigurationReader::Transformers,
         vllm_packages,
     }
 }
 
-/// What Dynamo's frontend and mocker import besides Dynamo, pinned as tried together with 1.6.1 and 1.5.1.
+/// What Dynamo's frontend and mocker import besides Dynamo, pinned as tried together with 1.4.2, 1.5.1 and
+/// 1.6.1.
 /// Dynamo's own list is not followed: it names a package that PyPI holds only as an empty shell.
 pub const MOCKER_PACKAGES: &[&str] = &[
     "annotated-types==0.8.0",
@@ -77,6 +84,25 @@ pub const MOCKER_PACKAGES: &[&str] = &[
     "typing-inspection==0.4.5",
     "typing_extensions==4.16.0",
     "uvloop==0.23.0",
+];
+
+/// The transformers package and all it needs, pinned, for mockers that read with it.
+pub const TRANSFORMERS_PACKAGES: &[&str] = &[
+    "certifi==2026.10.18",
+    "charset-normalizer==3.5.2",
+    "filelock==4.2.11",
+    "fsspec==2026.9.0",
+    "hf-xet==1.8.0",
+    "huggingface_hub==0.36.2",
+    "idna==3.20",
+    "numpy==2.4.6",
+    "regex==2026.11.15",
+    "requests==2.34.2",
+    "safetensors==0.8.0",
+    "tokenizers==0.22.2",
+    "tqdm==4.70.1",
+    "transformers==4.57.6",
+    "urllib3==2.8.0",
 ];
 
 /// What `dynamo.vllm` imports besides Dynamo and vLLM, in the ranges of Dynamo's wheels.

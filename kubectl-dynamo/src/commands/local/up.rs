@@ -107,7 +107,7 @@ fn record(
         plan.components.iter().filter(|one| of_kind(one.role)).map(|one| one.replicas).sum()
     };
     let (frontends, workers) = (count(true) as usize, count(false) as usize);
-    let mut ports = processes::free_ports(frontends + 2 * workers)?;
+    let mut ports = processes::free_ports(frontends + processes::WORKER_PORTS * workers)?;
     if let Some(port) = args.port {
         ports[0] = port;
     }

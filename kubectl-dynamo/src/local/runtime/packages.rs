@@ -1,7 +1,9 @@
 //! What a release's environment holds, version by version.
 
 use crate::intent::Backend;
-use crate::release::{BESIDE_VLLM_PACKAGES, MOCKER_PACKAGES, Release};
+use crate::release::{
+    BESIDE_VLLM_PACKAGES, ConfigurationReader, MOCKER_PACKAGES, Release, TRANSFORMERS_PACKAGES,
+};
 
 /// One run of pip.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +26,12 @@ pub(super) fn requirements(release: &Release, version: &str, backend: Backend) -
     let beside = match backend {
         Backend::Mocker => Step {
             title: "what ai-dynamo imports".into(),
-            requirements: owned(MOCKER_PACKAGES),
+            requirements: match release.configuration_reader {
+                ConfigurationReader::Dynamo => owned(MOCKER_PACKAGES),
+                ConfigurationReader::Transformers => {
+                    owned(&[MOCKER_PACKAGES, TRANSFORMERS_PACKAGES].concat())
+                }
+            },
             with_dependencies: false,
         },
         Backend::Vllm => Step {

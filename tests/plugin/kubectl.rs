@@ -62,8 +62,12 @@ fn usage_speaks_of_kubectl_dynamo_in_every_verb() {
     let Some(installed) = Installed::new() else { return };
     let root = installed.stdout(&["dynamo", "--help"]);
     let (_, commands) = root.split_once("Commands:\n").expect("the help lists its verbs");
-    let verbs: Vec<&str> =
-        commands.lines().map_while(|line| line.strip_prefix("  ")?.split(' ').next()).collect();
+    // A description that is too long goes on, further to the right.
+    let listed = commands.lines().take_while(|line| !line.is_empty());
+    let verbs: Vec<&str> = listed
+        .filter_map(|line| line.strip_prefix("  ")?.split(' ').next())
+        .filter(|verb| !verb.is_empty())
+        .collect();
     assert!(verbs.contains(&"up") && verbs.contains(&"version"), "{verbs:?}");
     for verb in verbs {
         let help = installed.stdout(&["dynamo", verb, "--help"]);

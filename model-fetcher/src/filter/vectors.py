@@ -1,4 +1,4 @@
-"""Prints the vectors of filter.rs: every pattern against every path, by Python's own fnmatch."""
+"""Prints the vectors of filter.rs: which paths each pattern matches, by Python's own fnmatch."""
 
 import fnmatch
 import json
@@ -13,6 +13,7 @@ PATTERNS = ["*", "**", "**.bin", "*.[", "*.bin", "?", "[ab]", "[!ab]", "[a-c]", 
             "[-!]", "[]!-]", "a?b", "*a*b*", "ü*"]
 ALPHABET = "ab*?[]!-./"
 PATTERNS += ["".join(random.choices(ALPHABET, k=random.randint(1, 7))) for _ in range(120)]
-vectors = [[pattern, path, fnmatch.fnmatchcase(path, pattern)] for pattern in PATTERNS for path in PATHS
-           if not pattern.endswith("/")]
-print("[" + ",\n".join(json.dumps(vector) for vector in vectors) + "]")
+matches = {pattern: [index for index, path in enumerate(PATHS) if fnmatch.fnmatchcase(path, pattern)]
+           for pattern in PATTERNS if not pattern.endswith("/")}
+lines = ",\n".join(f"{json.dumps(pattern)}: {json.dumps(found)}" for pattern, found in matches.items())
+print('{"paths": ' + json.dumps(PATHS) + ',\n"matches": {\n' + lines + "\n}}")

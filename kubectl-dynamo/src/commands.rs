@@ -29,7 +29,7 @@ use clap::{Parser, Subcommand};
 use crate::cluster::Cluster;
 use crate::error::{EXIT_CODES, Exit, Result};
 use crate::intent::Word;
-use crate::report::{ProgressMode, Report};
+use crate::report::{Event, ProgressMode, Report};
 use kube_flags::KubeFlags;
 
 /// Serve large language models with NVIDIA Dynamo
@@ -92,9 +92,11 @@ pub(crate) fn run(args: Vec<OsString>) -> Exit {
     if let Some(exit) = completion::answer(&args) {
         return exit;
     }
+    let wants_json = args.windows(2).any(|pair| pair == ["--progress", "json"])
+        || args.iter().any(|word| word == "--progress=json");
     let root = match Root::try_parse_from(args) {
         Ok(root) => root,
-        Err(error) => return show_usage(&error),
+        Err(error) => return show_usage(&error, wants_json),
     };
     log_requests(root.kube.verbosity);
     let context = Context { kube: root.kube, report: Report::new(root.progress) };
@@ -144,10 +146,20 @@ fn wait<F: Future<Output = Result<Exit>>>(verb: F) -> Result<Exit> {
 }
 
 /// Prints what the parser says: help to stdout, a mistake to stderr with its code.
-fn show_usage(error: &clap::Error) -> Exit {
+fn show_usage(error: &clap::Error, as_json: bool) -> Exit {
     if !error.use_stderr() {
         let _ = error.print();
         return Exit::Ok;
+    }
+    if as_json {
+        let text = error.to_string().trim_start_matches("error: ").trim_end().to_owned();
+        Report::new(ProgressMode::Json).event(&Event::Failed {
+            code: Some("KD0001"),
+            text,
+            hint: None,
+            exit: Exit::Usage as u8,
+        });
+        return Exit::Usage;
     }
     let text = error.render().ansi().to_string();
     let coded = text.replacen("error:", "error [KD0001]:", 1);

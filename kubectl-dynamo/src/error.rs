@@ -1,5 +1,6 @@
 //! What can go wrong, in words a person can act on: every failure has an exit code, most a permanent
-//! message code and a hint. It is printed in one place (`lib.rs`), never where it happens.
+//! message code and a hint. It is printed in one place
+//! (`commands::run`), never where it happens.
 
 use std::process::ExitCode;
 
@@ -52,7 +53,7 @@ pub trait Explain: std::error::Error {
     }
 }
 
-/// A failure of any verb, as `lib.rs` prints it.
+/// A failure of any verb, as `commands::run` prints it.
 pub type Error = Box<dyn Explain + Send + Sync>;
 
 impl<E: Explain + Send + Sync + 'static> From<E> for Error {

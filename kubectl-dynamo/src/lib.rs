@@ -22,7 +22,7 @@ pub mod smoke_test;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-/// Runs the command line and returns the process's exit code; the only place that prints an error.
+/// Runs the command line and returns the process's exit code.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     commands::run(args.into_iter().collect()).into()
 }

@@ -128,6 +128,38 @@ fn a_wrong_context_names_the_right_ones() {
 }
 
 #[test]
+fn a_server_is_read_as_kubectl_reads_it() {
+    let with = |server: &'static str| ["list", "--kubeconfig", "kubeconfig", "--server", server];
+    refuses(&with("not a url"), 4, "KD0109", &["`not a url`"]);
+    // Without a scheme it is plain HTTP.
+    refuses(&with("127.0.0.1:1"), 4, "KD0103", &["http://127.0.0.1:1", "refused"]);
+    refuses(&["list", "--kubeconfig", "kubeconfig", "--user", "x"], 4, "KD0109", &["`x`"]);
+    refuses(
+        &["list", "--kubeconfig", "kubeconfig", "--certificate-authority", "absent.crt"],
+        4,
+        "KD0109",
+        &["absent.crt"],
+    );
+}
+
+#[test]
+fn names_that_no_object_can_have_are_refused() {
+    refuses_to_render("a/b", &["--label", "bad label=x y"], 2, "KD0210", &["`bad label=x y`"]);
+    refuses_to_render("a/b", &["--cache", "Bad.Claim"], 2, "KD0210", &["`Bad.Claim`", "--cache"]);
+    refuses_to_render("a/b", &["-n", "Bad_NS"], 2, "KD0210", &["`Bad_NS`", "--namespace"]);
+}
+
+#[test]
+fn flags_of_this_machine_are_not_for_a_cluster() {
+    refuses(
+        &["up", "a/b", "--port", "80", "--kubeconfig", "kubeconfig"],
+        2,
+        "KD0001",
+        &["--port belongs to --local"],
+    );
+}
+
+#[test]
 fn an_api_server_that_is_down_is_named() {
     refuses(
         &["up", "a/b", "--kubeconfig", "kubeconfig"],
@@ -154,6 +186,13 @@ fn json_progress_carries_the_error_too() {
     assert_eq!(line["event"], "failed");
     assert_eq!(line["code"], "KD0103");
     assert_eq!(line["exit"], 4);
+}
+
+#[test]
+fn json_progress_carries_a_usage_error_too() {
+    let output = run(&["stauts", "--progress=json"]);
+    let line: serde_json::Value = serde_json::from_slice(&output.stderr).expect("one JSON line");
+    assert_eq!((&line["code"], &line["exit"]), (&"KD0001".into(), &2.into()));
 }
 
 #[test]

@@ -158,6 +158,10 @@ pub(crate) async fn a_gated_model_needs_its_token(shared: Arc<Shared>) -> Outcom
     place.volume("model-cache", "manual").await?;
     let said = up_with_token(&shared, &place, "hf_wrong").await?.expect(4)?;
     ensure!(said.err.contains("KD0410"), "{}", said.err);
+    // The Job's template is the same, so it is the failed Job itself that must be tried again.
+    let said = up_with_token(&shared, &place, crate::TOKEN).await?.expect(0);
+    let said = explained(said, &place).await?;
+    ensure!(said.err.contains("tried again"), "{}", said.err);
     place.delete().await
 }
 

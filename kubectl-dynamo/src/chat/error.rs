@@ -47,19 +47,20 @@ impl Explain for ChatError {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Unreachable { .. } => "see whether it runs: kubectl dynamo status NAME, or --local".into(),
+            Self::Unreachable { .. } => {
+                "see what runs: kubectl dynamo list, or kubectl dynamo list --local".into()
+            }
             Self::NotAnAddress { .. } => "for example --url http://127.0.0.1:8000/v1".into(),
             Self::Access { .. } => {
                 "name the variable that holds the key: --api-key-env OPENAI_API_KEY".into()
             }
             Self::Refused { .. } => "the endpoint's own words say what it wants changed".into(),
             Self::NothingServes { .. } | Self::NoModel { .. } => {
-                "see what the workers say: kubectl dynamo logs NAME, or --local".into()
+                "see what it waits for: kubectl dynamo status, or kubectl dynamo status --local".into()
             }
             Self::WhichModel { .. } | Self::UnknownModel { .. } => "name one with --model".into(),
             Self::BrokeOff { .. } | Self::CutOff => {
-                "ask again; if it stays so, see what the workers say: kubectl dynamo logs NAME, or --local"
-                    .into()
+                "ask again; if it stays so: kubectl dynamo status, or kubectl dynamo status --local".into()
             }
             Self::Foreign { .. } => "give the address that ends in /v1".into(),
         })

@@ -61,16 +61,29 @@ impl Cluster {
                 Outcome::Repeated
             }
             Some(_) if matches!(kind, Kind::Claim | Kind::Job) => Outcome::Kept,
-            Some(live) => {
-                let result = self.patch(resource, force, true).await?;
-                if same(live, &result) { Outcome::Unchanged } else { Outcome::Configured }
-            }
+            Some(_) => return self.compare_with_live(resource, kind, force).await,
             None => {
                 self.patch(resource, force, true).await?;
                 Outcome::Created
             }
         };
         Ok(Change { resource: resource.clone(), outcome, live })
+    }
+
+    /// A dry run against the object as it is. Where the operator wrote between the look and the dry run, the
+    /// difference may be its own, so both are done again.
+    async fn compare_with_live(&self, resource: &Resource, kind: Kind, force: bool) -> Result<Change> {
+        loop {
+            let live = self.get(kind, resource.name()).await?;
+            let result = self.patch(resource, force, true).await?;
+            let outcome = match &live {
+                None => Outcome::Created,
+                Some(live) if same(live, &result) => Outcome::Unchanged,
+                Some(live) if version(live) != version(&result) => continue,
+                Some(_) => Outcome::Configured,
+            };
+            return Ok(Change { resource: resource.clone(), outcome, live });
+        }
     }
 
     /// Carries out a change and returns the object as it then is.
@@ -166,6 +179,10 @@ fn kind_of(resource: &Resource) -> Result<Kind> {
         name: resource.name().into(),
         message: format!("{} is no kind that this program applies", resource.kind()),
     })
+}
+
+fn version(object: &Value) -> &Value {
+    &object["metadata"]["resourceVersion"]
 }
 
 /// Whether two versions of an object differ in nothing that a person wrote.

@@ -112,7 +112,12 @@ fn read(access: &Access) -> Result<Option<Kubeconfig>> {
             Err(error) => Err(error),
         },
     };
-    read.map_err(|error| ClusterError::Kubeconfig { cause: root_cause(&error) })
+    read.map_err(|error| ClusterError::Kubeconfig {
+        cause: match error {
+            KubeconfigError::ReadConfig(error, path) => format!("{}: {error}", path.display()),
+            other => root_cause(&other),
+        },
+    })
 }
 
 /// What a person can act on: the whole chain, without repeating a cause that its parent already printed.

@@ -121,7 +121,7 @@ pub(super) async fn run(args: DownArgs, context: &Context) -> Result<Exit> {
     }
     let deleting = async {
         for name in &names {
-            delete(name, &args, context).await?;
+            delete(name, &names, &args, context).await?;
         }
         Ok(Exit::Ok)
     };
@@ -138,7 +138,7 @@ async fn own_deployments(context: &Context) -> Result<Vec<String>> {
     Ok(graphs.iter().map(|graph| summary(graph).name).collect())
 }
 
-async fn delete(name: &str, args: &DownArgs, context: &Context) -> Result<()> {
+async fn delete(name: &str, names: &[String], args: &DownArgs, context: &Context) -> Result<()> {
     let Sought { cluster, platform, graph } = frontend::look(name, context).await?;
     let jobs = frontend::fetch_jobs(&cluster, name).await?;
     // An `up` that was left during the download has a Job and no graph yet.
@@ -149,7 +149,7 @@ async fn delete(name: &str, args: &DownArgs, context: &Context) -> Result<()> {
     let claim = intent.as_ref().map(|intent| intent.cache.claim().to_owned());
     if args.delete_cache.is_some() {
         let claim = claim.as_ref().ok_or_else(|| DownError::CacheUnknown { name: name.into() })?;
-        refuse_while_used(&cluster, claim, name).await?;
+        refuse_while_used(&cluster, claim, names).await?;
     }
     if graph.is_some() {
         cluster.delete(Kind::Graph(platform.graph_api), name).await?;
@@ -206,13 +206,13 @@ async fn remove_model(cluster: &Cluster, job: Resource, context: &Context) -> Re
     removed
 }
 
-/// Other deployments and other pods count; pods of the deployment that goes do not.
-async fn refuse_while_used(cluster: &Cluster, claim: &str, name: &str) -> Result<()> {
+/// Other deployments and other pods count; pods of the deployments that go do not.
+async fn refuse_while_used(cluster: &Cluster, claim: &str, names: &[String]) -> Result<()> {
     let pods = cluster.list(Kind::Pod, "", false).await?;
     let users: Vec<&str> = pods
         .iter()
         .filter(|pod| mounts(pod, claim))
-        .filter(|pod| pod["metadata"]["labels"][GRAPH_LABEL] != name)
+        .filter(|pod| !names.iter().any(|name| pod["metadata"]["labels"][GRAPH_LABEL] == name.as_str()))
         .filter(|pod| !matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed")))
         .filter_map(|pod| pod["metadata"]["name"].as_str())
         .collect();

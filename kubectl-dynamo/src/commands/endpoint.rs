@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::summary::summary;
 use super::{Context, frontend, print_data, words};
+use crate::cluster::Cluster;
 use crate::error::{Exit, Result};
 use crate::intent::Word;
 use crate::smoke_test;
@@ -51,34 +52,35 @@ pub(super) async fn run(args: EndpointArgs, context: &Context) -> Result<Exit> {
     let found = frontend::find(&args.name, context).await?;
     let summary = summary(&found.graph);
     let url = summary.in_cluster_url();
-    if args.output == EndpointFormat::Url {
-        print_data(&format!("{url}\n"))?;
-        return Ok(Exit::Ok);
-    }
-    let tunnel = found.cluster.tunnel(frontend::target(&args.name), (Ipv4Addr::LOCALHOST, 0).into()).await?;
-    let models = smoke_test::models(&format!("http://{}/v1", tunnel.local), PATIENCE).await?;
     print_data(&match args.output {
+        EndpointFormat::Url => format!("{url}\n"),
         EndpointFormat::Text => format!(
             "in-cluster  {url}\nmodels      {}\nfrom here   kubectl dynamo port-forward {} -n {}\n",
-            models.join(", "),
+            models(&found.cluster, &args.name).await?.join(", "),
             args.name,
             found.cluster.namespace
         ),
         EndpointFormat::Env => format!(
             "export OPENAI_BASE_URL={}\nexport OPENAI_MODEL={}\n",
             quoted(&url),
-            quoted(models.first().map(String::as_str).unwrap_or_default())
+            quoted(models(&found.cluster, &args.name).await?.first().map(String::as_str).unwrap_or_default())
         ),
         EndpointFormat::Json => {
             let document = json!({
                 "apiVersion": "kubectl-dynamo.dev/v1", "kind": "Endpoint", "name": args.name,
-                "namespace": found.cluster.namespace, "url": url, "models": models,
+                "namespace": found.cluster.namespace, "url": url,
+                "models": models(&found.cluster, &args.name).await?,
             });
             format!("{document:#}\n")
         }
-        EndpointFormat::Url => unreachable!("printed above, where no frontend is asked"),
     })?;
     Ok(Exit::Ok)
+}
+
+/// The models that a deployment lists, asked through a tunnel.
+pub(super) async fn models(cluster: &Cluster, name: &str) -> Result<Vec<String>> {
+    let tunnel = cluster.tunnel(frontend::target(name), (Ipv4Addr::LOCALHOST, 0).into()).await?;
+    Ok(smoke_test::models(&format!("http://{}/v1", tunnel.local), PATIENCE).await?)
 }
 
 /// A word that a shell takes as it is: the output is for `eval`, and a model may be served under any name.

@@ -1,15 +1,13 @@
 //! `status`: one screen that answers "is it fine?" in its first line.
 
 use std::fmt::Write;
-use std::net::Ipv4Addr;
-use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::frontend::{self, Sought};
 use super::summary::{Summary, age, summary};
-use super::{Context, list, print_data, words};
+use super::{Context, endpoint, list, print_data, words};
 use crate::cluster::{Cluster, Kind, Platform};
 use crate::error::{Exit, Explain, Result};
 use crate::intent::Word;
@@ -17,10 +15,6 @@ use crate::readiness::{
     ComponentStanding, GRAPH_LABEL, Observation, PodStanding, Standing, components, standing,
 };
 use crate::resources::GraphApi;
-use crate::smoke_test;
-
-/// How long the frontend may take to name its models.
-const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Show whether a deployment is fine, and why not
 #[derive(Args)]
@@ -117,7 +111,7 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit> {
 
 async fn verdict(cluster: &Cluster, name: &str, seen: &Observation) -> Verdict {
     match standing(seen) {
-        Standing::Reported => match models(cluster, name).await {
+        Standing::Reported => match endpoint::models(cluster, name).await {
             Ok(models) if !models.is_empty() => Verdict::Up { models },
             Ok(_) => Verdict::Down {
                 why: "everything reports ready and no model is listed".into(),
@@ -138,11 +132,6 @@ async fn verdict(cluster: &Cluster, name: &str, seen: &Observation) -> Verdict {
             Verdict::Down { why: trouble.to_string(), code: trouble.code(), hint: trouble.hint() }
         }
     }
-}
-
-async fn models(cluster: &Cluster, name: &str) -> Result<Vec<String>> {
-    let tunnel = cluster.tunnel(frontend::target(name), (Ipv4Addr::LOCALHOST, 0).into()).await?;
-    Ok(smoke_test::models(&format!("http://{}/v1", tunnel.local), PATIENCE).await?)
 }
 
 /// A deployment that is not created yet may have its model on the way: then that is its status.

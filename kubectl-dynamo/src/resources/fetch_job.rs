@@ -91,7 +91,9 @@ fn pod(run: &FetchStep, cache: &ModelCache, placement: &Placement) -> Value {
 /// `<verb>-<model>-<revision>-<hash>`, the model shortened to fit.
 fn name(verb: &str, repository: &str, revision: &str, spec: &Value) -> String {
     let hash = short_hash(spec, 8);
+    // A commit may begin with a digit, which only the beginning of the whole name must not.
     let revision = default_name(revision, usize::MAX);
+    let revision = revision.strip_prefix("m-").unwrap_or(&revision);
     let revision = &revision[..revision.len().min(9)];
     let ending = format!("-{}-{hash}", revision.trim_end_matches('-'));
     let model = repository.rsplit('/').next().unwrap_or(repository);

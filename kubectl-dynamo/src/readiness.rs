@@ -186,7 +186,7 @@ mod tests {
                 "spec": { "annotations": { SPEC_HASH_ANNOTATION: hash } },
                 "status": { "observedGeneration": observed, "conditions": [{ "type": "Available", "status": available }] },
             })],
-            pods: vec![],
+            ..Observation::default()
         }
     }
 

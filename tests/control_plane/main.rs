@@ -2,6 +2,7 @@
 
 mod admission;
 mod completion;
+mod leaving;
 mod operator;
 mod plugin;
 mod recorded;
@@ -51,6 +52,11 @@ fn main() -> ExitCode {
         plugin::a_user_without_rights_is_told_which_one_is_missing,
         plugin::a_cluster_without_dynamo_is_named_as_one,
         plugin::a_graph_whose_pods_wait_is_coming_up,
+        leaving::ctrl_c_leaves_what_is_there_and_says_how_to_go_on,
+        leaving::what_is_missing_is_named_before_anything_is_applied,
+        leaving::a_token_replaces_the_one_before_and_only_when_all_else_is_accepted,
+        leaving::a_port_in_use_is_named,
+        leaving::kubectls_own_flags_mean_what_they_mean_there,
     ];
     tier::run("control-plane", missing, cases, start)
 }

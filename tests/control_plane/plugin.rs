@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::Shared;
 
-const UP: [&str; 6] = [
+pub(crate) const UP: [&str; 6] = [
     "up",
     "acme/tiny",
     "--backend=mocker",
@@ -184,7 +184,11 @@ async fn grant_reading(place: &CaseNamespace, user: &str) -> Outcome {
 
 impl Shared {
     /// A namespace for the case, and the plugin there for the user whose requests are audited.
-    async fn user(&self, generation: GraphGeneration, name: &str) -> Outcome<(CaseNamespace, Plugin)> {
+    pub(crate) async fn user(
+        &self,
+        generation: GraphGeneration,
+        name: &str,
+    ) -> Outcome<(CaseNamespace, Plugin)> {
         let place = self.place(generation, name).await?;
         let plugin = Plugin::new(self.cluster.control_plane(generation)?.kubeconfig(), place.name());
         Ok((place, plugin))

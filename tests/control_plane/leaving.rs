@@ -1,0 +1,135 @@
+//! Leaving `up` by Ctrl-C, and what stands in its way before anything is applied.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Api, ListParams, PostParams};
+use kubectl_dynamo_tests::kubernetes::definitions::GraphGeneration::{V1Alpha1, V1Beta1};
+use kubectl_dynamo_tests::plugin::Plugin;
+use kubectl_dynamo_tests::{Outcome, dynamo, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+use crate::Shared;
+use crate::plugin::UP;
+
+/// The same without `--detach`: it waits, and no pod ever runs.
+const WAITING: &[&str] = &["--wait", "--progress=plain"];
+
+pub(crate) async fn ctrl_c_leaves_what_is_there_and_says_how_to_go_on(shared: Arc<Shared>) -> Outcome {
+    for generation in [V1Alpha1, V1Beta1] {
+        let (place, plugin) = shared.user(generation, "leaving").await?;
+        let graphs = dynamo::graphs(place.client(), generation, place.name());
+        let said = interrupted(&plugin, "model fetch: waiting").await?;
+        ensure!(said.contains("tiny is not created yet"), "{said}");
+        ensure!(graphs.get_opt("tiny").await?.is_none(), "the graph was created before its model is there");
+        let jobs: Api<Job> = Api::namespaced(place.client(), place.name());
+        ensure!(jobs.list(&ListParams::default()).await?.items.len() == 1, "the download did not stay");
+        let status = plugin.run(&["status", "tiny"]).await?.expect(3)?;
+        ensure!(status.out.contains("model fetch job/fetch-tiny-main"), "{}", status.out);
+
+        plugin.run(&UP).await?.expect(0)?;
+        let said = interrupted(&plugin, "ready: waiting").await?;
+        ensure!(said.contains("tiny goes on coming up"), "{said}");
+        ensure!(said.contains("kubectl dynamo status tiny -n leaving"), "{said}");
+        ensure!(graphs.get_opt("tiny").await?.is_some(), "the graph went with the watching");
+        place.delete().await?;
+    }
+    Ok(())
+}
+
+/// What `up` says from its start to its end, when Ctrl-C meets it at a line with `text`.
+async fn interrupted(plugin: &Plugin, text: &str) -> Outcome<String> {
+    let mut child = plugin.command(&[&UP[..], WAITING].concat()).spawn()?;
+    let mut lines = BufReader::new(child.stderr.take().ok_or("no error stream")?).lines();
+    let mut said = String::new();
+    let mut sent = false;
+    while let Some(line) = lines.next_line().await? {
+        if !sent && line.contains(text) {
+            let id = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?)).ok_or("it has ended")?;
+            kill_process(id, Signal::INT)?;
+            sent = true;
+        }
+        said.push_str(&line);
+        said.push('\n');
+    }
+    let code = child.wait().await?.code();
+    ensure!(sent && code == Some(130), "exit code {code:?} after\n{said}");
+    Ok(said)
+}
+
+pub(crate) async fn what_is_missing_is_named_before_anything_is_applied(shared: Arc<Shared>) -> Outcome {
+    let (place, plugin) = shared.user(V1Beta1, "missing").await?;
+    let secrets: Api<Secret> = Api::namespaced(place.client(), place.name());
+    let empty =
+        serde_json::from_value(json!({ "metadata": { "name": "empty" }, "stringData": { "OTHER": "x" } }))?;
+    secrets.create(&PostParams::default(), &empty).await?;
+    for (more, code, facts) in [
+        (&["--hf-token-secret=absent"][..], "KD0412", "secret absent does not exist"),
+        (&["--hf-token-secret=empty"], "KD0412", "secret empty in namespace missing has no key HF_TOKEN"),
+        (&["--cache=absent"], "KD0411", "claim absent does not exist"),
+    ] {
+        // `--storage-class` belongs to a claim that is made.
+        let words: Vec<&str> =
+            UP.iter().chain(more).copied().filter(|word| *word != "--storage-class=manual").collect();
+        let said = plugin.run(&words).await?.expect(7)?;
+        ensure!(said.err.contains(code) && said.err.contains(facts), "{more:?}: {}", said.err);
+    }
+    ensure!(place.versions(V1Beta1).await?.is_empty(), "something was applied");
+    place.delete().await
+}
+
+pub(crate) async fn a_token_replaces_the_one_before_and_only_when_all_else_is_accepted(
+    shared: Arc<Shared>,
+) -> Outcome {
+    let (place, plugin) = shared.user(V1Beta1, "token").await?;
+    let secrets: Api<Secret> = Api::namespaced(place.client(), place.name());
+    let long = format!("--name={}", "n".repeat(60));
+    let words = [&UP[..], &["--hf-token-stdin", &long]].concat();
+    plugin.run_with_input(&words, "hf_refused\n").await?.expect(2)?;
+    ensure!(secrets.get_opt("hf-token-secret").await?.is_none(), "the token was kept of a refused up");
+
+    let foreign = serde_json::from_value(json!({
+        "metadata": { "name": "hf-token-secret", "labels": { "app.kubernetes.io/managed-by": "Helm" } },
+        "stringData": { "HF_TOKEN": "hf_old", "OTHER": "kept" },
+    }))?;
+    secrets.create(&PostParams::default(), &foreign).await?;
+    let words = [&UP[..], &["--hf-token-stdin"]].concat();
+    plugin.run_with_input(&words, "hf_new\n").await?.expect(0)?;
+    let secret = secrets.get("hf-token-secret").await?;
+    let data = secret.data.unwrap_or_default();
+    let value = |key: &str| data.get(key).map(|bytes| String::from_utf8_lossy(&bytes.0).into_owned());
+    ensure!(value("HF_TOKEN").as_deref() == Some("hf_new"), "the token was not replaced");
+    ensure!(value("OTHER").as_deref() == Some("kept"), "another key went");
+    let labels = secret.metadata.labels.unwrap_or_default();
+    ensure!(labels.get("app.kubernetes.io/managed-by").map(String::as_str) == Some("Helm"), "{labels:?}");
+    place.delete().await
+}
+
+pub(crate) async fn a_port_in_use_is_named(shared: Arc<Shared>) -> Outcome {
+    let (place, plugin) = shared.user(V1Beta1, "port").await?;
+    plugin.run(&UP).await?.expect(0)?;
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let port = taken.local_addr()?.port();
+    let said = plugin.run(&["port-forward", "tiny", &format!("{port}:8000")]).await?.expect(1)?;
+    ensure!(said.err.contains("KD0803") && said.err.contains(&port.to_string()), "{}", said.err);
+    place.delete().await
+}
+
+pub(crate) async fn kubectls_own_flags_mean_what_they_mean_there(shared: Arc<Shared>) -> Outcome {
+    let (place, plugin) = shared.user(V1Beta1, "flags").await?;
+    plugin.run(&["list", "--request-timeout=30s"]).await?.expect(0)?;
+    plugin.run(&["list", "--insecure-skip-tls-verify"]).await?.expect(0)?;
+    plugin.run(&["list", "--tls-server-name=kubernetes.default.svc"]).await?.expect(0)?;
+    plugin.run(&["list", "--tls-server-name=another.example"]).await?.expect(4)?;
+    plugin.run(&["list", "--server=https://127.0.0.1:1"]).await?.expect(4)?;
+    for flags in [&["--as=nobody"][..], &["--as=nobody", "--as-group=guests", "--as-uid=7"]] {
+        let said = plugin.run(&[&["list"][..], flags].concat()).await?.expect(4)?;
+        ensure!(said.err.contains("KD0105") && said.err.contains("nobody"), "{}", said.err);
+    }
+    let said = plugin.run(&["list", "-v", "8"]).await?.expect(0)?;
+    ensure!(said.err.contains("GET") && !said.err.to_lowercase().contains("authorization"), "{}", said.err);
+    place.delete().await
+}

@@ -138,7 +138,7 @@ pub(crate) async fn a_graph_whose_pods_wait_is_coming_up(shared: Arc<Shared>) ->
     let waiting: Vec<&str> =
         UP.into_iter().filter(|word| *word != "--detach").chain(["--timeout=1s"]).collect();
     plugin.run(&waiting).await?.expect(3)?;
-    plugin.run(&["down", "tiny", "-y"]).await?.expect(0)?;
+    plugin.run(&["down", "tiny", "-y", "--wait"]).await?.expect(0)?;
     let said = plugin.run(&["down", "tiny", "-y"]).await?.expect(1)?;
     ensure!(said.err.contains("KD0106"), "{}", said.err);
     place.delete().await

@@ -1,5 +1,6 @@
 //! `down`: delete deployments, and say what stays.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use clap::Args;
@@ -33,7 +34,7 @@ pub(super) struct DownArgs {
     /// Delete the model's folder as well, or the whole claim; refused while anything else mounts it
     #[arg(long, value_name = "WHAT", value_parser = words::<DeleteCache>())]
     pub delete_cache: Option<DeleteCache>,
-    /// Wait until the pods are gone
+    /// Wait until the deployment and its pods are gone
     #[arg(long)]
     pub wait: bool,
     /// Longest time for it all
@@ -159,7 +160,7 @@ async fn delete(name: &str, names: &[String], args: &DownArgs, context: &Context
         delete_job(&cluster, &platform, job, context).await?;
     }
     if args.wait || args.delete_cache.is_some() {
-        wait_until_gone(&cluster, name, context).await?;
+        wait_until_gone(&cluster, &platform, name, context).await?;
     }
     match (args.delete_cache, intent, claim) {
         (Some(DeleteCache::Pvc), _, Some(claim)) => {
@@ -228,27 +229,40 @@ fn mounts(pod: &Value, claim: &str) -> bool {
     })
 }
 
-/// Waits for the pods: the graph itself is gone first, and its pods still answer for a moment.
-async fn wait_until_gone(cluster: &Cluster, name: &str, context: &Context) -> Result<()> {
-    let mut events = cluster.watch(&[Watched::labelled(Kind::Pod, format!("{GRAPH_LABEL}={name}"))]);
-    let mut left = std::collections::BTreeSet::new();
-    let pod_name = |pod: &Value| pod["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+/// Waits for the graph and its pods: the graph goes when the operator has let it go, and its pods still answer for
+/// a moment after that.
+async fn wait_until_gone(
+    cluster: &Cluster,
+    platform: &Platform,
+    name: &str,
+    context: &Context,
+) -> Result<()> {
+    let mut events = cluster.watch(&[
+        Watched::named(Kind::Graph(platform.graph_api), name),
+        Watched::labelled(Kind::Pod, format!("{GRAPH_LABEL}={name}")),
+    ]);
+    let object_name = |object: &Value| object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    let mut left: BTreeMap<bool, BTreeSet<String>> = BTreeMap::new();
     while let Some(event) = events.next().await {
         match event {
-            Seen::All(_, pods) => left = pods.iter().map(pod_name).collect(),
-            Seen::Now(_, pod) => {
-                left.insert(pod_name(&pod));
+            Seen::All(kind, all) => {
+                left.insert(kind == Kind::Pod, all.iter().map(object_name).collect());
             }
-            Seen::Gone(_, pod) => {
-                left.remove(&pod_name(&pod));
+            Seen::Now(kind, one) => {
+                left.entry(kind == Kind::Pod).or_default().insert(object_name(&one));
+            }
+            Seen::Gone(kind, one) => {
+                left.entry(kind == Kind::Pod).or_default().remove(&object_name(&one));
             }
             Seen::Trouble(_, error) if !error.may_pass() => return Err(error.into()),
             Seen::Trouble(..) => continue,
         }
-        if left.is_empty() {
+        // Both have been listed once, and nothing is left of either.
+        if left.len() == 2 && left.values().all(BTreeSet::is_empty) {
             return Ok(());
         }
-        context.report.waiting(Stage::Deploy, format!("{} pods to end", left.len()));
+        let names: Vec<&str> = left.values().flatten().map(String::as_str).collect();
+        context.report.waiting(Stage::Deploy, format!("{} to end", names.join(", ")));
     }
     Ok(())
 }

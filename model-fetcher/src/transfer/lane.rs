@@ -65,7 +65,8 @@ impl<S: ModelSource> Transfer<S> {
         let partial = &self.files[piece.file];
         let lane = if partial.was_wrong() { lane + SECOND_TRY_LANES } else { lane };
         let mut body = self.source.open(lane, &self.commit, &partial.remote, piece.range.clone()).await?;
-        if body.offset != piece.range.start && !self.queue().is_whole(piece.file) {
+        // Two that both receive from the start would bring the same bytes at once, cut differently.
+        if body.offset != piece.range.start && !piece.alone {
             self.queue().fetch_whole(piece.file);
             return Err(
                 Later { after: Some(Duration::ZERO), ..Later::new("the server ignores ranges") }.into()

@@ -30,6 +30,8 @@ struct QueuedFile {
 pub(crate) struct Piece {
     pub(crate) file: usize,
     pub(crate) range: Range<u64>,
+    /// Nobody else fetches of this file, so that content from its very start may come again.
+    pub(crate) alone: bool,
 }
 
 impl Queue {
@@ -61,7 +63,7 @@ impl Queue {
             file.gaps.push_front(range.end..gap.end);
         }
         file.in_flight += 1;
-        Some(Piece { file: index, range })
+        Some(Piece { file: index, range, alone: file.whole })
     }
 
     /// Long pieces while every connection has a file of its own and much is left, short ones otherwise.
@@ -92,10 +94,6 @@ impl Queue {
     /// From now on this file goes to one connection at a time, all that is missing in one piece.
     pub(crate) fn fetch_whole(&mut self, file: usize) {
         self.files[file].whole = true;
-    }
-
-    pub(crate) fn is_whole(&self, file: usize) -> bool {
-        self.files[file].whole
     }
 
     /// Queues all of a file again.

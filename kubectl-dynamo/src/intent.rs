@@ -2,14 +2,20 @@
 //! It must stay pure, so that a flag, a file and a wizard lead to the same value.
 
 pub mod engine_flags;
+pub mod kv_offload;
 pub mod model;
 pub mod name;
+pub mod placement;
+pub mod router;
 pub mod topology;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Exit, Explain};
+pub use kv_offload::{DiskTier, DiskVolume, KvOffload};
 pub use model::ModelRef;
+pub use placement::{Placement, Toleration, TolerationEffect};
+pub use router::{Router, RouterMode};
 pub use topology::{Parallelism, Topology, WorkerGroup, WorkerRole};
 
 /// A closed set of words that a flag, a file and an annotation share.
@@ -38,31 +44,6 @@ impl Word for Backend {
         match self {
             Self::Vllm => "vllm",
             Self::Mocker => "mocker",
-        }
-    }
-}
-
-/// How the frontend picks a worker; the values exist in every release from 0.9.1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RouterMode {
-    /// One worker after the other.
-    RoundRobin,
-    /// Any worker.
-    Random,
-    /// The worker that holds most of the prompt's KV cache.
-    Kv,
-}
-
-impl Word for RouterMode {
-    const ALL: &'static [Self] = &[Self::RoundRobin, Self::Random, Self::Kv];
-
-    /// Also the value of `DYN_ROUTER_MODE`.
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::RoundRobin => "round-robin",
-            Self::Random => "random",
-            Self::Kv => "kv",
         }
     }
 }
@@ -161,28 +142,8 @@ impl Default for Cache {
     }
 }
 
-/// Where pods may run and what they carry besides what serving needs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(default, rename_all = "camelCase")]
-pub struct Placement {
-    /// Image of every Dynamo container; the release's own when absent.
-    pub image: Option<String>,
-    /// Image of the fetch containers; this version's own when absent.
-    pub fetcher_image: Option<String>,
-    pub image_pull_secrets: Vec<String>,
-    /// `key=value` labels of nodes that workers need.
-    pub node_selector: Vec<(String, String)>,
-    pub service_account: Option<String>,
-    /// Extra labels of every object.
-    pub labels: Vec<(String, String)>,
-    /// Extra environment of every Dynamo container.
-    pub env: Vec<(String, String)>,
-    /// Size of /dev/shm in workers, a Kubernetes quantity.
-    pub shared_memory: Option<String>,
-}
-
 /// A wish, complete and free of contradictions. It is also what the annotation on the live object holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServingIntent {
     /// Name of the deployment.
@@ -193,8 +154,10 @@ pub struct ServingIntent {
     pub trust_remote_code: bool,
     pub backend: Backend,
     pub topology: Topology,
-    pub router_mode: RouterMode,
+    pub router: Router,
     pub frontend_replicas: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kv_offload: Option<KvOffload>,
     /// Engine flags after `--`, for every worker, as separate arguments.
     pub engine_args: Vec<String>,
     pub cache: Cache,

@@ -187,7 +187,7 @@ fn resolving_root<'a>(folder: &'a str, name: &str) -> Option<&'a str> {
 }
 
 fn frontend(intent: &ServingIntent, release: &'static Release, folder: &str) -> Component {
-    let mut environment = vec![EnvironmentVariable::literal("DYN_ROUTER_MODE", intent.router_mode.as_str())];
+    let mut environment = vec![EnvironmentVariable::literal("DYN_ROUTER_MODE", intent.router.mode.as_str())];
     environment.extend(extra_environment(intent));
     Component {
         role: WorkerRole::Frontend,

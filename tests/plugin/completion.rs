@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use kubectl_dynamo::intent::{
-    Backend, Cache, ModelRef, Placement, RouterMode, ServingIntent, Topology, WorkerGroup,
+    Backend, Cache, ModelRef, Placement, Router, RouterMode, ServingIntent, Topology, WorkerGroup,
 };
 use kubectl_dynamo::local::Folders;
 use kubectl_dynamo::local::state::{Deployment, write_deployment};
@@ -144,7 +144,8 @@ fn wish(name: &str) -> ServingIntent {
         trust_remote_code: false,
         backend: Backend::Mocker,
         topology: Topology::Aggregated { worker: WorkerGroup::default() },
-        router_mode: RouterMode::RoundRobin,
+        router: Router::of(RouterMode::RoundRobin),
+        kv_offload: None,
         frontend_replicas: 1,
         engine_args: Vec::new(),
         cache: Cache::default(),

@@ -2,8 +2,8 @@
 //! read code.
 
 use kubectl_dynamo::intent::{
-    Backend, Cache, ModelRef, Parallelism, Placement, RouterMode, ServingIntent, TokenSecret, Topology,
-    WorkerGroup,
+    Backend, Cache, ModelRef, Parallelism, Placement, Router, RouterMode, ServingIntent, TokenSecret,
+    Topology, WorkerGroup,
 };
 use kubectl_dynamo::plan::{FetchPlacement, ModelPlace, plan};
 use kubectl_dynamo::release::{CATALOG, Release};
@@ -18,7 +18,8 @@ fn aggregated() -> ServingIntent {
         trust_remote_code: false,
         backend: Backend::Vllm,
         topology: Topology::Aggregated { worker: group(1, 1) },
-        router_mode: RouterMode::RoundRobin,
+        router: Router::of(RouterMode::RoundRobin),
+        kv_offload: None,
         frontend_replicas: 1,
         engine_args: Vec::new(),
         cache: Cache::default(),
@@ -30,7 +31,7 @@ fn aggregated() -> ServingIntent {
 fn disaggregated() -> ServingIntent {
     ServingIntent {
         topology: Topology::Disaggregated { prefill: group(2, 2), decode: group(1, 4) },
-        router_mode: RouterMode::Kv,
+        router: Router::of(RouterMode::Kv),
         token_secret: Some(TokenSecret { name: "hf-token-secret".into(), key: "HF_TOKEN".into() }),
         engine_args: vec!["--max-model-len".into(), "8192".into()],
         ..aggregated()
@@ -38,8 +39,8 @@ fn disaggregated() -> ServingIntent {
 }
 
 fn group(replicas: u32, tensor: u32) -> WorkerGroup {
-    let parallelism = Parallelism { tensor, pipeline: 1, expert: false };
-    WorkerGroup { replicas, parallelism, engine_args: Vec::new() }
+    let parallelism = Parallelism { tensor, ..Parallelism::default() };
+    WorkerGroup { replicas, parallelism, ..WorkerGroup::default() }
 }
 
 /// The shape that a release's own operator stores.

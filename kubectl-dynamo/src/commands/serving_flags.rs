@@ -6,8 +6,8 @@ use clap::builder::NonEmptyStringValueParser;
 use super::words;
 use crate::error::Result;
 use crate::intent::{
-    AccessMode, Backend, Cache, IntentError, ModelRef, Parallelism, Placement, RouterMode, ServingIntent,
-    TokenSecret, Topology, Word, WorkerGroup, WorkerRole, engine_flags, name,
+    AccessMode, Backend, Cache, IntentError, ModelRef, Parallelism, Placement, Router, RouterMode,
+    ServingIntent, TokenSecret, Topology, Word, WorkerGroup, WorkerRole, engine_flags, name,
 };
 use crate::release::Release;
 
@@ -204,7 +204,8 @@ impl ServingFlags {
             trust_remote_code: self.trust_remote_code,
             backend: self.backend.unwrap_or(defaults.backend),
             topology: self.topology()?,
-            router_mode: self.router_mode,
+            router: Router::of(self.router_mode),
+            kv_offload: None,
             frontend_replicas: at_least_one("--frontend-replicas", Some(self.frontend_replicas))?,
             engine_args: self.engine_args.clone(),
             cache: self.cache()?,
@@ -316,7 +317,9 @@ impl ServingFlags {
                 tensor: at_least_one(&flag("tp"), tensor)?,
                 pipeline: at_least_one(&flag("pp"), pipeline)?,
                 expert: self.enable_expert_parallel,
+                ..Parallelism::default()
             },
+            nodes: 1,
             engine_args: engine_args.to_vec(),
         })
     }
@@ -361,6 +364,7 @@ impl ServingFlags {
             labels: self.label.clone(),
             env: self.env.clone(),
             shared_memory: self.shared_memory.clone(),
+            ..Placement::default()
         })
     }
 }

@@ -43,7 +43,7 @@ pub(super) fn summary(graph: &Value) -> Summary {
         mode: intent
             .as_ref()
             .map_or_else(|| mode(graph).to_owned(), |intent| intent.topology.mode().to_owned()),
-        router: of(&|intent| intent.router_mode.as_str().to_owned()),
+        router: of(&|intent| intent.router.mode.as_str().to_owned()),
         backend: of(&|intent| intent.backend.as_str().to_owned()),
         release: text(&metadata["annotations"][RELEASE_ANNOTATION]),
         gpus: intent.as_ref().map(ServingIntent::gpus),

@@ -40,30 +40,46 @@ impl fmt::Display for WorkerRole {
 pub struct Parallelism {
     pub tensor: u32,
     pub pipeline: u32,
+    /// Copies of the model inside one worker, each with its own share of the requests.
+    #[serde(default = "one")]
+    pub data: u32,
     pub expert: bool,
+}
+
+fn one() -> u32 {
+    1
 }
 
 impl Default for Parallelism {
     fn default() -> Self {
-        Self { tensor: 1, pipeline: 1, expert: false }
+        Self { tensor: 1, pipeline: 1, data: 1, expert: false }
     }
 }
 
 impl Parallelism {
-    /// GPUs that one worker takes: tensor × pipeline.
+    /// GPUs that one worker takes: tensor × pipeline × data.
     pub fn gpus(self) -> u32 {
-        self.tensor.saturating_mul(self.pipeline)
+        self.tensor.saturating_mul(self.pipeline).saturating_mul(self.data)
     }
 }
 
 /// Workers of one role.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkerGroup {
     pub replicas: u32,
     pub parallelism: Parallelism,
+    /// Nodes that one worker spans, each with an equal share of its GPUs.
+    #[serde(default = "one")]
+    pub nodes: u32,
     /// Engine flags for this role only, as separate arguments.
     pub engine_args: Vec<String>,
+}
+
+impl Default for WorkerGroup {
+    fn default() -> Self {
+        Self { replicas: 1, parallelism: Parallelism::default(), nodes: 1, engine_args: Vec::new() }
+    }
 }
 
 impl WorkerGroup {

@@ -93,7 +93,7 @@ impl Arguments {
             }
             (ConnectorSpelling::KvTransferConfig, _) => {}
         }
-        let announces = role != WorkerRole::Decode && intent.router_mode == RouterMode::Kv;
+        let announces = role != WorkerRole::Decode && intent.router.mode == RouterMode::Kv;
         if announces && release.kv_events == KvEvents::Configured {
             self.pair("--kv-events-config", KV_EVENTS);
         }

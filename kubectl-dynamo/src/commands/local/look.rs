@@ -62,7 +62,7 @@ fn rows(all: &[Found], wide: bool) -> String {
         ];
         if wide {
             let life = if deployment.detached { "detached" } else { "foreground" };
-            row.push(intent.router_mode.as_str().to_owned());
+            row.push(intent.router.mode.as_str().to_owned());
             row.extend([deployment.version.clone(), intent.backend.as_str().into(), life.into()]);
         }
         row
@@ -137,9 +137,9 @@ fn screen(found: &Found, verdict: &str) -> String {
             "✗ DOWN  {name} serves nothing (KD0517)\n  fix       kubectl dynamo down {name} --local, then `up` again\n"
         ),
     };
-    let ServingIntent { topology, router_mode, backend, .. } = intent;
+    let ServingIntent { topology, router, backend, .. } = intent;
     let _ = writeln!(text, "  model     {}", intent.model);
-    let (mode, router) = (topology.mode(), router_mode.as_str());
+    let (mode, router) = (topology.mode(), router.mode.as_str());
     let _ = writeln!(
         text,
         "  engine    {} · Dynamo {} · {mode} · {router} router",
@@ -177,7 +177,7 @@ fn facts(found: &Found, standing: &str) -> Value {
     json!({
         "name": deployment.name, "model": intent.model.to_string(), "servedModelName": intent.served_model_name,
         "mode": intent.topology.mode(), "ready": ready, "wanted": wanted, "status": standing,
-        "router": intent.router_mode.as_str(), "backend": intent.backend.as_str(),
+        "router": intent.router.mode.as_str(), "backend": intent.backend.as_str(),
         "release": deployment.version, "created": deployment.started_at, "endpoint": deployment.base_url(),
         "detached": deployment.detached, "folder": found.folder, "processes": processes,
     })

@@ -15,7 +15,7 @@ pub(super) fn plan_lines(wish: &Wish) -> Vec<String> {
         intent.name,
         wish.version,
         intent.topology.mode(),
-        intent.router_mode.as_str(),
+        intent.router.mode.as_str(),
     )];
     let mut component = |role: WorkerRole, replicas: u32, gpus: u32| {
         let gpus = if gpus > 0 { format!("  {gpus} of {} GPUs each", wish.gpus) } else { String::new() };

@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         installing::a_missing_python_is_named_with_the_command_that_installs_it,
         models::a_model_of_the_hub_is_fetched_and_served,
         models::a_gated_model_is_refused_to_a_wrong_token,
+        models::a_full_disk_is_named_and_the_same_command_goes_on_with_room,
         models::a_folder_is_served_as_it_is,
         models::what_is_no_model_is_refused,
         refusals::a_port_in_use_is_named,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use kubectl_dynamo_tests::hub::{Access, Repository, Settings};
-use kubectl_dynamo_tests::{Outcome, ensure, model};
+use kubectl_dynamo_tests::{Outcome, ensure, model, programs};
 
 use crate::Shared;
 use crate::machine::{Machine, finish};
@@ -44,6 +44,31 @@ pub(crate) async fn a_gated_model_is_refused_to_a_wrong_token(shared: Arc<Shared
     said.expect(4, &["KD0406", "acme/small", "exit code 10"])?;
     ensure!(!said.stderr.contains("hf_wrong_secret"), "the token is shown");
     ensure!(machine.processes()?.is_empty(), "processes are left");
+    Ok(())
+}
+
+pub(crate) async fn a_full_disk_is_named_and_the_same_command_goes_on_with_room(
+    shared: Arc<Shared>,
+) -> Outcome {
+    let folder = tempfile::tempdir()?;
+    model::write_with_weights(folder.path(), 3 << 20)?;
+    let repository = Repository::from_folder(ID, folder.path())?;
+    let machine = Machine::new(&shared)?;
+    let (url, _hub) = machine.hub(Settings { repositories: vec![repository], ..Settings::default() })?;
+    let cache = machine.home().join("cache");
+    std::fs::create_dir_all(cache.join("models"))?;
+    std::os::unix::fs::symlink(shared.cache.join("runtimes"), cache.join("runtimes"))?;
+    let up = |script: &str| {
+        let mut command = machine.other("unshare");
+        command.args(["--mount", "sh", "-c", script]).arg(programs::kubectl_dynamo());
+        command.args(["up", "--local", "--detach", ID]);
+        command.env("HF_ENDPOINT", &url).env("KUBECTL_DYNAMO_CACHE", &cache);
+        finish(&mut command)
+    };
+    let small = format!("mount -t tmpfs -o size=2m none {}/models && exec \"$0\" \"$@\"", cache.display());
+    up(&small)?.expect(7, &["KD0406", "acme/small", "exit code 12", "free"])?;
+    ensure!(machine.processes()?.is_empty(), "processes are left");
+    up("exec \"$0\" \"$@\"")?.expect(0, &["smoke test: done: 200"])?;
     Ok(())
 }
 

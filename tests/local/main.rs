@@ -29,6 +29,7 @@ fn main() -> ExitCode {
     let cases = cases![
         serving::answers_in_the_foreground_until_interrupted,
         serving::a_detached_deployment_is_found_by_every_verb,
+        serving::two_ups_of_one_name_serve_once,
         serving::prefill_and_decode_are_two_workers,
         serving::the_kv_router_finds_the_cached_prefix,
         endings::nothing_survives_a_kill_of_the_foreground,

@@ -29,6 +29,21 @@ pub(crate) async fn answers_in_the_foreground_until_interrupted(shared: Arc<Shar
     Ok(())
 }
 
+pub(crate) async fn two_ups_of_one_name_serve_once(shared: Arc<Shared>) -> Outcome {
+    let machine = Machine::new(&shared)?;
+    let up = ["up", "--local", "--detach"];
+    let (first, second) = (machine.start(&up)?, machine.start(&up)?);
+    let (first, second) = (first.finish()?, second.finish()?);
+    let unchanged = [&first, &second].iter().filter(|said| said.stderr.contains("unchanged")).count();
+    ensure!(unchanged == 1, "one serves and the other finds it: {first:?} {second:?}");
+    for said in [&first, &second] {
+        said.expect(0, &["endpoint  http://127.0.0.1:"])?;
+    }
+    let status = machine.run(&["status", "tiny", "--local", "-o", "json"])?.json()?;
+    ensure!(status["ready"] == 2, "a frontend and a worker are expected: {status}");
+    Ok(())
+}
+
 pub(crate) async fn a_detached_deployment_is_found_by_every_verb(shared: Arc<Shared>) -> Outcome {
     let machine = Machine::new(&shared)?;
     let status = machine.up(&["--name", "one"])?;

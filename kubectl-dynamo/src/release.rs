@@ -1,9 +1,14 @@
 //! What one Dynamo runtime version understands, as enums: a new behaviour is a new variant, and the compiler
 //! lists every place that must answer for it. Only `catalog.rs` holds version numbers.
 
+mod behaviour;
 mod catalog;
 
 use crate::intent::IntentError;
+pub use behaviour::{
+    CUDA_13_SUFFIX, ConfigurationReader, ConnectorSpelling, CudaImages, Executor, FileDiscovery, ImageTag,
+    KvEvents, KvEventsSwitch, Kvbm, MigrationLimit, ModelCard, OverlapSetting, RoleSpelling, RouterTtl,
+};
 pub use catalog::{
     BESIDE_VLLM_PACKAGES, CATALOG, DEFAULT, MOCKER_PACKAGES, TRANSFORMERS_PACKAGES, newest_for,
 };
@@ -21,62 +26,6 @@ pub enum OperatorGeneration {
     StoresBeta,
 }
 
-/// How a worker is told whether it prefills, decodes or does both.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RoleSpelling {
-    /// `--is-prefill-worker` and `--is-decode-worker`.
-    Booleans,
-    /// `--disaggregation-mode prefill|decode`.
-    DisaggregationMode,
-}
-
-/// How vLLM's KV transfer between prefill and decode is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ConnectorSpelling {
-    /// `--connector nixl|none`; `nixl` is set up even for an aggregated worker unless `none` is said.
-    Connector,
-    /// `--kv-transfer-config JSON`, on prefill and decode alike; nothing when aggregated.
-    KvTransferConfig,
-}
-
-/// Whether vLLM workers announce their KV blocks to the router by themselves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KvEvents {
-    /// Announced whenever prefix caching is on.
-    Automatic,
-    /// Announced only with `--kv-events-config`, on aggregated and prefill workers.
-    Configured,
-}
-
-/// How processes outside Kubernetes find each other through files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FileDiscovery {
-    /// `--store-kv file`; the mocker wants NATS besides.
-    StoreKv,
-    /// `DYN_DISCOVERY_BACKEND=file`, with no other service.
-    DiscoveryBackend,
-}
-
-/// Where the frontend reads the model card from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ModelCard {
-    /// From its own disk or the hub, by the served name: the name must resolve as a path below the mount.
-    FrontendResolvesName,
-    /// From its own disk, by the worker's model path.
-    FrontendReadsPath,
-    /// The workers serve it.
-    WorkersServe,
-}
-
-/// What the mocker reads a model's configuration with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ConfigurationReader {
-    /// Dynamo itself.
-    Dynamo,
-    /// The transformers package.
-    Transformers,
-}
-
 /// One Dynamo runtime version.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Release {
@@ -85,6 +34,14 @@ pub struct Release {
     pub role_spelling: RoleSpelling,
     pub connector_spelling: ConnectorSpelling,
     pub kv_events: KvEvents,
+    pub kv_events_switch: KvEventsSwitch,
+    pub overlap_setting: OverlapSetting,
+    pub router_ttl: RouterTtl,
+    pub migration_limit: MigrationLimit,
+    pub kvbm: Kvbm,
+    pub executor: Executor,
+    pub cuda_images: CudaImages,
+    pub image_tag: ImageTag,
     pub file_discovery: FileDiscovery,
     pub model_card: ModelCard,
     pub configuration_reader: ConfigurationReader,
@@ -111,7 +68,12 @@ impl Release {
             .ok_or_else(|| refuse(format!("expected a version such as {DEFAULT}")))?;
         if let Some(known) = CATALOG.iter().find(|release| minor_of(release.version) == Some((major, minor)))
         {
-            return Ok(known);
+            return match known.cuda_images {
+                CudaImages::Thirteen if version.ends_with(CUDA_13_SUFFIX) => Err(refuse(format!(
+                    "its images are for CUDA 13 already, and none is called {CUDA_13_SUFFIX}"
+                ))),
+                _ => Ok(known),
+            };
         }
         let newest = &CATALOG[CATALOG.len() - 1];
         match minor_of(newest.version) {
@@ -178,7 +140,9 @@ mod tests {
 
     #[test]
     fn refuses_what_it_has_no_words_for() {
-        for given in ["0.8.1", "2.0.0", "latest", "", "1", "1.6.1/x", "1.6.1 ", "1.6.1@sha256:0"] {
+        for given in
+            ["0.8.1", "2.0.0", "latest", "", "1", "1.6.1/x", "1.6.1 ", "1.6.1@sha256:0", "1.6.1-cuda13"]
+        {
             assert!(matches!(Release::find(given), Err(IntentError::Release { .. })), "{given}");
         }
     }

@@ -2,8 +2,9 @@
 //! the real operator; a row answers for all patches of its minor.
 
 use super::{
-    ConfigurationReader, ConnectorSpelling, FileDiscovery, KvEvents, ModelCard, OperatorGeneration, Release,
-    RoleSpelling,
+    ConfigurationReader, ConnectorSpelling, CudaImages, Executor, FileDiscovery, ImageTag, KvEvents,
+    KvEventsSwitch, Kvbm, MigrationLimit, ModelCard, OperatorGeneration, OverlapSetting, Release,
+    RoleSpelling, RouterTtl,
 };
 
 /// The release used when neither a flag nor the cluster says another.
@@ -27,6 +28,15 @@ pub const CATALOG: &[Release] = &[
         role_spelling: RoleSpelling::Booleans,
         connector_spelling: ConnectorSpelling::Connector,
         kv_events: KvEvents::Automatic,
+        kv_events_switch: KvEventsSwitch::KvEvents,
+        overlap_setting: OverlapSetting::KvOverlapScoreWeight,
+        router_ttl: RouterTtl::Ttl,
+        migration_limit: MigrationLimit::Worker,
+        // All its examples, and the starter kit, turn CUDA graphs off.
+        kvbm: Kvbm::Eager,
+        executor: Executor::Ray,
+        cuda_images: CudaImages::TwelveOrThirteen,
+        image_tag: ImageTag::Any,
         file_discovery: FileDiscovery::StoreKv,
         model_card: ModelCard::FrontendResolvesName,
         configuration_reader: ConfigurationReader::Transformers,
@@ -35,22 +45,28 @@ pub const CATALOG: &[Release] = &[
     // 1.0 still announces KV events by itself, with a warning that this ends.
     Release {
         kv_events: KvEvents::Automatic,
-        model_card: ModelCard::FrontendReadsPath,
-        ..v1("1.0.2", ["vllm[flashinfer,runai]==0.16.0", "nixl[cu12]<=0.10.1"])
+        ..for_both_cudas("1.0.2", ["vllm[flashinfer,runai]==0.16.0", "nixl[cu12]<=0.10.1"])
     },
+    for_both_cudas("1.1.1", ["vllm[flashinfer,otel,runai]==0.19.0", "nixl[cu12]<=0.10.1"]),
+    // From 1.2 on the overlap weight is called deprecated, in favour of the prefill load scale.
+    Release {
+        overlap_setting: OverlapSetting::RouterPrefillLoadScale,
+        ..for_both_cudas("1.2.1", ["vllm[flashinfer,otel,runai]==0.20.1", "nixl[cu12]<=0.10.1"])
+    },
+    // From 1.3 on Dynamo's KVBM examples turn the hybrid manager off; without that PdConnector is broken, and
+    // DynamoConnector is refused for hybrid models (ai-dynamo/dynamo#13755).
     Release {
         model_card: ModelCard::FrontendReadsPath,
-        ..v1("1.1.1", ["vllm[flashinfer,otel,runai]==0.19.0", "nixl[cu12]<=0.10.1"])
-    },
-    Release {
-        model_card: ModelCard::FrontendReadsPath,
-        ..v1("1.2.1", ["vllm[flashinfer,otel,runai]==0.20.1", "nixl[cu12]<=0.10.1"])
-    },
-    Release {
-        model_card: ModelCard::FrontendReadsPath,
+        kvbm: Kvbm::WithoutHybridCache,
+        image_tag: ImageTag::Any,
         ..v1("1.3.1", ["vllm[flashinfer,otel,runai]==0.23.0", "nixl[cu13]==1.1.0"])
     },
-    v1("1.4.2", ["vllm[flashinfer,otel,runai]==0.26.0", "nixl[cu13]==1.3.2"]),
+    // Its release notes know of an aggregated KVBM worker that stalls in its initialisation.
+    Release {
+        kvbm: Kvbm::StallsAggregated,
+        image_tag: ImageTag::VersionInEitherShape,
+        ..v1("1.4.2", ["vllm[flashinfer,otel,runai]==0.26.0", "nixl[cu13]==1.3.2"])
+    },
     v1("1.5.1", ["vllm[flashinfer,otel,runai]==0.28.0", "nixl[cu13]==1.3.2"]),
     Release {
         configuration_reader: ConfigurationReader::Dynamo,
@@ -58,12 +74,31 @@ pub const CATALOG: &[Release] = &[
     },
 ];
 
+const fn for_both_cudas(version: &'static str, vllm_packages: [&'static str; 2]) -> Release {
+    Release {
+        overlap_setting: OverlapSetting::RouterKvOverlapScoreWeight,
+        kvbm: Kvbm::Works,
+        cuda_images: CudaImages::TwelveOrThirteen,
+        image_tag: ImageTag::Any,
+        model_card: ModelCard::FrontendReadsPath,
+        ..v1(version, vllm_packages)
+    }
+}
+
 const fn v1(version: &'static str, vllm_packages: [&'static str; 2]) -> Release {
     Release {
         version,
         role_spelling: RoleSpelling::DisaggregationMode,
         connector_spelling: ConnectorSpelling::KvTransferConfig,
         kv_events: KvEvents::Configured,
+        kv_events_switch: KvEventsSwitch::RouterUseKvEvents,
+        overlap_setting: OverlapSetting::RouterPrefillLoadScale,
+        router_ttl: RouterTtl::TtlSecs,
+        migration_limit: MigrationLimit::Frontend,
+        kvbm: Kvbm::Deprecated,
+        executor: Executor::Processes,
+        cuda_images: CudaImages::Thirteen,
+        image_tag: ImageTag::Version,
         file_discovery: FileDiscovery::DiscoveryBackend,
         model_card: ModelCard::WorkersServe,
         configuration_reader: ConfigurationReader::Transformers,

@@ -1,61 +1,25 @@
 //! From a wish and a release to the processes that fulfil it: components with their commands, the model's
 //! place, the fetch step. The same plan becomes Kubernetes objects (`resources`) or processes (`local`).
 
-pub mod engine_args;
+mod components;
+mod engine_args;
+mod environment;
+mod error;
+pub mod kv_offload;
 pub mod model_cache;
+mod needs;
+mod nodes;
+mod quantity;
 
-use crate::intent::{Backend, ServingIntent, Word, WorkerRole};
+use crate::intent::ServingIntent;
 use crate::release::{CATALOG, DEFAULT, ModelCard, Release};
+pub use components::Component;
+pub use environment::{EnvironmentValue, EnvironmentVariable, JSON_LOGGING, Logging};
+pub use error::{PlanError, PlanWarning};
+pub use kv_offload::OffloadDisk;
 pub use model_cache::{FetchPlacement, FetchStep, ModelCache};
-
-/// One environment variable of a container or process.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EnvironmentVariable {
-    pub name: String,
-    pub value: EnvironmentValue,
-}
-
-/// Where a variable's value comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EnvironmentValue {
-    Literal(String),
-    /// A key of a Secret; the value itself never passes through this program.
-    Secret {
-        name: String,
-        key: String,
-    },
-}
-
-impl EnvironmentVariable {
-    /// A variable with a plain value.
-    pub fn literal(name: &str, value: impl Into<String>) -> Self {
-        Self { name: name.into(), value: EnvironmentValue::Literal(value.into()) }
-    }
-}
-
-/// One component of a deployment: the same process, `replicas` times.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Component {
-    pub role: WorkerRole,
-    pub replicas: u32,
-    /// Program and leading arguments; `python3` stands for the runtime's interpreter.
-    pub command: Vec<String>,
-    pub args: Vec<String>,
-    pub environment: Vec<EnvironmentVariable>,
-    /// GPUs of one replica.
-    pub gpus: u32,
-    /// Whether it reads the model's files, so that the cache is mounted and the fetch step runs before it.
-    pub needs_model: bool,
-    /// The folder it starts in, where the release resolves names against it.
-    pub working_directory: Option<String>,
-}
-
-impl Component {
-    /// Its name in objects, logs and messages.
-    pub fn name(&self) -> &'static str {
-        self.role.component_name()
-    }
-}
+pub use needs::Needs;
+pub use quantity::Quantity;
 
 /// Everything that will run, and what it needs before.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,6 +36,10 @@ pub struct ServingPlan {
     pub components: Vec<Component>,
     /// Absent where the model's files are simply there.
     pub cache: Option<ModelCache>,
+    /// Size of /dev/shm in workers; the operator's own when absent.
+    pub shared_memory: Option<Quantity>,
+    /// What to tell before it runs.
+    pub warnings: Vec<PlanWarning>,
     pub intent: ServingIntent,
 }
 
@@ -84,6 +52,20 @@ pub enum ModelPlace {
     Volume(FetchPlacement),
 }
 
+/// What a plan finds where it will run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Surroundings {
+    pub model: ModelPlace,
+    pub logging: Logging,
+}
+
+impl From<ModelPlace> for Surroundings {
+    /// Nothing there reads JSON logs.
+    fn from(model: ModelPlace) -> Self {
+        Self { model, logging: Logging::Plain }
+    }
+}
+
 /// Works out what runs. `version` is the runtime version as the person wrote it, `release` its row.
 ///
 /// # Errors
@@ -92,11 +74,12 @@ pub fn plan(
     intent: &ServingIntent,
     release: &'static Release,
     version: &str,
-    place: ModelPlace,
+    surroundings: impl Into<Surroundings>,
 ) -> Result<ServingPlan, PlanError> {
+    let Surroundings { model, logging } = surroundings.into();
     let version = release.full_version(version);
     let image = intent.placement.image.clone().unwrap_or_else(|| Release::image(&version));
-    let (model_folder, cache) = match place {
+    let (model_folder, cache) = match model {
         ModelPlace::Folder(folder) => (folder, None),
         ModelPlace::Volume(placement) => {
             let cache = model_cache::model_cache(intent, placement)?;
@@ -104,60 +87,24 @@ pub fn plan(
         }
     };
     check_served_name(intent, release, &model_folder)?;
-    let mut components = vec![frontend(intent, release, &model_folder)];
-    components.extend(
-        intent
-            .topology
-            .groups()
-            .into_iter()
-            .map(|(role, group)| worker(intent, release, role, group, &model_folder)),
-    );
+    nodes::check(intent, release)?;
+    let offload = kv_offload::Offload::of(intent, release)?;
+    let warnings = offload.iter().filter_map(|_| kv_offload::warning(release)).collect();
+    let draft = components::Draft { intent, release, logging, model_folder: &model_folder, offload };
+    let components = draft.components()?;
     Ok(ServingPlan {
         name: intent.name.clone(),
         release,
         version,
         image,
         served_model_name: intent.served_model_name.clone(),
-        model_folder,
         components,
         cache,
+        shared_memory: needs::shared_memory(intent)?,
+        warnings,
         intent: intent.clone(),
+        model_folder,
     })
-}
-
-/// Why a wish cannot become a plan.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum PlanError {
-    #[error("a cluster cannot see {model}")]
-    NotOnTheHub { model: String },
-    #[error("Dynamo {release} looks for the served name below the model volume, so it cannot be `{served}`")]
-    ServedNameMustResolve { release: &'static str, served: String, path: String, free_from: &'static str },
-}
-
-impl crate::error::Explain for PlanError {
-    fn code(&self) -> Option<&'static str> {
-        Some(match self {
-            Self::NotOnTheHub { .. } => "KD0403",
-            Self::ServedNameMustResolve { .. } => "KD0701",
-        })
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::NotOnTheHub { .. } => {
-                "name a model of the hub (org/name), or add --local to serve it on this machine".into()
-            }
-            Self::ServedNameMustResolve { path, free_from, .. } => {
-                format!(
-                    "leave --served-model-name out (it is then `{path}`), or use --release {free_from} or later"
-                )
-            }
-        })
-    }
-
-    fn exit(&self) -> crate::error::Exit {
-        crate::error::Exit::Usage
-    }
 }
 
 /// The oldest release whose frontend does not read the served name as a path.
@@ -184,66 +131,4 @@ fn check_served_name(intent: &ServingIntent, release: &Release, folder: &str) ->
 /// The folder from which `name` leads to `folder`.
 fn resolving_root<'a>(folder: &'a str, name: &str) -> Option<&'a str> {
     folder.strip_suffix(name)?.strip_suffix('/')
-}
-
-fn frontend(intent: &ServingIntent, release: &'static Release, folder: &str) -> Component {
-    let mut environment = vec![EnvironmentVariable::literal("DYN_ROUTER_MODE", intent.router.mode.as_str())];
-    environment.extend(extra_environment(intent));
-    Component {
-        role: WorkerRole::Frontend,
-        replicas: intent.frontend_replicas,
-        // Split as the operator's own default is: it replaces command and arguments one by one, so a whole command
-        // alone would run with the default arguments behind it.
-        command: vec!["python3".into()],
-        args: vec!["-m".into(), "dynamo.frontend".into()],
-        environment,
-        gpus: 0,
-        needs_model: release.frontend_needs_model(),
-        working_directory: working_directory(intent, release, folder),
-    }
-}
-
-fn worker(
-    intent: &ServingIntent,
-    release: &'static Release,
-    role: WorkerRole,
-    group: &crate::intent::WorkerGroup,
-    folder: &str,
-) -> Component {
-    let (module, gpus) = match intent.backend {
-        Backend::Vllm => ("dynamo.vllm", group.parallelism.gpus()),
-        Backend::Mocker => ("dynamo.mocker", 0),
-    };
-    let mut environment = Vec::new();
-    if let Some(secret) = &intent.token_secret {
-        environment.push(model_cache::token_variable(secret));
-    }
-    environment.extend(extra_environment(intent));
-    Component {
-        role,
-        replicas: group.replicas,
-        command: python_module(module),
-        args: engine_args::engine_args(intent, release, role, group, folder),
-        environment,
-        gpus,
-        needs_model: true,
-        working_directory: working_directory(intent, release, folder),
-    }
-}
-
-fn working_directory(intent: &ServingIntent, release: &Release, folder: &str) -> Option<String> {
-    match release.model_card {
-        ModelCard::FrontendResolvesName => {
-            resolving_root(folder, &intent.served_model_name).map(ToOwned::to_owned)
-        }
-        ModelCard::FrontendReadsPath | ModelCard::WorkersServe => None,
-    }
-}
-
-fn python_module(module: &str) -> Vec<String> {
-    vec!["python3".into(), "-m".into(), module.into()]
-}
-
-fn extra_environment(intent: &ServingIntent) -> impl Iterator<Item = EnvironmentVariable> + '_ {
-    intent.placement.env.iter().map(|(name, value)| EnvironmentVariable::literal(name, value))
 }

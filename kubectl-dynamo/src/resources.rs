@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::intent::{Cache, ServingIntent, Word};
-use crate::plan::{FetchPlacement, ServingPlan};
+use crate::plan::{FetchPlacement, JSON_LOGGING, Logging, ServingPlan};
 
 /// The field manager of every server-side apply, and the value of `app.kubernetes.io/managed-by`.
 pub const MANAGER: &str = "kubectl-dynamo";
@@ -107,6 +107,20 @@ pub fn removal_job(intent: &ServingIntent, namespace: &str) -> Option<Resource> 
     fetch_job::removal_job(intent, namespace).map(|object| Resource { object })
 }
 
+/// How the components of a live graph write their logs.
+pub fn logging(graph: &Value) -> Logging {
+    fn names(value: &Value) -> bool {
+        match value {
+            Value::Object(fields) => {
+                fields.get("name").is_some_and(|name| name == JSON_LOGGING) || fields.values().any(names)
+            }
+            Value::Array(items) => items.iter().any(names),
+            _ => false,
+        }
+    }
+    if names(&graph["spec"]) { Logging::Json } else { Logging::Plain }
+}
+
 /// The objects as one YAML stream, each with its document mark, as kubectl reads it.
 ///
 /// # Errors
@@ -133,12 +147,10 @@ fn graph_metadata(plan: &ServingPlan, namespace: &str) -> Value {
     let mut labels = own_labels(&plan.intent.placement.labels);
     labels.insert("app.kubernetes.io/name".into(), plan.name.clone().into());
     let intent = serde_json::to_string(&plan.intent).expect("a wish holds only strings, numbers and lists");
-    json!({
-        "name": plan.name,
-        "namespace": namespace,
-        "labels": labels,
-        "annotations": { INTENT_ANNOTATION: intent, RELEASE_ANNOTATION: plan.version },
-    })
+    let mut annotations = container::pairs(&plan.intent.placement.annotations);
+    annotations.insert(INTENT_ANNOTATION.into(), intent.into());
+    annotations.insert(RELEASE_ANNOTATION.into(), plan.version.clone().into());
+    json!({ "name": plan.name, "namespace": namespace, "labels": labels, "annotations": annotations })
 }
 
 fn claim_object(namespace: &str, name: &str, size: &str, class: Option<&str>, access_mode: &str) -> Value {
@@ -163,4 +175,31 @@ fn short_hash(value: &Value, digits: usize) -> String {
         Sha256::digest(value.to_string().as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
     hex.truncate(digits);
     hex
+}
+
+/// Whether the operator can read a version from an image's tag: `v?N.N.N` with an optional suffix.
+fn has_version_tag(image: &str) -> bool {
+    let without_digest = image.split('@').next().unwrap_or(image);
+    let tag = match without_digest.rsplit_once(':') {
+        Some((_, tag)) if !tag.contains('/') => tag,
+        _ => return false,
+    };
+    let core = tag.trim_start_matches('v').split(['-', '+']).next().unwrap_or_default();
+    let numbers: Vec<&str> = core.split('.').collect();
+    numbers.len() == 3 && numbers.iter().all(|number| number.parse::<u16>().is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_versions_as_the_operator_does() {
+        for image in ["r:1.6.1", "host:5000/r:v1.0.0", "r:1.2.0-cuda13", "r:1.6.1@sha256:00"] {
+            assert!(has_version_tag(image), "{image}");
+        }
+        for image in ["r", "r:latest", "r:1.6", "host:5000/r", "r@sha256:00", "r:my-tag"] {
+            assert!(!has_version_tag(image), "{image}");
+        }
+    }
 }

@@ -19,6 +19,8 @@ pub struct Platform {
     pub serves_v1beta1_graph: bool,
     /// Whether Grove is there, which puts its own limit on names.
     pub grove: bool,
+    /// Whether Prometheus' operator is there to collect what pods say (its PodMonitor).
+    pub pod_monitors: bool,
 }
 
 /// What is known of the claim that holds models.
@@ -39,10 +41,11 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError::NoPlatform`] where no version serves DynamoGraphDeployment; refusals.
     pub async fn platform(&self) -> Result<Platform> {
-        let (beta, alpha, grove) = futures::try_join!(
+        let (beta, alpha, grove, monitoring) = futures::try_join!(
             self.group_resources("nvidia.com/v1beta1"),
             self.group_resources("nvidia.com/v1alpha1"),
             self.group_resources("grove.io/v1alpha1"),
+            self.group_resources("monitoring.coreos.com/v1"),
         )?;
         let beta_graph = beta.as_ref().and_then(graph_storage_hash);
         let alpha_graph = alpha.as_ref().and_then(graph_storage_hash);
@@ -59,6 +62,8 @@ impl Cluster {
             serves_v1beta1: beta.is_some(),
             serves_v1beta1_graph: beta_graph.is_some(),
             grove: grove.is_some(),
+            pod_monitors: monitoring
+                .is_some_and(|list| list.resources.iter().any(|resource| resource.name == "podmonitors")),
         })
     }
 

@@ -6,7 +6,7 @@ use crate::cluster::{ClaimFacts, Cluster, Kind, Platform};
 use crate::error::{Exit, Explain, Result};
 use crate::intent::name::{self, NameBudget};
 use crate::intent::{AccessMode, Backend, Cache, IntentError, ServingIntent, Word};
-use crate::plan::{FetchPlacement, ModelPlace, ServingPlan, plan};
+use crate::plan::{FetchPlacement, Logging, ModelPlace, ServingPlan, Surroundings, plan};
 use crate::release::{self, OperatorGeneration, Release};
 use crate::resources::{self, GraphApi, RELEASE_ANNOTATION, Resource};
 
@@ -37,7 +37,8 @@ pub(super) fn offline(flags: &ServingFlags, known: &Offline<'_>) -> Result<Deplo
         AccessMode::ReadWriteOnce => FetchPlacement::InitContainersOnly,
     };
     let intent = intent(flags, known.namespace, known.budget)?;
-    finish(&intent, &version, source, known.namespace, known.graph_api, placement)
+    let surroundings = ModelPlace::Volume(placement).into();
+    finish(&intent, &version, source, known.namespace, known.graph_api, surroundings)
 }
 
 /// The deployment that these flags mean on a cluster.
@@ -63,8 +64,12 @@ pub(super) async fn on_cluster(
     }
     let claim = cluster.claim(intent.cache.claim()).await?;
     let placement = fetch_placement(&intent.cache, claim.as_ref(), &cluster.namespace)?;
+    let surroundings = Surroundings {
+        model: ModelPlace::Volume(placement),
+        logging: logging(live.as_ref(), platform),
+    };
     let mut deployment =
-        finish(&intent, &version, source, &cluster.namespace, platform.graph_api, placement)?;
+        finish(&intent, &version, source, &cluster.namespace, platform.graph_api, surroundings)?;
     if live.as_ref().and_then(summary::intent).is_some_and(|live| live.model == intent.model) {
         drop_job_that_is_over(cluster, &mut deployment).await?;
     }
@@ -100,9 +105,9 @@ fn finish(
     release_source: &'static str,
     namespace: &str,
     graph_api: GraphApi,
-    placement: FetchPlacement,
+    surroundings: Surroundings,
 ) -> Result<Deployment> {
-    let plan = plan(intent, Release::find(version)?, version, ModelPlace::Volume(placement))?;
+    let plan = plan(intent, Release::find(version)?, version, surroundings)?;
     let resources = resources::render(&plan, namespace, graph_api);
     Ok(Deployment { plan, graph_api, release_source, resources, warnings: Vec::new() })
 }
@@ -115,6 +120,15 @@ pub(super) fn detected_release(platform: &Platform) -> &'static str {
         Platform { serves_v1beta1: true, .. } => OperatorGeneration::ServesBetaGroup,
         Platform { .. } => OperatorGeneration::AlphaOnly,
     })
+}
+
+/// What collects logs may have come after the graph, which goes on as it is: no pod moves for it.
+fn logging(live: Option<&serde_json::Value>, platform: &Platform) -> Logging {
+    match live {
+        Some(graph) => resources::logging(graph),
+        None if platform.pod_monitors => Logging::Json,
+        None => Logging::Plain,
+    }
 }
 
 /// How long names may be: Grove has its own limit, and 0.9.1's operator another than those after it.

@@ -63,6 +63,9 @@ pub(super) async fn run(args: RenderArgs, context: &Context) -> Result<Exit> {
             deployment::on_cluster(&args.serving, &cluster, &platform, false).await?
         }
     };
+    for warning in &deployment.plan.warnings {
+        context.report.warn(Some(warning.code()), &warning.to_string(), None);
+    }
     print_data(&text(&deployment, args.output)?)?;
     Ok(Exit::Ok)
 }

@@ -1,45 +1,54 @@
 //! The argument list of one worker, in the words of one release. Lists, never a shell line.
 
-use crate::intent::{Backend, RouterMode, ServingIntent, WorkerGroup, WorkerRole};
-use crate::release::{ConnectorSpelling, KvEvents, ModelCard, Release, RoleSpelling};
+use super::components::Draft;
+use super::environment;
+use super::kv_offload::offloads;
+use crate::intent::{Backend, Parallelism, RouterMode, WorkerGroup, WorkerRole};
+use crate::release::{ConnectorSpelling, KvEvents, Kvbm, ModelCard, Release, RoleSpelling};
 
 /// NIXL in both directions, as Dynamo's own examples write it for prefill and decode.
 const NIXL: &str = r#"{"kv_connector":"NixlConnector","kv_role":"kv_both"}"#;
+/// KVBM alone, for an aggregated worker.
+const KVBM: &str = r#"{"kv_connector":"DynamoConnector","kv_connector_module_path":"kvbm.vllm_integration.connector","kv_role":"kv_both"}"#;
+/// KVBM and then NIXL, for a prefill worker: decode pulls from what is offloaded as well.
+const KVBM_AND_NIXL: &str = r#"{"kv_connector":"PdConnector","kv_connector_extra_config":{"connectors":[{"kv_connector":"DynamoConnector","kv_connector_module_path":"kvbm.vllm_integration.connector","kv_role":"kv_both"},{"kv_connector":"NixlConnector","kv_role":"kv_both"}]},"kv_connector_module_path":"kvbm.vllm_integration.connector","kv_role":"kv_both"}"#;
 /// The publisher that the KV router listens to; 20080 is the port of Dynamo's own examples.
 const KV_EVENTS: &str =
     r#"{"publisher":"zmq","topic":"kv-events","endpoint":"tcp://*:20080","enable_kv_cache_events":true}"#;
 
 /// Arguments of a worker of `role`, after its command.
-pub fn engine_args(
-    intent: &ServingIntent,
-    release: &Release,
-    role: WorkerRole,
-    group: &WorkerGroup,
-    model_folder: &str,
-) -> Vec<String> {
+pub(super) fn engine_args(draft: &Draft<'_>, role: WorkerRole, group: &WorkerGroup) -> Vec<String> {
+    let Draft { intent, release, model_folder, .. } = draft;
     let mut args = Arguments::default();
     match intent.backend {
         Backend::Vllm => {
             args.pair("--model", model_folder);
             args.pair("--served-model-name", &intent.served_model_name);
             args.role(release, role);
-            args.vllm(intent, release, role, group);
+            args.parallel(group.parallelism);
+            if intent.trust_remote_code {
+                args.flag("--trust-remote-code");
+            }
+            args.connector(draft, role);
+            args.kv_events(draft, role);
         }
         Backend::Mocker => {
-            args.pair("--model-path", mocker_path(intent, release, model_folder));
+            args.pair("--model-path", mocker_path(draft));
             args.pair("--model-name", &intent.served_model_name);
             args.role(release, role);
+            args.above_one("--data-parallel-size", group.parallelism.data);
         }
     }
-    args.0.extend(intent.engine_args.iter().chain(&group.engine_args).cloned());
+    let own = [&intent.engine_args, &group.engine_args].into_iter();
+    args.0.extend(own.flat_map(|args| environment::for_a_worker(args, release)).cloned());
     args.0
 }
 
 /// 0.9.1's mocker publishes its own path as the model's name, so both must be the same relative path.
-fn mocker_path<'a>(intent: &'a ServingIntent, release: &Release, model_folder: &'a str) -> &'a str {
-    match release.model_card {
-        ModelCard::FrontendResolvesName => &intent.served_model_name,
-        ModelCard::FrontendReadsPath | ModelCard::WorkersServe => model_folder,
+fn mocker_path<'a>(draft: &'a Draft<'_>) -> &'a str {
+    match draft.release.model_card {
+        ModelCard::FrontendResolvesName => &draft.intent.served_model_name,
+        ModelCard::FrontendReadsPath | ModelCard::WorkersServe => draft.model_folder,
     }
 }
 
@@ -53,6 +62,13 @@ impl Arguments {
 
     fn pair(&mut self, flag: &str, value: &str) {
         self.0.extend([flag.into(), value.into()]);
+    }
+
+    /// Long names with the value apart: the operators look for just these when a worker spans nodes.
+    fn above_one(&mut self, flag: &str, value: u32) {
+        if value > 1 {
+            self.pair(flag, &value.to_string());
+        }
     }
 
     fn role(&mut self, release: &Release, role: WorkerRole) {
@@ -69,32 +85,51 @@ impl Arguments {
         }
     }
 
-    fn vllm(&mut self, intent: &ServingIntent, release: &Release, role: WorkerRole, group: &WorkerGroup) {
-        let parallelism = group.parallelism;
-        if parallelism.tensor > 1 {
-            self.pair("--tensor-parallel-size", &parallelism.tensor.to_string());
-        }
-        if parallelism.pipeline > 1 {
-            self.pair("--pipeline-parallel-size", &parallelism.pipeline.to_string());
-        }
+    fn parallel(&mut self, parallelism: Parallelism) {
+        self.above_one("--tensor-parallel-size", parallelism.tensor);
+        self.above_one("--pipeline-parallel-size", parallelism.pipeline);
+        self.above_one("--data-parallel-size", parallelism.data);
         if parallelism.expert {
             self.flag("--enable-expert-parallel");
         }
-        if intent.trust_remote_code {
-            self.flag("--trust-remote-code");
-        }
-        match (release.connector_spelling, role) {
-            (ConnectorSpelling::Connector, WorkerRole::Prefill | WorkerRole::Decode) => {
-                self.pair("--connector", "nixl");
+    }
+
+    /// How KV blocks leave the GPU: to the other role, to CPU memory and disk, or both.
+    fn connector(&mut self, draft: &Draft<'_>, role: WorkerRole) {
+        let release = draft.release;
+        let transfers = matches!(role, WorkerRole::Prefill | WorkerRole::Decode);
+        let offloading = draft.offload.is_some() && offloads(role);
+        match (release.connector_spelling, offloading, transfers) {
+            (ConnectorSpelling::Connector, true, true) => {
+                self.pair("--connector", "kvbm");
+                self.flag("nixl");
             }
-            (ConnectorSpelling::Connector, _) => self.pair("--connector", "none"),
-            (ConnectorSpelling::KvTransferConfig, WorkerRole::Prefill | WorkerRole::Decode) => {
-                self.pair("--kv-transfer-config", NIXL);
+            (ConnectorSpelling::Connector, true, false) => self.pair("--connector", "kvbm"),
+            (ConnectorSpelling::Connector, false, true) => self.pair("--connector", "nixl"),
+            (ConnectorSpelling::Connector, false, false) => self.pair("--connector", "none"),
+            (ConnectorSpelling::KvTransferConfig, true, true) => {
+                self.pair("--kv-transfer-config", KVBM_AND_NIXL);
             }
-            (ConnectorSpelling::KvTransferConfig, _) => {}
+            (ConnectorSpelling::KvTransferConfig, true, false) => self.pair("--kv-transfer-config", KVBM),
+            (ConnectorSpelling::KvTransferConfig, false, true) => self.pair("--kv-transfer-config", NIXL),
+            (ConnectorSpelling::KvTransferConfig, false, false) => {}
         }
-        let announces = role != WorkerRole::Decode && intent.router.mode == RouterMode::Kv;
-        if announces && release.kv_events == KvEvents::Configured {
+        // Both roles: blocks must have the same layout on either side.
+        if draft.offload.is_some() {
+            match release.kvbm {
+                Kvbm::Eager if offloading => self.flag("--enforce-eager"),
+                Kvbm::Eager | Kvbm::Works => {}
+                Kvbm::WithoutHybridCache | Kvbm::StallsAggregated | Kvbm::Deprecated => {
+                    self.flag("--disable-hybrid-kv-cache-manager");
+                }
+            }
+        }
+    }
+
+    fn kv_events(&mut self, draft: &Draft<'_>, role: WorkerRole) {
+        let router = &draft.intent.router;
+        let announces = role != WorkerRole::Decode && router.mode == RouterMode::Kv && router.kv_events;
+        if announces && draft.release.kv_events == KvEvents::Configured {
             self.pair("--kv-events-config", KV_EVENTS);
         }
     }

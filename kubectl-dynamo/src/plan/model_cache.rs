@@ -50,9 +50,11 @@ pub fn model_cache(intent: &ServingIntent, placement: FetchPlacement) -> Result<
     };
     let revision = revision.as_deref().unwrap_or(DEFAULT_REVISION);
     let args = ["fetch", repository, "--revision", revision, "--into", MOUNT].map(ToOwned::to_owned).to_vec();
-    let mut environment = vec![EnvironmentVariable::literal(environment::PROGRESS, "json")];
-    environment.extend(intent.token_secret.as_ref().map(token_variable));
-    environment.extend(super::extra_environment(intent));
+    let environment = super::environment::merged(
+        std::iter::once(EnvironmentVariable::literal(environment::PROGRESS, "json"))
+            .chain(intent.token_secret.as_ref().map(token_variable))
+            .chain(super::environment::of_the_person(intent)),
+    );
     Ok(ModelCache {
         cache: intent.cache.clone(),
         model_folder: format!("{MOUNT}/{repository}"),

@@ -4,7 +4,7 @@ use model_fetcher::contract::{environment, exit};
 use serde_json::{Value, json};
 
 use super::container::{
-    FETCH_CONTAINER, cache_volume, fetch_container, gpu_toleration, pod_security, pull_secrets,
+    FETCH_CONTAINER, cache_volume, fetch_container, pairs, pod_security, pull_secrets, tolerations,
 };
 use super::{MODEL_ANNOTATION, MODEL_LABEL, own_labels, short_hash};
 use crate::intent::name::default_name;
@@ -36,6 +36,9 @@ pub(super) fn fetch_job(plan: &ServingPlan, cache: &ModelCache, namespace: &str)
     let mut job_labels = labels;
     // Not in the template, which deployments of one model share: whoever makes the Job first is named on it.
     job_labels.insert("app.kubernetes.io/name".into(), plan.name.clone().into());
+    // Neither are the person's annotations: they would make another Job of the same work.
+    let mut job_annotations = pairs(&plan.intent.placement.annotations);
+    job_annotations.insert(MODEL_ANNOTATION.into(), annotations[MODEL_ANNOTATION].clone());
     json!({
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -43,7 +46,7 @@ pub(super) fn fetch_job(plan: &ServingPlan, cache: &ModelCache, namespace: &str)
             "name": name("fetch", &fetch.repository, &fetch.revision, &spec),
             "namespace": namespace,
             "labels": job_labels,
-            "annotations": annotations,
+            "annotations": job_annotations,
         },
         "spec": spec,
     })
@@ -80,7 +83,8 @@ fn pod(run: &FetchStep, cache: &ModelCache, placement: &Placement) -> Value {
         "containers": [fetch_container(run, cache)],
         "volumes": [cache_volume(cache)],
         "securityContext": pod_security(),
-        "tolerations": [gpu_toleration()],
+        // Where workers may run, the download may too, and nodes with GPUs may be all there is.
+        "tolerations": tolerations(placement, 1),
     });
     if let Some(secrets) = pull_secrets(placement) {
         pod["imagePullSecrets"] = secrets;

@@ -2,10 +2,13 @@
 
 use serde_json::{Map, Value, json};
 
-use super::container::{environment, main_container, pod_settings};
-use super::{SPEC_HASH_ANNOTATION, graph_metadata, short_hash};
+use super::container::{
+    environment, main_container, offload_mount, pod_metadata, pod_settings, resources, worker_liveness,
+};
+use super::{SPEC_HASH_ANNOTATION, graph_metadata, has_version_tag, short_hash};
 use crate::intent::WorkerRole;
-use crate::plan::{Component, ServingPlan, model_cache::MOUNT};
+use crate::plan::{Component, Quantity, ServingPlan, model_cache::MOUNT};
+use crate::release::ImageTag;
 
 pub(super) fn graph(plan: &ServingPlan, namespace: &str) -> Value {
     let mut services: Map<String, Value> =
@@ -29,25 +32,33 @@ pub(super) fn graph(plan: &ServingPlan, namespace: &str) -> Value {
 }
 
 fn service(plan: &ServingPlan, component: &Component) -> Value {
+    let placement = &plan.intent.placement;
     let mut pod = pod_settings(plan, component);
     let mut container = main_container(component, &plan.image);
     // The operator fills this in, and its write would otherwise change the generation.
     container["name"] = "main".into();
+    if component.offload_disk.is_some() {
+        container["volumeMounts"] = json!([offload_mount()]);
+    }
     pod.insert("mainContainer".into(), container);
     let (component_type, sub_type) = component_type(component.role);
     let mut value = json!({
         "componentType": component_type,
         "replicas": component.replicas,
+        "resources": resources(component, "gpu"),
         "extraPodSpec": pod,
     });
     if let Some(sub_type) = sub_type {
         value["subComponentType"] = sub_type.into();
     }
+    if let Some(metadata) = pod_metadata(placement) {
+        value["extraPodMetadata"] = metadata;
+    }
     if !component.environment.is_empty() {
         value["envs"] = environment(&component.environment);
     }
-    if component.gpus > 0 {
-        value["resources"] = json!({ "limits": { "gpu": component.gpus.to_string() } });
+    if component.nodes > 1 {
+        value["multinode"] = json!({ "nodeCount": component.nodes });
     }
     if let Some(cache) = plan.cache.as_ref().filter(|_| component.needs_model) {
         // The operator makes a volume of the claim's name, which the init container mounts too. The last
@@ -55,12 +66,24 @@ fn service(plan: &ServingPlan, component: &Component) -> Value {
         value["volumeMounts"] =
             json!([{ "name": cache.cache.claim(), "mountPoint": MOUNT, "useAsCompilationCache": false }]);
     }
-    if let Some(size) =
-        plan.intent.placement.shared_memory.as_ref().filter(|_| component.role != WorkerRole::Frontend)
-    {
-        value["sharedMemory"] = json!({ "size": size });
+    if component.role != WorkerRole::Frontend {
+        value["livenessProbe"] = worker_liveness();
+        if let Some(size) = plan.shared_memory {
+            value["sharedMemory"] = shared_memory(size);
+        }
+    }
+    if plan.release.image_tag == ImageTag::VersionInEitherShape && !has_version_tag(&plan.image) {
+        value["runtimeVersionOverride"] = plan.release.version.into();
     }
     value
+}
+
+/// A size of zero is refused here, and another field says it.
+fn shared_memory(size: Quantity) -> Value {
+    match size.bytes {
+        0 => json!({ "disabled": true }),
+        _ => json!({ "size": size.to_string() }),
+    }
 }
 
 fn component_type(role: WorkerRole) -> (&'static str, Option<&'static str>) {

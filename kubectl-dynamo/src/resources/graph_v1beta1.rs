@@ -1,9 +1,12 @@
 //! DynamoGraphDeployment in the shape of `nvidia.com/v1beta1`: a list of components, each with a pod template.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::container::{cache_mount, cache_volume, environment, main_container, pod_settings};
-use super::graph_metadata;
+use super::container::{
+    cache_mount, cache_volume, environment, main_container, offload_mount, pod_metadata, pod_settings,
+    resources, worker_liveness,
+};
+use super::{graph_metadata, has_version_tag};
 use crate::intent::WorkerRole;
 use crate::plan::{Component, ServingPlan};
 
@@ -20,31 +23,21 @@ pub(super) fn graph(plan: &ServingPlan, namespace: &str) -> Value {
 }
 
 fn component(plan: &ServingPlan, component: &Component) -> Value {
-    let mut container = main_container(component, &plan.image);
-    // The operator merges its defaults into the container of this name; every other one is left alone.
-    container["name"] = "main".into();
-    if !component.environment.is_empty() {
-        container["env"] = environment(&component.environment);
+    let mut template = json!({ "spec": pod(plan, component) });
+    if let Some(metadata) = pod_metadata(&plan.intent.placement) {
+        template["metadata"] = metadata;
     }
-    if component.gpus > 0 {
-        container["resources"] = json!({ "limits": { "nvidia.com/gpu": component.gpus.to_string() } });
-    }
-    let mut pod = pod_settings(plan, component);
-    if let Some(cache) = plan.cache.as_ref().filter(|_| component.needs_model) {
-        container["volumeMounts"] = json!([cache_mount(cache)]);
-        pod.insert("volumes".into(), json!([cache_volume(cache)]));
-    }
-    pod.insert("containers".into(), json!([container]));
     let mut value = json!({
         "name": component.name(),
         "type": component_type(component.role),
         "replicas": component.replicas,
-        "podTemplate": { "spec": pod },
+        "podTemplate": template,
     });
-    if let Some(size) =
-        plan.intent.placement.shared_memory.as_ref().filter(|_| component.role != WorkerRole::Frontend)
-    {
-        value["sharedMemorySize"] = size.clone().into();
+    if component.nodes > 1 {
+        value["multinode"] = json!({ "nodeCount": component.nodes });
+    }
+    if let Some(size) = plan.shared_memory.filter(|_| component.role != WorkerRole::Frontend) {
+        value["sharedMemorySize"] = size.to_string().into();
     }
     if !has_version_tag(&plan.image) {
         // The admission rule of 1.4 and later for images whose tag does not say their version.
@@ -53,38 +46,38 @@ fn component(plan: &ServingPlan, component: &Component) -> Value {
     value
 }
 
+fn pod(plan: &ServingPlan, component: &Component) -> Map<String, Value> {
+    let mut container = main_container(component, &plan.image);
+    // The operator merges its defaults into the container of this name; every other one is left alone.
+    container["name"] = "main".into();
+    container["resources"] = resources(component, "nvidia.com/gpu");
+    if !component.environment.is_empty() {
+        container["env"] = environment(&component.environment);
+    }
+    if component.role != WorkerRole::Frontend {
+        container["livenessProbe"] = worker_liveness();
+    }
+    let mut pod = pod_settings(plan, component);
+    let cache = plan.cache.as_ref().filter(|_| component.needs_model);
+    let disk = component.offload_disk.as_ref();
+    let mounts: Vec<Value> =
+        cache.map(cache_mount).into_iter().chain(disk.map(|_| offload_mount())).collect();
+    if !mounts.is_empty() {
+        container["volumeMounts"] = mounts.into();
+    }
+    if let Some(cache) = cache {
+        let volumes = pod.entry("volumes").or_insert_with(|| json!([]));
+        volumes.as_array_mut().expect("volumes are a list").insert(0, cache_volume(cache));
+    }
+    pod.insert("containers".into(), json!([container]));
+    pod
+}
+
 fn component_type(role: WorkerRole) -> &'static str {
     match role {
         WorkerRole::Frontend => "frontend",
         WorkerRole::Combined => "worker",
         WorkerRole::Prefill => "prefill",
         WorkerRole::Decode => "decode",
-    }
-}
-
-/// Whether the operator can read a version from an image's tag: `v?N.N.N` with an optional suffix.
-fn has_version_tag(image: &str) -> bool {
-    let without_digest = image.split('@').next().unwrap_or(image);
-    let tag = match without_digest.rsplit_once(':') {
-        Some((_, tag)) if !tag.contains('/') => tag,
-        _ => return false,
-    };
-    let core = tag.trim_start_matches('v').split(['-', '+']).next().unwrap_or_default();
-    let numbers: Vec<&str> = core.split('.').collect();
-    numbers.len() == 3 && numbers.iter().all(|number| number.parse::<u16>().is_ok())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::has_version_tag;
-
-    #[test]
-    fn reads_versions_as_the_operator_does() {
-        for image in ["r:1.6.1", "host:5000/r:v1.0.0", "r:1.2.0-cuda13", "r:1.6.1@sha256:00"] {
-            assert!(has_version_tag(image), "{image}");
-        }
-        for image in ["r", "r:latest", "r:1.6", "host:5000/r", "r@sha256:00", "r:my-tag"] {
-            assert!(!has_version_tag(image), "{image}");
-        }
     }
 }

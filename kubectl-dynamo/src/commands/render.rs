@@ -64,7 +64,7 @@ pub(super) async fn run(args: RenderArgs, context: &Context) -> Result<Exit> {
         }
     };
     for warning in &deployment.plan.warnings {
-        context.report.warn(Some(warning.code()), &warning.to_string(), None);
+        context.report.warn(Some(warning.code()), warning.to_string(), None);
     }
     print_data(&text(&deployment, args.output)?)?;
     Ok(Exit::Ok)

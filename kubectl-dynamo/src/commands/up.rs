@@ -125,7 +125,7 @@ async fn story(
     let deployment = planned.get_or_init(|| deployment);
     report.event(&Event::Plan { lines: plan_lines(deployment, cluster) });
     for warning in &deployment.plan.warnings {
-        report.warn(Some(warning.code()), &warning.to_string(), None);
+        report.warn(Some(warning.code()), warning.to_string(), None);
     }
     for warning in &deployment.warnings {
         report.warn(Some("KD0416"), warning, None);

@@ -100,7 +100,7 @@ pub(super) fn moved_to_the_frontend(
             let groups = intent.topology.groups();
             let lists = std::iter::once(&intent.engine_args)
                 .chain(groups.iter().map(|(_, group)| &group.engine_args));
-            lists.filter_map(|args| migration_limit(args)).last()
+            lists.rev().find_map(|args| migration_limit(args))
         }
     };
     limit.map(|limit| EnvironmentVariable::literal("DYN_MIGRATION_LIMIT", limit))

@@ -1,32 +1,17 @@
 //! What is rendered for a wish, release by release, as files a person can review: read a changed one as you
 //! read code.
 
+mod shapes;
+mod translation;
+
 use kubectl_dynamo::intent::{
-    Backend, Cache, ModelRef, Parallelism, Placement, Router, RouterMode, ServingIntent, TokenSecret,
-    Topology, WorkerGroup,
+    DiskTier, DiskVolume, KvOffload, Parallelism, Router, RouterMode, ServingIntent, TokenSecret, Topology,
+    WorkerGroup,
 };
 use kubectl_dynamo::plan::{FetchPlacement, ModelPlace, plan};
 use kubectl_dynamo::release::{CATALOG, Release};
 use kubectl_dynamo::resources::{GraphApi, render, to_yaml};
-
-/// A wish with valid defaults; a test sets only what it is about.
-fn aggregated() -> ServingIntent {
-    ServingIntent {
-        name: "qwen".into(),
-        model: ModelRef::hub("Qwen/Qwen3-0.6B").expect("a hub id"),
-        served_model_name: "Qwen/Qwen3-0.6B".into(),
-        trust_remote_code: false,
-        backend: Backend::Vllm,
-        topology: Topology::Aggregated { worker: group(1, 1) },
-        router: Router::of(RouterMode::RoundRobin),
-        kv_offload: None,
-        frontend_replicas: 1,
-        engine_args: Vec::new(),
-        cache: Cache::default(),
-        token_secret: None,
-        placement: Placement::default(),
-    }
-}
+use kubectl_dynamo_tests::cells::{planned, wish as aggregated};
 
 fn disaggregated() -> ServingIntent {
     ServingIntent {
@@ -36,6 +21,25 @@ fn disaggregated() -> ServingIntent {
         engine_args: vec!["--max-model-len".into(), "8192".into()],
         ..aggregated()
     }
+}
+
+/// Everything the router and KV offload have to say, on one node and on two.
+fn offloading() -> ServingIntent {
+    let disk = DiskTier {
+        size: "200Gi".into(),
+        volume: DiskVolume::Ephemeral { storage_class: Some("nvme".into()) },
+    };
+    ServingIntent {
+        router: Router { temperature: Some(0.5), overlap_weight: Some(1.5), ..Router::of(RouterMode::Kv) },
+        kv_offload: Some(KvOffload { cpu: "20Gi".into(), disk: Some(disk) }),
+        ..disaggregated()
+    }
+}
+
+fn on_two_nodes() -> ServingIntent {
+    let parallelism = Parallelism { tensor: 8, pipeline: 2, ..Parallelism::default() };
+    let worker = WorkerGroup { parallelism, nodes: 2, ..WorkerGroup::default() };
+    ServingIntent { topology: Topology::Aggregated { worker }, ..aggregated() }
 }
 
 fn group(replicas: u32, tensor: u32) -> WorkerGroup {
@@ -49,8 +53,7 @@ fn stored_by(release: &Release) -> GraphApi {
 }
 
 fn rendered(intent: &ServingIntent, release: &'static Release, api: GraphApi) -> String {
-    let plan =
-        plan(intent, release, release.version, ModelPlace::Volume(FetchPlacement::Job)).expect("a plan");
+    let plan = planned(intent, release).expect("a plan");
     to_yaml(&render(&plan, "serving", api)).expect("YAML")
 }
 
@@ -70,6 +73,27 @@ fn disaggregated_with_kv_routing_for_every_release() {
         insta::assert_snapshot!(
             format!("disaggregated-{}", release.version),
             graph_only(&rendered(&disaggregated(), release, stored_by(release)))
+        );
+    }
+}
+
+#[test]
+fn kv_offload_for_every_way_of_spelling_it() {
+    for version in ["0.9.1", "1.2.1", "1.3.1", "1.6.1"] {
+        let release = Release::find(version).expect("a release");
+        insta::assert_snapshot!(
+            format!("offload-{version}"),
+            graph_only(&rendered(&offloading(), release, stored_by(release)))
+        );
+    }
+}
+
+#[test]
+fn a_worker_on_two_nodes_in_both_shapes() {
+    for release in [&CATALOG[0], &CATALOG[CATALOG.len() - 1]] {
+        insta::assert_snapshot!(
+            format!("two-nodes-{}", release.version),
+            graph_only(&rendered(&on_two_nodes(), release, stored_by(release)))
         );
     }
 }
@@ -106,7 +130,7 @@ fn every_pod_that_mounts_the_cache_has_the_fetcher_first() {
 
 #[test]
 fn a_wish_survives_the_annotation() {
-    for intent in [aggregated(), disaggregated()] {
+    for intent in [aggregated(), disaggregated(), offloading(), on_two_nodes()] {
         let text = serde_json::to_string(&intent).expect("JSON");
         assert_eq!(serde_json::from_str::<ServingIntent>(&text).expect("a wish"), intent);
     }

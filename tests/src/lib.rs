@@ -1,6 +1,8 @@
 //! Support for the tests: what more than one tier needs.
 
 pub mod cache;
+pub mod cells;
+pub mod conversion;
 pub mod dynamo;
 pub mod hub;
 pub mod images;

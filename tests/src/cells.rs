@@ -178,7 +178,7 @@ pub struct Refusal {
 }
 
 /// The first that applies is the one that is told.
-pub const REFUSALS: &[Refusal] = &[
+pub static REFUSALS: &[Refusal] = &[
     Refusal {
         code: "KD0621",
         reason: "the mocker has no GPUs to spread over nodes",

@@ -31,6 +31,8 @@ use crate::namespace::Namespace;
 pub enum Layout {
     /// One control plane for each generation of Dynamo's definitions and one without, no node: no pod runs.
     ControlPlanes,
+    /// One control plane without definitions of Dynamo, no node: whoever uses it puts what it needs.
+    Bare,
     /// One control plane with definitions of this generation, and one node: pods run.
     Node(GraphGeneration),
 }
@@ -49,6 +51,7 @@ pub struct Cluster {
 pub fn prepare(layout: Layout) -> Outcome<Prepared> {
     let state = State::take(match layout {
         Layout::ControlPlanes => "control-planes",
+        Layout::Bare => "bare",
         Layout::Node(_) => "node",
     })?;
     let namespace = state.namespace()?;
@@ -76,6 +79,7 @@ impl Prepared {
             Layout::ControlPlanes => {
                 (vec![Some(GraphGeneration::V1Beta1), Some(GraphGeneration::V1Alpha1), None], None)
             }
+            Layout::Bare => (vec![None], None),
             Layout::Node(generation) => (vec![Some(generation)], Some(node::ADDRESS)),
         };
         let mut starting = Vec::new();

@@ -27,6 +27,7 @@ use kube::runtime::watcher;
 use tokio::task::JoinHandle;
 
 use access::Access;
+pub use admission::rules;
 
 use crate::Outcome;
 use crate::kubernetes::authority::Authority;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use futures::future::try_join_all;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Client;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use kube::runtime::wait::{await_condition, conditions};
 use serde_json::Value;
 
@@ -47,8 +47,75 @@ pub fn missing() -> Option<String> {
 }
 
 fn folder(generation: GraphGeneration) -> PathBuf {
+    root().join(generation.folder())
+}
+
+fn root() -> PathBuf {
     let given = cache::set("DYNAMO_CRD_DIR");
-    given.unwrap_or_else(|| cache::repository().join("../shared/crds")).join(generation.folder())
+    given.unwrap_or_else(|| cache::repository().join("../shared/crds"))
+}
+
+/// The version that a definition is made to store: without conversion the other one comes back empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stored {
+    V1Alpha1,
+    V1Beta1,
+}
+
+/// The definition of graph deployments of one upstream state, alone, with a storage version of our choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GraphDefinition {
+    /// Its folder among the definitions.
+    pub folder: &'static str,
+    pub stored: Stored,
+}
+
+impl GraphDefinition {
+    /// The definition itself, as a bare API server can hold it.
+    pub fn read(self) -> Outcome<Value> {
+        let mut definition = read(&root().join(self.folder).join("nvidia.com_dynamographdeployments.yaml"))?;
+        let stored = match self.stored {
+            Stored::V1Alpha1 => "v1alpha1",
+            Stored::V1Beta1 => "v1beta1",
+        };
+        for version in
+            definition.pointer_mut("/spec/versions").and_then(Value::as_array_mut).into_iter().flatten()
+        {
+            version["storage"] = (version["name"] == stored).into();
+        }
+        Ok(definition)
+    }
+
+    /// Puts it in the place of any other that the API server holds, and waits until it is served.
+    pub async fn put(self, client: &Client) -> Outcome {
+        let api: Api<CustomResourceDefinition> = Api::all(client.clone());
+        let definition = self.read()?;
+        let name = definition["metadata"]["name"].as_str().ok_or("a definition without a name")?;
+        if let Some(other) = api.get_opt(name).await? {
+            let uid = other.metadata.uid.unwrap_or_default();
+            api.delete(name, &DeleteParams::default()).await?;
+            await_condition(api.clone(), name, conditions::is_deleted(&uid)).await?;
+        }
+        apply_one(client, &definition).await?;
+        self.wait_until_served(client).await
+    }
+
+    /// Established comes a moment before the server answers, and that moment is no event.
+    async fn wait_until_served(self, client: &Client) -> Outcome {
+        let version = match self.stored {
+            Stored::V1Alpha1 => GraphGeneration::V1Alpha1,
+            Stored::V1Beta1 => GraphGeneration::V1Beta1,
+        };
+        let graphs = crate::dynamo::graphs(client.clone(), version, "default");
+        let limit = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while let Err(error) = graphs.list(&ListParams::default()).await {
+            if std::time::Instant::now() > limit {
+                return Err(format!("{} is not served: {error}", self.folder).into());
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
 }
 
 /// Applies the definitions and waits until the API server serves them.

@@ -1,6 +1,7 @@
 //! The operator's admission webhooks: served over TLS of the cluster's own authority, and registered with it.
 
 mod refusal;
+pub mod rules;
 mod v1alpha1;
 mod v1beta1;
 

@@ -1,5 +1,6 @@
 //! The control-plane tier: real API servers with Dynamo's definitions of both generations; no pod runs.
 
+mod access;
 mod admission;
 mod completion;
 mod leaving;
@@ -52,6 +53,11 @@ fn main() -> ExitCode {
         plugin::a_user_without_rights_is_told_which_one_is_missing,
         plugin::a_cluster_without_dynamo_is_named_as_one,
         plugin::a_graph_whose_pods_wait_is_coming_up,
+        access::a_kubeconfig_may_run_a_command_for_its_credentials,
+        access::a_proxy_is_gone_through,
+        access::another_authority_is_not_trusted_unless_told_to,
+        access::a_server_that_goes_away_while_up_waits_is_waited_for,
+        access::a_slow_server_is_said_to_be_waited_for,
         leaving::ctrl_c_leaves_what_is_there_and_says_how_to_go_on,
         leaving::what_is_missing_is_named_before_anything_is_applied,
         leaving::a_token_replaces_the_one_before_and_only_when_all_else_is_accepted,

@@ -13,6 +13,7 @@ pub mod operator;
 pub mod plugin;
 pub mod processes;
 pub mod programs;
+pub mod relay;
 pub mod tier;
 
 /// What support code and cases of a tier answer; any error ends the case, with its text.

@@ -44,10 +44,9 @@ impl Cluster {
             (None, namespace) => namespace.into(),
         };
         let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
-        let client = Client::try_from(config).map_err(|error| ClusterError::Credentials {
-            server: server.clone(),
-            cause: root_cause(&error),
-        })?;
+        let login = config.auth_info.exec.clone();
+        let client = Client::try_from(config)
+            .map_err(|error| ClusterError::of_login(&error, login.as_ref(), &server))?;
         Ok(Self { client, server, context, namespace })
     }
 }

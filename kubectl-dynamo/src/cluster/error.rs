@@ -1,5 +1,7 @@
 //! What the API server or the way to it refused, sorted by what a person does about it.
 
+use kube::client::AuthError;
+use kube::config::ExecConfig;
 use kube::core::Status;
 
 use super::connect::root_cause;
@@ -23,6 +25,8 @@ pub enum ClusterError {
     NoSuchContext { context: String, contexts: Vec<String> },
     #[error("no credentials for {server}: {cause}")]
     Credentials { server: String, cause: String },
+    #[error("the kubeconfig's command for {server} cannot be started: {command}: {cause}")]
+    LoginCommand { server: String, command: String, cause: String, install_hint: Option<String> },
     #[error("the API server {server} cannot be reached: {cause}")]
     Unreachable { server: String, cause: String },
     #[error("{server} does not accept these credentials")]
@@ -59,9 +63,7 @@ impl ClusterError {
     ) -> Self {
         match error {
             kube::Error::Api(status) => Self::from_status(&status, verb, kind, name, cluster),
-            kube::Error::Auth(error) => {
-                Self::Credentials { server: cluster.server.clone(), cause: root_cause(&error) }
-            }
+            error @ kube::Error::Auth(_) => Self::of_login(&error, None, &cluster.server),
             kube::Error::Service(error) => {
                 Self::Unreachable { server: cluster.server.clone(), cause: root_cause(&*error) }
             }
@@ -70,6 +72,30 @@ impl ClusterError {
             }
             other => Self::Server { verb, kind, name: name.into(), message: root_cause(&other) },
         }
+    }
+
+    /// A client that got no credentials. `login` is the command that the kubeconfig names for them.
+    pub(super) fn of_login(error: &kube::Error, login: Option<&ExecConfig>, server: &str) -> Self {
+        let server = server.to_owned();
+        let command = login.and_then(|login| login.command.as_deref()).unwrap_or("the login command");
+        let cause = match error {
+            kube::Error::Auth(AuthError::AuthExecStart(cause)) => {
+                return Self::LoginCommand {
+                    server,
+                    command: command.into(),
+                    cause: cause.to_string(),
+                    install_hint: login.and_then(|login| login.install_hint.clone()),
+                };
+            }
+            // Its stdout and its environment may hold a token, so only its last words on stderr are told.
+            kube::Error::Auth(AuthError::AuthExecRun { out, .. }) => {
+                let words = String::from_utf8_lossy(&out.stderr);
+                let last = words.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
+                format!("{command} ended with {}: {last}", out.status)
+            }
+            error => root_cause(error),
+        };
+        Self::Credentials { server, cause }
     }
 
     fn from_status(status: &Status, verb: &'static str, kind: Kind, name: &str, cluster: &Cluster) -> Self {
@@ -130,7 +156,7 @@ impl Explain for ClusterError {
             Self::NoKubeconfig => "KD0101",
             Self::NoCurrentContext { .. } | Self::NoSuchContext { .. } => "KD0102",
             Self::Unreachable { .. } => "KD0103",
-            Self::Credentials { .. } | Self::Unauthorized { .. } => "KD0104",
+            Self::Credentials { .. } | Self::LoginCommand { .. } | Self::Unauthorized { .. } => "KD0104",
             Self::Forbidden { .. } => "KD0105",
             Self::NotFound { .. } => "KD0106",
             Self::NoNamespace { .. } => "KD0107",
@@ -158,6 +184,9 @@ impl Explain for ClusterError {
             Self::Unreachable { .. } => "check the cluster and the context: kubectl cluster-info".into(),
             Self::Credentials { .. } | Self::Unauthorized { .. } => {
                 "log in again, then check: kubectl auth whoami".into()
+            }
+            Self::LoginCommand { install_hint, command, .. } => {
+                install_hint.clone().unwrap_or_else(|| format!("install it, then check: {command} --help"))
             }
             Self::Forbidden { verb, resource, namespace, .. } => {
                 let right = right(verb, resource);
@@ -187,6 +216,7 @@ impl Explain for ClusterError {
             | Self::NoCurrentContext { .. }
             | Self::NoSuchContext { .. }
             | Self::Credentials { .. }
+            | Self::LoginCommand { .. }
             | Self::Unreachable { .. }
             | Self::Unauthorized { .. }
             | Self::Forbidden { .. } => Exit::Access,

@@ -64,10 +64,8 @@ pub(super) async fn on_cluster(
     }
     let claim = cluster.claim(intent.cache.claim()).await?;
     let placement = fetch_placement(&intent.cache, claim.as_ref(), &cluster.namespace)?;
-    let surroundings = Surroundings {
-        model: ModelPlace::Volume(placement),
-        logging: logging(live.as_ref(), platform),
-    };
+    let surroundings =
+        Surroundings { model: ModelPlace::Volume(placement), logging: logging(live.as_ref(), platform) };
     let mut deployment =
         finish(&intent, &version, source, &cluster.namespace, platform.graph_api, surroundings)?;
     if live.as_ref().and_then(summary::intent).is_some_and(|live| live.model == intent.model) {

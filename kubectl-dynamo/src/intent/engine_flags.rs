@@ -1,6 +1,8 @@
 //! The engine flags that this program writes by itself. They are refused after `--`: said twice, the engine would
 //! follow one and GPUs, names and the router the other. Every other flag passes as it is.
 
+pub mod names;
+
 use super::IntentError;
 
 /// Spellings of the engines, and the flag of ours that says the same.
@@ -9,8 +11,10 @@ const TAKEN: &[(&[&str], &str)] = &[
     (&["--served-model-name", "--model-name"], "--served-model-name"),
     (&["--tensor-parallel-size", "-tp"], "--tensor-parallel-size"),
     (&["--pipeline-parallel-size", "-pp"], "--pipeline-parallel-size"),
-    (&["--enable-expert-parallel", "-ep"], "--enable-expert-parallel"),
-    (&["--trust-remote-code"], "--trust-remote-code"),
+    (&["--data-parallel-size", "-dp"], "--data-parallel-size"),
+    (&["--enable-expert-parallel", "--no-enable-expert-parallel", "-ep"], "--enable-expert-parallel"),
+    (&["--trust-remote-code", "--no-trust-remote-code"], "--trust-remote-code"),
+    (&["--nnodes", "-n", "--node-rank", "-r", "--master-addr", "--master-port", "--headless"], "--nodes"),
     (&["--disaggregation-mode", "--is-prefill-worker", "--is-decode-worker"], "--mode"),
 ];
 

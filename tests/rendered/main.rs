@@ -1,7 +1,9 @@
 //! What is rendered for a wish, release by release, as files a person can review: read a changed one as you
 //! read code.
 
+mod random;
 mod refusals;
+mod schema;
 mod shapes;
 mod translation;
 

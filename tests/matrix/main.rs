@@ -4,6 +4,7 @@
 mod parser;
 mod server;
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use kubectl_dynamo::plan::ServingPlan;
@@ -65,7 +66,7 @@ impl Accepted {
     }
 
     /// Prints the counts, and fails with what is wrong, if anything is.
-    fn conclude(&self, whom: &str, wrong: &[String]) -> Outcome {
+    fn conclude(&self, whom: &str, wrong: &Wrong) -> Outcome {
         use std::io::Write;
         let (accepted, refused) = (self.plans.len() - wrong.len(), self.refused);
         // A closed stdout leaves the result, which says the same.
@@ -75,6 +76,10 @@ impl Accepted {
             self.plans.len() + refused,
             wrong.len()
         );
-        if wrong.is_empty() { Ok(()) } else { Err(wrong[..wrong.len().min(5)].join("\n").into()) }
+        let told: Vec<String> = wrong.iter().take(5).map(|(cell, why)| format!("{cell}: {why}")).collect();
+        if told.is_empty() { Ok(()) } else { Err(told.join("\n").into()) }
     }
 }
+
+/// What is wrong with a cell, by the cell's name; the first complaint of each.
+type Wrong = BTreeMap<String, String>;

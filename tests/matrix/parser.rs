@@ -15,10 +15,10 @@ use kubectl_dynamo_tests::{Outcome, cache, ensure};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use crate::Accepted;
+use crate::{Accepted, Wrong};
 
-/// vLLM's engine flags that Dynamo's parsers hand on. The values of those that are rendered are looked at too.
-const ENGINE_FLAGS: &str = include_str!("engine_flags.txt");
+/// The names of flags that vLLM and Dynamo know, release by release, as read from their wheels.
+const NAMES: &str = include_str!("../../kubectl-dynamo/src/intent/engine_flags/names.txt");
 
 /// Where the parsers are installed.
 pub(crate) struct Parsers {
@@ -41,7 +41,9 @@ pub(crate) fn start() -> Outcome<(Runtime, Parsers)> {
     for release in CATALOG {
         parsers.install(release)?;
     }
-    std::fs::write(parsers.folder.join("engine_flags.txt"), ENGINE_FLAGS)?;
+    for (column, release) in CATALOG.iter().enumerate() {
+        std::fs::write(parsers.engine_flags(release), engine_flags(column))?;
+    }
     Ok((Runtime::new()?, parsers))
 }
 
@@ -77,12 +79,16 @@ impl Parsers {
         self.folder.join(release.version)
     }
 
+    fn engine_flags(&self, release: &Release) -> PathBuf {
+        self.folder.join(format!("{}.flags", release.version))
+    }
+
     /// What the release's parsers say to each of these commands.
     fn ask(&self, release: &Release, questions: &[Value]) -> Outcome<Vec<Value>> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("matrix/parsers.py");
         let mut child = Command::new(self.python())
             .args(["-B".as_ref(), script.as_os_str(), self.packages(release).as_os_str()])
-            .arg(self.folder.join("engine_flags.txt"))
+            .arg(self.engine_flags(release))
             .env_clear()
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -100,6 +106,13 @@ impl Parsers {
         ensure!(answers.len() == questions.len(), "{} answered {} questions", release.version, answers.len());
         Ok(answers)
     }
+}
+
+/// The flags of vLLM alone in one column of the table, one a line: Dynamo's own its parsers know themselves.
+fn engine_flags(column: usize) -> String {
+    let rows = NAMES.lines().filter(|line| line.starts_with("--")).filter_map(|line| line.split_once(' '));
+    let known = rows.filter(|(_, letters)| letters.trim_start().as_bytes().get(column) == Some(&b'v'));
+    known.map(|(name, _)| format!("{name}\n")).collect()
 }
 
 fn pip(python: &Path) -> Command {
@@ -128,7 +141,7 @@ fn questions(plan: &ServingPlan) -> Vec<(conversion::Command, Value)> {
 
 pub(crate) async fn every_command_is_read_as_it_was_meant(parsers: Arc<Parsers>) -> Outcome {
     let accepted = Accepted::of_all()?;
-    let mut wrong = Vec::new();
+    let mut wrong = Wrong::new();
     for release in CATALOG {
         let cells: Vec<_> =
             accepted.plans.iter().filter(|(cell, _)| cell.release.version == release.version).collect();
@@ -140,7 +153,7 @@ pub(crate) async fn every_command_is_read_as_it_was_meant(parsers: Arc<Parsers>)
         let answers = parsers.ask(release, &questions)?;
         for ((cell, plan, (command, _)), answer) in asked.iter().zip(answers) {
             if let Some(complaint) = complaint(cell, plan, &command.component, &answer) {
-                wrong.push(format!("{cell}: {}: {complaint}", command.component));
+                wrong.entry(cell.to_string()).or_insert(format!("{}: {complaint}", command.component));
             }
         }
     }

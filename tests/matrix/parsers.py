@@ -62,8 +62,6 @@ def structure(value):
 class EngineArgs:
     """vLLM's own arguments: their names, and the values that Dynamo's parsers look at."""
 
-    SWITCHES = ("--enable-expert-parallel", "--enforce-eager", "--trust-remote-code")
-    NEGATABLE = ("--disable-hybrid-kv-cache-manager", "--enable-prefix-caching")
     NUMBERS = ("--tensor-parallel-size", "--pipeline-parallel-size", "--data-parallel-size", "--max-model-len")
     STRUCTURES = ("--kv-transfer-config", "--kv-events-config")
     DEFAULTS = {
@@ -84,12 +82,12 @@ class EngineArgs:
     @classmethod
     def add_cli_args(cls, parser, **_):
         known = {flag for action in parser._actions for flag in action.option_strings}
-        for flag in open(FLAGS, encoding="utf-8").read().split():
-            if flag in known:
-                continue
-            if flag in cls.SWITCHES:
-                parser.add_argument(flag, action="store_true")
-            elif flag in cls.NEGATABLE:
+        with open(FLAGS, encoding="utf-8") as lines:
+            flags = set(lines.read().split()) - known
+        switches = {flag for flag in flags if "--no-" + flag[2:] in flags}
+        negations = {"--no-" + flag[2:] for flag in switches}
+        for flag in sorted(flags - negations):
+            if flag in switches:
                 parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=None)
             elif flag in cls.NUMBERS:
                 parser.add_argument(flag, type=int)

@@ -13,7 +13,7 @@ use kubectl_dynamo_tests::operator::rules;
 use kubectl_dynamo_tests::{Outcome, ensure};
 use serde_json::{Value, json};
 
-use crate::{Accepted, Server};
+use crate::{Accepted, Server, Wrong};
 
 const NAMESPACE: &str = "default";
 
@@ -55,7 +55,7 @@ pub(crate) async fn every_object_of_every_cell_is_accepted(server: Arc<Server>) 
     let _turn = server.turn.lock().await;
     let accepted = Accepted::of_all()?;
     let client = server.cluster.control_plane(None)?.client();
-    let mut wrong = Vec::new();
+    let mut wrong = Wrong::new();
     let mut asked = 0;
     for home in HOMES {
         home.definition.put(&client).await?;
@@ -63,13 +63,13 @@ pub(crate) async fn every_object_of_every_cell_is_accepted(server: Arc<Server>) 
             for resource in render(plan, NAMESPACE, home.api()) {
                 asked += 1;
                 if let Err(refusal) = dry_run(&client, &resource.object).await? {
-                    wrong.push(format!(
-                        "{cell} in {}: {resource}: {}",
-                        home.definition.folder, refusal.message
-                    ));
+                    let complaint = format!("{} of {resource}: {}", home.definition.folder, refusal.message);
+                    wrong.entry(cell.to_string()).or_insert(complaint);
                 }
             }
-            wrong.extend(broken_rules(plan, home.api()).into_iter().map(|rule| format!("{cell}: {rule}")));
+            for rule in broken_rules(plan, home.api()) {
+                wrong.entry(cell.to_string()).or_insert(rule);
+            }
         }
     }
     ensure!(asked > accepted.plans.len() * 3, "only {asked} objects were asked about");

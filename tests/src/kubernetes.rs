@@ -120,6 +120,11 @@ impl Cluster {
         self.supervisor.state().folder()
     }
 
+    /// The name of the network namespace, as `ip netns exec` takes it.
+    pub fn namespace_name(&self) -> String {
+        self.namespace.path().file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
     /// A command inside the cluster's namespace, also from a thread that stands outside.
     pub fn command_in_namespace(&self, program: impl AsRef<OsStr>) -> Command {
         self.namespace.command(program)

@@ -1,5 +1,7 @@
 //! `list`: the deployments of a namespace or of all.
 
+use std::collections::HashMap;
+
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -64,7 +66,11 @@ pub(super) async fn run(args: ListArgs, context: &Context) -> Result<Exit> {
     let components = component_deployments(&cluster, platform.graph_api, all).await?;
     let listed: Vec<Listed> = graphs
         .iter()
-        .map(|graph| Listed { summary: summary(graph), standing: standing_word(graph, &components) })
+        .map(|graph| {
+            let own = graph["metadata"]["uid"].as_str().and_then(|uid| components.get(uid));
+            let own = own.map(Vec::as_slice).unwrap_or_default();
+            Listed { summary: summary(graph), standing: standing_word(graph, own) }
+        })
         .collect();
     print_data(&match args.output {
         ListFormat::Table => rows(listed, all, false),
@@ -81,12 +87,24 @@ struct Listed {
     standing: &'static str,
 }
 
-/// A status of 0.9.1 does not say which spec it belongs to; the component deployments do.
-async fn component_deployments(cluster: &Cluster, api: GraphApi, all_namespaces: bool) -> Result<Vec<Value>> {
+/// A status of 0.9.1 does not say which spec it belongs to; the component deployments do. By the graph's uid, so
+/// that a list of a thousand graphs looks at each of theirs once.
+async fn component_deployments(
+    cluster: &Cluster,
+    api: GraphApi,
+    all_namespaces: bool,
+) -> Result<HashMap<String, Vec<Value>>> {
+    let mut by_graph: HashMap<String, Vec<Value>> = HashMap::new();
     match api {
-        GraphApi::V1Beta1 => Ok(Vec::new()),
-        GraphApi::V1Alpha1 => Ok(cluster.list(Kind::ComponentDeployment(api), "", all_namespaces).await?),
+        GraphApi::V1Beta1 => {}
+        GraphApi::V1Alpha1 => {
+            for deployment in cluster.list(Kind::ComponentDeployment(api), "", all_namespaces).await? {
+                let owner = deployment["metadata"]["ownerReferences"][0]["uid"].as_str();
+                by_graph.entry(owner.unwrap_or_default().to_owned()).or_default().push(deployment);
+            }
+        }
     }
+    Ok(by_graph)
 }
 
 fn rows(listed: Vec<Listed>, all_namespaces: bool, wide: bool) -> String {

@@ -20,7 +20,7 @@ pub struct Needs {
 const GIBIBYTES_SHARED: u64 = 8;
 /// What a vLLM process of one GPU takes on its host, roughly; a request places the pod and bounds nothing.
 const GIBIBYTES_PER_GPU: u64 = 8;
-const MILLICORES_PER_GPU: u32 = 2000;
+const MILLICORES_PER_GPU: u32 = 1000;
 /// The starter kit's room beside KVBM's CPU tier: this much is asked for, and twice as much allowed.
 const GIBIBYTES_BESIDE_OFFLOAD: u64 = 16;
 
@@ -28,9 +28,7 @@ impl Needs {
     /// Of a frontend, which routes and tokenizes.
     pub(super) fn of_frontend(backend: Backend) -> Self {
         match backend {
-            Backend::Vllm => {
-                Self { cpu_millicores: 1000, memory: Quantity::gibibytes(2), memory_limit: None }
-            }
+            Backend::Vllm => Self { cpu_millicores: 500, memory: Quantity::gibibytes(2), memory_limit: None },
             Backend::Mocker => Self::of_trial(),
         }
     }

@@ -177,11 +177,11 @@ pub enum ExistingMode {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum XetMode {
-    /// Plain HTTP; an error where the hub gives a file through xet only
+    /// Plain HTTP; xet for a file above 50 GB that the hub gives in no other way
     Auto,
-    /// Plain HTTP only
+    /// Plain HTTP only; an error where the hub refuses that
     Never,
-    /// Not in this build
+    /// Xet for every file that has it
     Always,
 }
 

@@ -198,6 +198,9 @@ pub enum ProgressEvent {
         eta_seconds: Option<u64>,
         retries: u64,
         connections: usize,
+        /// The files that connections work on now, the first few.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        fetching: Vec<FileProgress>,
     },
     /// One file has its final name; its hash is right.
     FileVerified { path: String, bytes: u64 },
@@ -211,6 +214,14 @@ pub enum ProgressEvent {
     Removed { folder: PathBuf, was_there: bool },
     /// The program ends without a complete folder.
     Failed { exit_code: u8, error: String, hint: Option<String> },
+}
+
+/// How far one file is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileProgress {
+    pub path: String,
+    pub bytes_done: u64,
+    pub bytes_total: u64,
 }
 
 /// Why nothing moves.

@@ -10,6 +10,17 @@ use thiserror::Error;
 
 use crate::contract::exit;
 
+/// Why a file cannot go through xet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoXet {
+    /// `--xet never` or HF_HUB_DISABLE_XET.
+    Forbidden,
+    /// This build has no xet.
+    NotBuiltIn,
+    /// The listing names no place of it in xet storage.
+    NotStored,
+}
+
 /// Why a folder is not complete.
 #[derive(Debug, Error)]
 pub enum Error {
@@ -95,7 +106,7 @@ pub enum Error {
 
     /// A file above the plain-HTTP limit that only xet can give.
     #[error("{path} has {size} bytes and {endpoint} gives such files through xet only")]
-    NeedsXet { path: String, size: u64, endpoint: String },
+    NeedsXet { repository: String, path: String, size: u64, endpoint: String, why: NoXet },
 
     /// The TLS or HTTP client cannot be made.
     #[error("no HTTP client: {reason}")]
@@ -198,9 +209,14 @@ impl Error {
             Error::LeaseLost { .. } => {
                 Some("let the other one finish, then run the same command again".into())
             }
-            Error::NeedsXet { .. } => Some(
-                "fetch it with a program that speaks xet, such as `hf download`, into the same folder".into(),
-            ),
+            Error::NeedsXet { repository, path, why, .. } => Some(match why {
+                NoXet::Forbidden => "leave out `--xet never` and HF_HUB_DISABLE_XET".into(),
+                NoXet::NotBuiltIn => format!(
+                    "run `hf download {repository} {path} --local-dir FOLDER` for the model's folder, then the same \
+                     command: it hashes what is there"
+                ),
+                NoXet::NotStored => "ask the repository's owner for smaller files".into(),
+            }),
             Error::Client { .. } => Some("check HTTPS_PROXY and SSL_CERT_FILE".into()),
         }
     }

@@ -35,7 +35,7 @@ mod store;
 mod transfer;
 
 pub use check::{check, verify};
-pub use error::Error;
+pub use error::{Error, NoXet};
 pub use fetch::{Fetched, Observer, fetch, listing};
 pub use options::{Existing, FetchOptions, HubAccess, Token, Xet};
 pub use remove::remove;

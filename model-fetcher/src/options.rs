@@ -71,13 +71,16 @@ pub enum Existing {
     Trust,
 }
 
+/// huggingface_hub's `MAX_HTTP_DOWNLOAD_SIZE`.
+const PLAIN_LIMIT_BYTES: u64 = 50_000_000_000;
+
 /// When xet is used for a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Xet {
-    /// Plain HTTP, and a clear error where the hub gives a file through xet only.
+    /// Plain HTTP, and xet for a large file that the hub gives in no other way.
     #[default]
     Auto,
-    /// Plain HTTP only.
+    /// Plain HTTP only, and a clear error where that is refused.
     Never,
     /// Xet for every file that has it.
     Always,
@@ -118,6 +121,8 @@ pub struct FetchOptions {
     pub existing: Existing,
     /// When xet is used.
     pub xet: Xet,
+    /// Above this size a hub may refuse plain HTTP, and xet takes over.
+    pub plain_limit_bytes: u64,
 }
 
 impl FetchOptions {
@@ -140,6 +145,7 @@ impl FetchOptions {
             read_timeout: Duration::from_secs(20),
             existing: Existing::default(),
             xet: Xet::default(),
+            plain_limit_bytes: PLAIN_LIMIT_BYTES,
         }
     }
 

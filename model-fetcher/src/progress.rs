@@ -1,11 +1,14 @@
 //! Events to what a person or a program reads on stderr: bars on a terminal, lines in a log, JSON for the plugin.
 //!
-//! The only user of indicatif.
+//! Only this and what is below it use indicatif.
+
+mod bars;
 
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use bars::Bars;
+use indicatif::ProgressDrawTarget;
 
 use crate::arguments::ProgressMode;
 use crate::contract::ProgressEvent;
@@ -15,7 +18,7 @@ const LINE_EVERY_PERCENT: u64 = 5;
 
 /// A reader of events.
 pub enum Progress {
-    Bars(ProgressBar),
+    Bars(Bars),
     Lines(Lines),
     Json,
     Silent,
@@ -32,7 +35,7 @@ impl Progress {
         match mode {
             ProgressMode::Auto if std::io::stderr().is_terminal() => Self::new(ProgressMode::Tty),
             ProgressMode::Auto | ProgressMode::Plain => Progress::Lines(Lines::default()),
-            ProgressMode::Tty => Progress::Bars(bar()),
+            ProgressMode::Tty => Progress::Bars(Bars::new(ProgressDrawTarget::stderr())),
             ProgressMode::Json => Progress::Json,
             ProgressMode::None => Progress::Silent,
         }
@@ -41,7 +44,7 @@ impl Progress {
     /// Shows one event.
     pub fn show(&mut self, event: &ProgressEvent) {
         match self {
-            Progress::Bars(bar) => draw(bar, event),
+            Progress::Bars(bars) => bars.show(event),
             Progress::Lines(lines) => {
                 if let Some(line) = lines.line(event, Instant::now()) {
                     write_line(&line);
@@ -61,32 +64,6 @@ impl Progress {
 fn write_line(line: &str) {
     // Nobody is left to tell when stderr is gone.
     let _ = writeln!(std::io::stderr().lock(), "{line}");
-}
-
-fn bar() -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-    let template = "{bar:30} {bytes}/{total_bytes} {msg}";
-    // A template that cannot be read leaves the default one.
-    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar
-}
-
-fn draw(bar: &ProgressBar, event: &ProgressEvent) {
-    match event {
-        ProgressEvent::Progress { bytes_done, bytes_total, bytes_per_second, eta_seconds, .. } => {
-            bar.set_length(*bytes_total);
-            bar.set_position(*bytes_done);
-            let left = eta_seconds.map(|seconds| format!(", {} left", duration(seconds))).unwrap_or_default();
-            bar.set_message(format!("{}/s{left}", bytes(*bytes_per_second)));
-        }
-        ProgressEvent::Waiting { detail, .. } => bar.set_message(format!("waits: {detail}")),
-        ProgressEvent::Complete { .. } | ProgressEvent::Failed { .. } => {
-            bar.finish_and_clear();
-            write_line(&words(event).unwrap_or_default());
-        }
-        ProgressEvent::FileVerified { .. } => {}
-        _ => bar.suspend(|| write_line(&words(event).unwrap_or_default())),
-    }
 }
 
 impl Lines {
@@ -163,6 +140,7 @@ pub(crate) fn words(event: &ProgressEvent) -> Option<String> {
     Some(line)
 }
 
+/// A size in words.
 fn bytes(count: u64) -> String {
     indicatif::BinaryBytes(count).to_string()
 }
@@ -186,6 +164,7 @@ mod tests {
             eta_seconds: Some(9),
             retries: 2,
             connections: 8,
+            fetching: Vec::new(),
         }
     }
 

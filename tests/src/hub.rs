@@ -4,6 +4,7 @@
 //! folders as repositories. What the unmodified clients of PyPI and crates.io make of it is tested beside the
 //! fetcher, so that hub and fetcher cannot share one misreading.
 
+mod address;
 mod cdn;
 pub mod content;
 pub mod fault;
@@ -12,10 +13,13 @@ mod pages;
 pub mod repository;
 mod server;
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::task::JoinHandle;
 
 pub use fault::{Fault, FaultKind};
@@ -54,6 +58,19 @@ pub struct Settings {
     pub latency: Duration,
     /// Bytes per second of each CDN connection.
     pub connection_rate: Option<u64>,
+    /// The hub is a mirror below this path, such as `/mirrors/hub`.
+    pub path_prefix: String,
+    /// Whether content is read again for each answer or held in memory.
+    pub content: ContentPlace,
+}
+
+/// Where bodies come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ContentPlace {
+    #[default]
+    Disk,
+    /// Read once at the start, so that a benchmark's hub costs little beside its clients.
+    Memory,
 }
 
 impl Default for Settings {
@@ -67,6 +84,8 @@ impl Default for Settings {
             page_entries: 1000,
             latency: Duration::ZERO,
             connection_rate: None,
+            path_prefix: String::new(),
+            content: ContentPlace::default(),
         }
     }
 }
@@ -75,6 +94,8 @@ impl Default for Settings {
 pub(crate) struct State {
     pub(crate) settings: Settings,
     pub(crate) cdn_url: String,
+    /// Content by place on disk, where it is held in memory.
+    pub(crate) memory: HashMap<PathBuf, Bytes>,
     repositories: Mutex<Vec<Repository>>,
     faults: Mutex<Vec<Fault>>,
     requests: Mutex<Vec<Request>>,
@@ -98,9 +119,13 @@ impl Hub {
         let hub = tokio::net::TcpListener::bind(settings.listen).await?;
         let cdn = tokio::net::TcpListener::bind(settings.cdn_listen).await?;
         let scheme = if settings.identity.is_some() { "https" } else { "http" };
-        let url = format!("{scheme}://{}", hub.local_addr()?);
+        let url = format!("{scheme}://{}{}", hub.local_addr()?, settings.path_prefix);
         let cdn_url = format!("{scheme}://{}", cdn.local_addr()?);
         let state = Arc::new(State {
+            memory: match settings.content {
+                ContentPlace::Disk => HashMap::new(),
+                ContentPlace::Memory => content::read_all(&settings.repositories)?,
+            },
             repositories: Mutex::new(settings.repositories.clone()),
             settings,
             cdn_url: cdn_url.clone(),

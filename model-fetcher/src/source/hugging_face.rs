@@ -3,43 +3,46 @@
 //! hf-hub resolves revisions. It does not list (its tree loses `lfs.oid`, the sha256) and moves no bytes (it writes
 //! to final names without a check), so tree and transfers are requests of our own.
 
-use std::collections::{HashMap, HashSet};
+mod addresses;
+mod xet;
+
+use std::collections::HashSet;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
 use hf_hub::{HFClient, HFError};
-use reqwest::header::{AUTHORIZATION, HeaderMap, LINK, LOCATION, RANGE};
+use reqwest::header::{HeaderMap, LINK};
 use reqwest::{StatusCode, Url};
 use tokio::sync::mpsc::UnboundedSender;
 
+use self::addresses::{Addresses, host};
+use self::xet::XetPolicy;
+#[cfg(feature = "xet")]
+use self::xet::{Connection, XetAccess, XetStore};
 use super::answer::{ContentRange, Question, Refusal};
 use super::{Body, Failure, Later, ModelSource, tree};
 use crate::contract::{Listing, ProgressEvent, RemoteFile};
-use crate::error::Error;
-use crate::http::{Clients, reason};
+use crate::error::{Error, NoXet};
+use crate::http::reason;
 use crate::options::{FetchOptions, HubAccess};
 use crate::patience::Patience;
 
-const MOST_REDIRECTS: usize = 10;
+/// The API's own connection.
+const API_LANE: usize = usize::MAX;
 const MOST_PAGES: usize = 1000;
 const LARGEST_PAGE_BYTES: usize = 16 << 20;
-/// Above this the hub may give a file through xet only (huggingface_hub's `MAX_HTTP_DOWNLOAD_SIZE`).
-const PLAIN_HTTP_LIMIT_BYTES: u64 = 50_000_000_000;
 
 /// One repository at one revision of a hub.
 pub(crate) struct HuggingFace {
+    addresses: Addresses,
+    xet: XetPolicy,
+    #[cfg(feature = "xet")]
+    store: XetStore,
     access: HubAccess,
-    base: Url,
     repository: String,
     revision: String,
     stall_timeout: Duration,
-    clients: Clients,
-    api: reqwest::Client,
-    lanes: Mutex<HashMap<usize, reqwest::Client>>,
-    /// Where the hub sent us for a file: found once, forgotten when it expires.
-    addresses: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Option<Url>>>>>,
     notices: UnboundedSender<ProgressEvent>,
 }
 
@@ -48,24 +51,15 @@ impl HuggingFace {
         options: &FetchOptions,
         notices: UnboundedSender<ProgressEvent>,
     ) -> Result<Self, Error> {
-        let base = Url::parse(&options.hub.endpoint)
-            .ok()
-            .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
-            .ok_or_else(|| Error::Usage {
-                what: format!("{:?} is no address of a hub", options.hub.endpoint),
-                hint: "give one such as `--endpoint https://huggingface.co`".into(),
-            })?;
-        let clients = Clients::new(options.read_timeout)?;
         Ok(Self {
+            addresses: Addresses::new(options)?,
+            xet: XetPolicy::new(options),
+            #[cfg(feature = "xet")]
+            store: XetStore::new(options),
             access: options.hub.clone(),
-            base,
             repository: options.repository.clone(),
             revision: options.revision.clone(),
             stall_timeout: options.stall_timeout,
-            api: clients.client()?,
-            clients,
-            lanes: Mutex::default(),
-            addresses: Mutex::default(),
             notices,
         })
     }
@@ -89,7 +83,7 @@ impl HuggingFace {
         // Retries are ours: hf-hub's own last half a second and do not know the hub's rate limit header.
         let mut builder = HFClient::builder()
             .endpoint(self.access.endpoint.clone())
-            .client(self.clients.following()?)
+            .client(self.addresses.clients.following()?)
             .cache_enabled(false)
             .retry_max_attempts(0);
         if let Some(token) = &self.access.token {
@@ -129,7 +123,7 @@ impl HuggingFace {
 
     /// All pages of the tree of `commit`.
     async fn tree(&self, commit: &str) -> Result<Vec<RemoteFile>, Error> {
-        let mut url = self.address(&["api", "models"], &["tree", commit]);
+        let mut url = self.addresses.below(&["api", "models"], &["tree", commit]);
         url.set_query(Some("recursive=true"));
         let mut files = Vec::new();
         let mut asked = HashSet::new();
@@ -165,10 +159,7 @@ impl HuggingFace {
     }
 
     async fn tree_page_once(&self, url: &Url, commit: &str) -> Result<(Vec<u8>, Option<Url>), Failure> {
-        let mut answer = self.follow(&self.api, url.clone(), None).await?.1;
-        if !answer.status().is_success() {
-            return Err(self.refusal(answer).await.failure(&self.question(commit, None)));
-        }
+        let mut answer = self.api(url, commit).await?;
         let next = next_page(answer.headers(), url);
         let mut json = Vec::new();
         while let Some(segment) = answer.chunk().await.map_err(|error| Later::new(reason(&error)))? {
@@ -180,96 +171,14 @@ impl HuggingFace {
         Ok((json, next))
     }
 
-    /// Sends a GET and follows redirects. The token goes to the hub's own scheme, host and port alone: a signed
-    /// address refuses a second kind of authorisation, and another host must not learn it.
-    async fn follow(
-        &self,
-        client: &reqwest::Client,
-        mut url: Url,
-        range: Option<&Range<u64>>,
-    ) -> Result<(Url, reqwest::Response), Failure> {
-        for _ in 0..=MOST_REDIRECTS {
-            let mut request = client.get(url.clone());
-            if let Some(token) = self.access.token.as_ref().filter(|_| url.origin() == self.base.origin()) {
-                request = request.header(AUTHORIZATION, format!("Bearer {}", token.secret()));
-            }
-            if let Some(range) = range {
-                request = request.header(RANGE, format!("bytes={}-{}", range.start, range.end - 1));
-            }
-            let answer = request.send().await.map_err(|error| Later::new(reason(&error)))?;
-            let redirects = matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308);
-            if !redirects {
-                return Ok((url, answer));
-            }
-            let target = answer.headers().get(LOCATION).and_then(|location| location.to_str().ok());
-            let next = target.and_then(|location| url.join(location).ok());
-            url = next
-                .filter(|next| redirect_is_sound(&url, next))
-                .ok_or_else(|| self.refused(&url, answer.status(), "it redirects to no usable address"))?;
+    /// The answer of the hub's API, if it is one.
+    async fn api(&self, url: &Url, commit: &str) -> Result<reqwest::Response, Failure> {
+        let client = self.addresses.lane(API_LANE)?;
+        let (_, answer) = self.addresses.follow(&client, url.clone(), None).await?;
+        match answer.status().is_success() {
+            true => Ok(answer),
+            false => Err(self.refusal(answer).await.failure(&self.question(commit, None))),
         }
-        Err(self.refused(&url, StatusCode::LOOP_DETECTED, "it redirects in circles").into())
-    }
-
-    /// An answer of any host for `file`, from the address known for it or from the hub.
-    async fn ask(
-        &self,
-        lane: usize,
-        commit: &str,
-        file: &RemoteFile,
-        range: Option<&Range<u64>>,
-    ) -> Result<reqwest::Response, Failure> {
-        let client = self.lane(lane)?;
-        let known = self.known_address(&file.path);
-        let mut address = known.lock().await;
-        if let Some(url) = address.clone() {
-            drop(address);
-            let (_, answer) = self.follow(&client, url.clone(), range).await?;
-            if !has_expired(&answer) {
-                return Ok(answer);
-            }
-            // A new address is asked for once, by whoever comes first; the others find it here.
-            address = known.lock().await;
-            if address.as_ref() == Some(&url) {
-                *address = None;
-            }
-            return Err(Later {
-                after: Some(Duration::ZERO),
-                ..Later::new("the signed address has expired")
-            }
-            .into());
-        }
-        let segments: Vec<&str> = ["resolve", commit].into_iter().chain(file.path.split('/')).collect();
-        let (url, answer) = self.follow(&client, self.address(&[], &segments), range).await?;
-        if answer.status().is_success() {
-            *address = Some(url);
-        } else if url.origin() != self.base.origin() && has_expired(&answer) {
-            return Err(Later::new(format!("HTTP status {} from {}", answer.status(), host(&url))).into());
-        }
-        Ok(answer)
-    }
-
-    fn known_address(&self, path: &str) -> Arc<tokio::sync::Mutex<Option<Url>>> {
-        let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
-        addresses.entry(path.to_owned()).or_default().clone()
-    }
-
-    fn lane(&self, lane: usize) -> Result<reqwest::Client, Error> {
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = lanes.get(&lane) {
-            return Ok(client.clone());
-        }
-        let client = self.clients.client()?;
-        lanes.insert(lane, client.clone());
-        Ok(client)
-    }
-
-    /// `{endpoint}/{before}/{repository}/{after}`, each part percent-encoded.
-    fn address(&self, before: &[&str], after: &[&str]) -> Url {
-        let mut url = self.base.clone();
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().extend(before).extend(self.repository.split('/')).extend(after);
-        }
-        url
     }
 
     async fn refusal(&self, answer: reqwest::Response) -> Refusal {
@@ -282,8 +191,46 @@ impl HuggingFace {
         refusal
     }
 
+    #[cfg(not(feature = "xet"))]
+    async fn open_through_xet(&self, _: &str, file: &RemoteFile, _: Range<u64>) -> Result<Body, Failure> {
+        Err(self.needs_xet(file, NoXet::NotBuiltIn).into())
+    }
+
+    /// A range of `file` through xet, with a token for `commit` that the hub gives.
+    #[cfg(feature = "xet")]
+    async fn open_through_xet(
+        &self,
+        commit: &str,
+        file: &RemoteFile,
+        range: Range<u64>,
+    ) -> Result<Body, Failure> {
+        let url = self.addresses.below(&["api", "models"], &["xet-read-token", commit]);
+        let mut connection = self.store.connection().await;
+        if connection.is_none() {
+            let answer = self.api(&url, commit).await?;
+            let json = answer.bytes().await.map_err(|error| Later::new(reason(&error)))?;
+            let access: XetAccess = serde_json::from_slice(&json)
+                .map_err(|error| self.bad_listing(format!("the token for xet is no JSON: {error}")))?;
+            if !access.is_sound(&self.addresses.base) {
+                return Err(self.bad_listing("its xet storage has no usable address".into()).into());
+            }
+            *connection = Some(self.store.connect(access).await?);
+        }
+        let group = connection.as_ref().map(Connection::group);
+        drop(connection);
+        match group {
+            Some(group) => self.store.open(group, file, range).await,
+            None => Err(Later::new("no connection to xet storage").into()),
+        }
+    }
+
+    fn needs_xet(&self, file: &RemoteFile, why: NoXet) -> Error {
+        let (path, endpoint) = (file.path.clone(), self.access.endpoint.clone());
+        Error::NeedsXet { repository: self.repository.clone(), path, size: file.size, endpoint, why }
+    }
+
     fn patience(&self) -> Patience {
-        Patience::new(host(&self.base), self.stall_timeout, self.notices.clone())
+        Patience::new(host(&self.addresses.base), self.stall_timeout, self.notices.clone())
     }
 
     fn question<'a>(&'a self, revision: &'a str, path: Option<&'a str>) -> Question<'a> {
@@ -298,15 +245,6 @@ impl HuggingFace {
 
     fn bad_listing(&self, reason: String) -> Error {
         Error::BadListing { repository: self.repository.clone(), reason }
-    }
-
-    fn refused(&self, url: &Url, status: StatusCode, message: &str) -> Error {
-        Error::Refused {
-            endpoint: host(url),
-            what: self.repository.clone(),
-            status: status.as_u16(),
-            message: message.to_owned(),
-        }
     }
 }
 
@@ -324,8 +262,11 @@ impl ModelSource for HuggingFace {
         file: &RemoteFile,
         range: Range<u64>,
     ) -> Result<Body, Failure> {
+        if self.xet.is_for(file) {
+            return self.open_through_xet(commit, file, range).await;
+        }
         let whole = range == (0..file.size);
-        let answer = self.ask(lane, commit, file, (!whole).then_some(&range)).await?;
+        let answer = self.addresses.ask(lane, commit, file, (!whole).then_some(&range)).await?;
         let offset = match answer.status() {
             StatusCode::OK => 0,
             StatusCode::PARTIAL_CONTENT => {
@@ -342,13 +283,9 @@ impl ModelSource for HuggingFace {
                 }
                 range.start
             }
-            StatusCode::BAD_REQUEST if file.size > PLAIN_HTTP_LIMIT_BYTES => {
-                return Err(Error::NeedsXet {
-                    path: file.path.clone(),
-                    size: file.size,
-                    endpoint: self.access.endpoint.clone(),
-                }
-                .into());
+            StatusCode::BAD_REQUEST if file.size > self.xet.plain_limit_bytes => {
+                self.xet.take_over(file).map_err(|why| self.needs_xet(file, why))?;
+                return self.open_through_xet(commit, file, range).await;
             }
             _ => return Err(self.refusal(answer).await.failure(&self.question(commit, Some(&file.path)))),
         };
@@ -361,30 +298,8 @@ impl ModelSource for HuggingFace {
     }
 }
 
-/// A signed address that is no longer good answers 403 (CloudFront, S3); other stores have other words for it.
-fn has_expired(answer: &reqwest::Response) -> bool {
-    matches!(answer.status().as_u16(), 401 | 403 | 404 | 410)
-}
-
-/// `https` never leads to anything else, and only `http` and `https` are followed.
-fn redirect_is_sound(from: &Url, to: &Url) -> bool {
-    match to.scheme() {
-        "https" => true,
-        "http" => from.scheme() == "http",
-        _ => false,
-    }
-}
-
 fn is_commit(revision: &str) -> bool {
     revision.len() == 40 && revision.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-fn host(url: &Url) -> String {
-    match (url.host_str(), url.port()) {
-        (Some(host), Some(port)) => format!("{host}:{port}"),
-        (Some(host), None) => host.to_owned(),
-        (None, _) => url.scheme().to_owned(),
-    }
 }
 
 /// The address in `Link: <…>; rel="next"`.

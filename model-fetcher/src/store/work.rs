@@ -17,6 +17,8 @@ use crate::contract::{PARTIAL_SUFFIX, WORK_FOLDER};
 use crate::error::Error;
 use crate::ranges::RangeSet;
 
+/// Beside the work folders of holders: what the xet library keeps while it runs.
+pub(crate) const XET_FOLDER: &str = "xet";
 const WRITTEN: &str = "written.json";
 const DURABLE: &str = "durable.json";
 
@@ -140,7 +142,8 @@ fn adopt(
     predecessor: Predecessor,
 ) -> io::Result<BTreeMap<String, RangeSet>> {
     create_folders(above)?;
-    let mut earlier: Vec<PathBuf> = fs::read_dir(above)?.flatten().map(|entry| entry.path()).collect();
+    let holders = fs::read_dir(above)?.flatten().filter(|entry| entry.file_name() != XET_FOLDER);
+    let mut earlier: Vec<PathBuf> = holders.map(|entry| entry.path()).collect();
     earlier.sort_by_key(|path| std::cmp::Reverse(fs::metadata(path).and_then(|found| found.modified()).ok()));
     let mut earlier = earlier.into_iter();
     match (earlier.next(), predecessor) {

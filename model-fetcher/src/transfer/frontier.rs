@@ -14,7 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::budget::Budget;
-use crate::digest::Hasher;
+use crate::digest::{Hasher, VERIFIES};
 
 const READ_BACK_BYTES: usize = 256 << 10;
 
@@ -106,10 +106,13 @@ impl Frontier {
             let length = next.length();
             match next {
                 Waiting::Memory(bytes) => {
-                    hasher.update(&bytes);
+                    if VERIFIES {
+                        hasher.update(&bytes);
+                    }
                     budget.give_back(bytes.len());
                 }
-                Waiting::File(length) => read_back(hasher, file, offset, length)?,
+                Waiting::File(length) if VERIFIES => read_back(hasher, file, offset, length)?,
+                Waiting::File(_) => {}
             }
             self.hashed.store(offset + length, Ordering::Release);
         }

@@ -45,46 +45,72 @@ impl Rate {
     }
 }
 
-/// Decides how many connections may fetch: twice as many as long as that brings a quarter more. Where each connection
-/// is limited, it brings twice as much; where this machine is the limit, it brings only memory and switches.
+/// Decides how many connections may fetch: twice as many as long as that brings a quarter more, else as many as
+/// before. Where each connection is limited, twice as many bring twice as much; where this machine is the limit, they
+/// bring only memory and switches. What helps may change, so it is tried again now and then.
 #[derive(Debug)]
 pub(crate) struct Ramp {
     most: usize,
     allowed: usize,
+    /// The number that brought `best` bytes per second.
+    proven: usize,
     best: u64,
-    settled: bool,
-    since: Instant,
-    from: u64,
+    phase: Phase,
 }
 
-const FIRST_CONNECTIONS: usize = 8;
+#[derive(Debug)]
+enum Phase {
+    Measuring { since: Instant, from: u64 },
+    Settled { until: Instant },
+}
+
 const RAMP_STEP: Duration = Duration::from_millis(300);
+const RAMP_AGAIN: Duration = Duration::from_secs(30);
 
 impl Ramp {
-    pub(crate) fn new(most: usize, now: Instant) -> Self {
-        Self { most, allowed: FIRST_CONNECTIONS.min(most), best: 0, settled: false, since: now, from: 0 }
+    /// Starts with `first` connections.
+    pub(crate) fn new(first: usize, most: usize, now: Instant) -> Self {
+        let allowed = first.min(most);
+        Self { most, allowed, proven: allowed, best: 0, phase: Phase::Measuring { since: now, from: 0 } }
     }
 
     pub(crate) fn allowed(&self) -> usize {
         self.allowed
     }
 
-    /// Looks at the bytes received up to `now`.
+    /// Looks at the bytes received up to `now`; returns how many connections may fetch.
     pub(crate) fn observe(&mut self, now: Instant, received: u64) -> usize {
-        let elapsed = now.duration_since(self.since);
-        if self.settled || elapsed < RAMP_STEP || received == self.from {
-            return self.allowed;
-        }
-        let rate = ((received - self.from) as f64 / elapsed.as_secs_f64()) as u64;
-        self.since = now;
-        self.from = received;
-        if rate > self.best + self.best / 4 && self.allowed < self.most {
-            self.best = rate;
-            self.allowed = (self.allowed * 2).min(self.most);
-        } else {
-            self.settled = true;
+        match self.phase {
+            Phase::Settled { until } if now >= until => {
+                self.best = 0;
+                self.phase = Phase::Measuring { since: now, from: received };
+            }
+            // Until the first byte comes, nothing is measured.
+            Phase::Measuring { from, .. } if received == from => {
+                self.phase = Phase::Measuring { since: now, from };
+            }
+            Phase::Measuring { since, from } if now.duration_since(since) >= RAMP_STEP => {
+                let seconds = now.duration_since(since).as_secs_f64();
+                self.measured(((received - from) as f64 / seconds) as u64, now, received);
+            }
+            _ => {}
         }
         self.allowed
+    }
+
+    fn measured(&mut self, rate: u64, now: Instant, received: u64) {
+        let helped = rate > self.best + self.best / 4;
+        if helped {
+            self.best = rate;
+            self.proven = self.allowed;
+        }
+        if helped && self.allowed < self.most {
+            self.allowed = (self.allowed * 2).min(self.most);
+            self.phase = Phase::Measuring { since: now, from: received };
+        } else {
+            self.allowed = self.proven;
+            self.phase = Phase::Settled { until: now + RAMP_AGAIN };
+        }
     }
 }
 
@@ -102,17 +128,41 @@ mod tests {
         assert_eq!(rate.at(start + Duration::from_secs(3), 600), 250);
     }
 
+    /// How many connections are allowed after each step that brought so many bytes.
+    fn allowed_after(brought: &[u64]) -> Vec<usize> {
+        let start = Instant::now();
+        let mut ramp = Ramp::new(4, 32, start);
+        let steps = brought.iter().enumerate().scan(0, |total, (step, bytes)| {
+            *total += bytes;
+            Some(ramp.observe(start + RAMP_STEP * (step as u32 + 1), *total))
+        });
+        steps.collect()
+    }
+
     #[test]
     fn connections_grow_while_it_helps() {
+        assert_eq!(allowed_after(&[1000, 2000, 4000, 8000]), [8, 16, 32, 32]);
+    }
+
+    #[test]
+    fn connections_that_bring_nothing_are_given_up() {
+        assert_eq!(allowed_after(&[1000, 1100, 9000]), [8, 4, 4]);
+    }
+
+    #[test]
+    fn the_time_before_the_first_byte_is_not_measured() {
+        assert_eq!(allowed_after(&[0, 0, 1000, 1000]), [4, 4, 8, 4]);
+    }
+
+    #[test]
+    fn what_helps_is_found_out_again() {
         let start = Instant::now();
-        let step = |steps: u32| start + RAMP_STEP * steps;
-        let mut ramp = Ramp::new(32, start);
-        assert_eq!(ramp.allowed(), 8);
-        assert_eq!(ramp.observe(step(1), 1000), 16);
-        assert_eq!(ramp.observe(step(2), 3000), 32);
-        let mut flat = Ramp::new(32, start);
-        flat.observe(step(1), 1000);
-        assert_eq!(flat.observe(step(2), 2000), 16);
-        assert_eq!(flat.observe(step(3), 9000), 16, "settled");
+        let mut ramp = Ramp::new(4, 8, start);
+        ramp.observe(start + RAMP_STEP, 1000);
+        assert_eq!(ramp.observe(start + RAMP_STEP * 2, 2000), 4, "eight brought no more");
+        let later = start + RAMP_AGAIN + RAMP_STEP * 2;
+        assert_eq!(ramp.observe(later, 50_000), 4, "four are measured first");
+        assert_eq!(ramp.observe(later + RAMP_STEP, 51_000), 8);
+        assert_eq!(ramp.observe(later + RAMP_STEP * 2, 53_000), 8, "eight bring twice as much");
     }
 }

@@ -91,6 +91,12 @@ impl Queue {
         }
     }
 
+    /// The files that connections work on now.
+    pub(crate) fn in_flight(&self) -> Vec<usize> {
+        let files = self.files.iter().enumerate();
+        files.filter(|(_, file)| file.in_flight > 0).map(|(index, _)| index).collect()
+    }
+
     /// From now on this file goes to one connection at a time, all that is missing in one piece.
     pub(crate) fn fetch_whole(&mut self, file: usize) {
         self.files[file].whole = true;

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinHandle;
+
 use super::Transfer;
 use crate::error::Error;
 use crate::source::ModelSource;
@@ -10,7 +12,9 @@ use crate::source::ModelSource;
 /// A kill loses at most what came since the last record.
 const RECORD_EVERY_BYTES: u64 = 16 << 20;
 const RECORD_EVERY: Duration = Duration::from_millis(250);
-const SYNC_EVERY: Duration = Duration::from_secs(5);
+/// Early syncs keep the disk busy beside the network, so that little is left to sync when a file is whole.
+const SYNC_EVERY_BYTES: u64 = 256 << 20;
+const SYNC_EVERY: Duration = Duration::from_secs(2);
 
 /// Keeps the records of what is written: often, and now and then after a sync.
 pub(super) struct Records<S> {
@@ -18,16 +22,17 @@ pub(super) struct Records<S> {
     written_at: Instant,
     written_bytes: u64,
     synced_at: Instant,
-    sync: Option<tokio::task::JoinHandle<Result<(), Error>>>,
+    synced_bytes: u64,
+    sync: Option<JoinHandle<Result<(), Error>>>,
 }
 
 impl<S: ModelSource> Records<S> {
     pub(super) fn new(transfer: Arc<Transfer<S>>) -> Self {
         let now = Instant::now();
-        Self { transfer, written_at: now, written_bytes: 0, synced_at: now, sync: None }
+        Self { transfer, written_at: now, written_bytes: 0, synced_at: now, synced_bytes: 0, sync: None }
     }
 
-    pub(super) fn tick(&mut self, now: Instant) -> Result<(), Error> {
+    pub(super) async fn tick(&mut self, now: Instant) -> Result<(), Error> {
         let received = self.transfer.meter.received();
         let new = received - self.written_bytes;
         if new >= RECORD_EVERY_BYTES || (new > 0 && now.duration_since(self.written_at) >= RECORD_EVERY) {
@@ -35,13 +40,29 @@ impl<S: ModelSource> Records<S> {
             self.written_bytes = received;
             self.transfer.work.record_written(self.transfer.progress())?;
         }
-        let idle = self.sync.as_ref().is_none_or(tokio::task::JoinHandle::is_finished);
-        if idle && new > 0 && now.duration_since(self.synced_at) >= SYNC_EVERY {
+        if self.sync.as_ref().is_some_and(JoinHandle::is_finished) {
+            self.finish().await?;
+        }
+        let unsynced = received - self.synced_bytes;
+        let due = unsynced >= SYNC_EVERY_BYTES || now.duration_since(self.synced_at) >= SYNC_EVERY;
+        if self.sync.is_none() && unsynced > 0 && due {
             self.synced_at = now;
+            self.synced_bytes = received;
             let transfer = self.transfer.clone();
             self.sync = Some(tokio::task::spawn_blocking(move || transfer.record_durable()));
         }
         Ok(())
+    }
+
+    /// Waits for the sync that runs. Its error counts: the kernel tells of lost data once, and the sync of the whole
+    /// file would not hear of it again.
+    pub(super) async fn finish(&mut self) -> Result<(), Error> {
+        match self.sync.take() {
+            Some(sync) => sync
+                .await
+                .unwrap_or_else(|error| Err(Error::Client { reason: format!("a worker ended: {error}") })),
+            None => Ok(()),
+        }
     }
 }
 

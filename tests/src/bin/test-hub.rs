@@ -1,26 +1,58 @@
-//! A hub to be started by other tests, for example inside a network namespace. Prints one line when it is ready.
+//! A hub to be started by other tests, for example inside a network namespace. Prints one line when it is ready, and
+//! answers what it is asked on its input.
 
 use std::error::Error;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use kubectl_dynamo_tests::hub::{Access, Hub, Identity, Repository, Settings};
+use kubectl_dynamo_tests::hub::{Access, ContentPlace, Host, Hub, Identity, Repository, Request, Settings};
+use serde_json::json;
 
 const USAGE: &str = "test-hub [--listen IP:PORT] [--cdn-listen IP:PORT] --repo ORG/NAME=FOLDER…
          [--gated ORG/NAME=TOKEN]… [--private ORG/NAME=TOKEN]… [--tls NAME,…] [--authority FILE]
-         [--latency-ms N] [--connection-rate BYTES]
-Prints `ready URL CDN-URL` and serves until it is ended.
+         [--latency-ms N] [--connection-rate BYTES] [--path-prefix /PATH] [--content disk|memory]
+Prints `ready URL CDN-URL` and serves until it is ended. A line `statistics` on its input prints what it sent and was
+asked since the last line `forget`, as JSON.
 ";
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let settings = settings(std::env::args().skip(1)).map_err(|reason| format!("{reason}\n{USAGE}"))?;
-    let hub = Hub::start(settings).await?;
+    let hub = Arc::new(Hub::start(settings).await?);
     writeln!(std::io::stdout().lock(), "ready {} {}", hub.url, hub.cdn_url)?;
+    // A thread of its own: it may wait for a line for ever.
+    let asked = hub.clone();
+    std::thread::spawn(move || converse(&asked));
     std::future::pending::<()>().await;
     Ok(())
+}
+
+fn converse(hub: &Hub) {
+    for line in std::io::stdin().lines().map_while(Result::ok) {
+        match line.trim() {
+            "statistics" => {
+                // Whoever asked is gone if this cannot be written.
+                let _ = writeln!(std::io::stdout().lock(), "{}", statistics(hub));
+            }
+            "forget" => hub.forget_requests(),
+            _ => {}
+        }
+    }
+}
+
+fn statistics(hub: &Hub) -> serde_json::Value {
+    let requests = hub.requests();
+    let count = |wanted: &dyn Fn(&Request) -> bool| requests.iter().filter(|request| wanted(request)).count();
+    json!({
+        "bytes_sent": hub.bytes_sent(),
+        "hub": count(&|request| request.host == Host::Hub),
+        "cdn": count(&|request| request.host == Host::Cdn),
+        "api": count(&|request| request.path.contains("/api/models/")),
+        "resolve": count(&|request| request.path.contains("/resolve/")),
+    })
 }
 
 fn settings(mut arguments: impl Iterator<Item = String>) -> Result<Settings, Box<dyn Error>> {
@@ -48,7 +80,10 @@ fn settings(mut arguments: impl Iterator<Item = String>) -> Result<Settings, Box
             "--authority" => authority = Some(value),
             "--latency-ms" => settings.latency = Duration::from_millis(value.parse()?),
             "--connection-rate" => settings.connection_rate = Some(value.parse()?),
-            _ => return Err(format!("{flag} is no flag").into()),
+            "--path-prefix" => settings.path_prefix = value,
+            "--content" if value == "disk" => settings.content = ContentPlace::Disk,
+            "--content" if value == "memory" => settings.content = ContentPlace::Memory,
+            _ => return Err(format!("{flag} {value} is no flag").into()),
         }
     }
     for (id, access) in access {

@@ -1,9 +1,11 @@
 //! Bodies: files in blocks, ranges of them, and the faults of a body.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,16 +13,20 @@ use bytes::Bytes;
 use futures::stream::{self, StreamExt};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
-use hyper::body::Frame;
-use hyper::{Response, StatusCode};
+use hyper::body::{Frame, Incoming};
+use hyper::header::RANGE;
+use hyper::{Request, Response, StatusCode};
+use tokio::time::Instant;
 
-use super::repository::HubFile;
+use super::repository::{HubFile, Repository};
 use super::server::Line;
 use super::{FaultKind, State};
 
 pub(crate) type Answer = Response<UnsyncBoxBody<Bytes, io::Error>>;
 
 const BLOCK_BYTES: u64 = 256 << 10;
+/// How far a paced body may fall behind its rate and still catch up.
+const LONGEST_BURST: Duration = Duration::from_millis(20);
 
 /// A short answer.
 pub(crate) fn text(status: u16, body: impl Into<Bytes>) -> Answer {
@@ -45,14 +51,21 @@ pub(crate) fn wanted_range(header: Option<&str>, size: u64) -> Option<Range<u64>
     Some(first..end)
 }
 
+/// The content of every file of `repositories`.
+pub(crate) fn read_all(repositories: &[Repository]) -> io::Result<HashMap<PathBuf, Bytes>> {
+    let files = repositories.iter().flat_map(|repository| repository.commits.values().flatten());
+    files.map(|file| Ok((file.place.clone(), std::fs::read(&file.place)?.into()))).collect()
+}
+
 /// A file, or the range of it that was asked for.
 pub(crate) fn file(
+    request: &Request<Incoming>,
     state: &Arc<State>,
     file: &HubFile,
-    range: Option<&str>,
     fault: Option<FaultKind>,
     line: &Line,
 ) -> Answer {
+    let range = request.headers().get(RANGE).and_then(|value| value.to_str().ok());
     let mut wanted = wanted_range(range, file.size);
     if matches!(fault, Some(FaultKind::IgnoreRange)) {
         wanted = None;
@@ -61,8 +74,12 @@ pub(crate) fn file(
         let answer = with(text(416, ""), "content-range", format!("bytes */{}", file.size));
         return with(answer, "x-asked-for", range.start.to_string());
     }
-    let Ok(content) = File::open(&file.place) else {
-        return text(500, "the file is gone");
+    let content = match state.memory.get(&file.place) {
+        Some(bytes) => Content::Memory(bytes.clone()),
+        None => match File::open(&file.place) {
+            Ok(opened) => Content::Disk(opened),
+            Err(_) => return text(500, "the file is gone"),
+        },
     };
     let mut range = wanted.clone().unwrap_or(0..file.size);
     if matches!(fault, Some(FaultKind::OtherRange)) && range.end < file.size {
@@ -83,26 +100,65 @@ pub(crate) fn file(
     with(answer, "accept-ranges", "bytes")
 }
 
+/// Where the bytes of a file come from.
+enum Content {
+    Disk(File),
+    Memory(Bytes),
+}
+
+impl Content {
+    /// `length` bytes from `position`; zeros beyond the end, for bodies that are longer than their file.
+    fn block(&self, position: u64, length: u64) -> io::Result<Bytes> {
+        let end = position + length;
+        if let Content::Memory(bytes) = self
+            && end <= bytes.len() as u64
+        {
+            return Ok(bytes.slice(position as usize..end as usize));
+        }
+        let mut block = vec![0; length as usize];
+        match self {
+            Content::Disk(file) => {
+                file.read_at(&mut block, position)?;
+            }
+            Content::Memory(bytes) => {
+                let held = bytes.get(position as usize..).unwrap_or_default();
+                block[..held.len()].copy_from_slice(held);
+            }
+        }
+        Ok(block.into())
+    }
+}
+
 /// Where a body is, and what is to happen to it.
 struct Sending {
     state: Arc<State>,
-    content: File,
+    content: Content,
     position: u64,
     start: u64,
     end: u64,
     fault: Option<FaultKind>,
     line: Line,
+    /// When the next block may be sent, where the rate is limited.
+    due: Instant,
 }
 
 fn blocks(
     state: Arc<State>,
-    content: File,
+    content: Content,
     range: Range<u64>,
     fault: Option<FaultKind>,
     line: Line,
 ) -> UnsyncBoxBody<Bytes, io::Error> {
-    let sending =
-        Sending { state, content, position: range.start, start: range.start, end: range.end, fault, line };
+    let sending = Sending {
+        state,
+        content,
+        position: range.start,
+        start: range.start,
+        end: range.end,
+        fault,
+        line,
+        due: Instant::now(),
+    };
     let blocks = stream::unfold(sending, |mut sending| async move {
         let block = sending.next().await?;
         Some((block.map(Frame::data), sending))
@@ -122,23 +178,30 @@ impl Sending {
         if let Some(left) = self.left_before_fault() {
             length = length.min(left.max(1));
         }
-        let mut block = vec![0; length as usize];
-        // Beyond the end of the file the extra bytes of a longer body are zeros.
-        let read = self.content.read_at(&mut block, self.position);
-        if let Err(error) = read {
-            return Some(Err(error));
-        }
+        let mut block = match self.content.block(self.position, length) {
+            Ok(block) => block,
+            Err(error) => return Some(Err(error)),
+        };
         if let Some(FaultKind::FlipByte { at }) = self.fault
             && (self.position..self.position + length).contains(&at)
         {
-            block[(at - self.position) as usize] ^= 1;
+            let mut flipped = block.to_vec();
+            flipped[(at - self.position) as usize] ^= 1;
+            block = flipped.into();
         }
         self.position += length;
         self.state.count_sent(length);
         if let Some(rate) = self.state.settings.connection_rate {
-            tokio::time::sleep(Duration::from_secs_f64(length as f64 / rate as f64)).await;
+            self.keep_to(rate, length).await;
         }
-        Some(Ok(block.into()))
+        Some(Ok(block))
+    }
+
+    /// Waits until `length` more bytes are due at `rate`. What a slow client missed is not made up for later.
+    async fn keep_to(&mut self, rate: u64, length: u64) {
+        let earliest = Instant::now().checked_sub(LONGEST_BURST).unwrap_or_else(Instant::now);
+        self.due = self.due.max(earliest) + Duration::from_secs_f64(length as f64 / rate as f64);
+        tokio::time::sleep_until(self.due).await;
     }
 
     fn left_before_fault(&self) -> Option<u64> {

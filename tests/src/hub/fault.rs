@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Host;
+use super::content::{Answer, text, with};
 
 /// A fault, where it happens and how often.
 #[derive(Debug, Clone)]
@@ -42,6 +43,20 @@ pub enum FaultKind {
     Slow { pause: Duration },
     /// The `next` page is the page itself.
     RepeatPage,
+}
+
+impl FaultKind {
+    /// The answer that stands in for the real one, for faults of that kind.
+    pub(crate) fn answer(&self) -> Option<Answer> {
+        match self {
+            FaultKind::Status(status, headers) => {
+                let answer = text(*status, r#"{"error":"a fault on request"}"#);
+                Some(headers.iter().fold(answer, |answer, (name, value)| with(answer, name, value)))
+            }
+            FaultKind::Redirect(target) => Some(with(text(302, ""), "location", target)),
+            _ => None,
+        }
+    }
 }
 
 impl Fault {

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use hyper::Request;
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, RANGE};
+use hyper::header::AUTHORIZATION;
 use serde_json::{Value, json};
 
-use super::cdn::{self, percent_decoded};
+use super::address::{Address, decoded, encoded, signed};
 use super::content::{self, Answer, text, with};
 use super::repository::{Access, HubFile, Repository};
 use super::server::Line;
@@ -19,16 +19,9 @@ pub(crate) fn answer(
     fault: Option<FaultKind>,
     line: &Line,
 ) -> Answer {
-    match &fault {
-        Some(FaultKind::Status(status, headers)) => {
-            return headers
-                .iter()
-                .fold(text(*status, "{}"), |answer, (name, value)| with(answer, name, value));
-        }
-        Some(FaultKind::Redirect(target)) => return with(text(302, ""), "location", target),
-        _ => {}
-    }
-    let path = request.uri().path();
+    let Some(path) = request.uri().path().strip_prefix(state.settings.path_prefix.as_str()) else {
+        return text(404, "nothing here: the mirror is below a path");
+    };
     let visit = Visit { request, state, fault, line };
     if let Some(rest) = path.strip_prefix("/api/resolve-cache/models/") {
         return visit.small_file(rest);
@@ -65,8 +58,8 @@ impl Visit<'_> {
         }
         match more {
             [] => self.information(&repository, "main"),
-            ["revision", revision] => self.information(&repository, &percent_decoded(revision)),
-            ["tree", revision] => self.tree(&repository, &percent_decoded(revision)),
+            ["revision", revision] => self.information(&repository, &decoded(revision)),
+            ["tree", revision] => self.tree(&repository, &decoded(revision)),
             _ => error(404, "EntryNotFound", "no such page"),
         }
     }
@@ -132,7 +125,7 @@ impl Visit<'_> {
         let [owner, name, "resolve", revision, path] = parts.as_slice() else {
             return error(404, "RepoNotFound", "Repository not found");
         };
-        let (revision, path) = (percent_decoded(revision), percent_decoded(path));
+        let (revision, path) = (decoded(revision), decoded(path));
         let repository = match self.repository(&format!("{owner}/{name}")) {
             Ok(repository) => repository,
             Err(answer) => return *answer,
@@ -159,15 +152,15 @@ impl Visit<'_> {
     }
 
     fn redirect(&self, repository: &Repository, commit: &str, file: &HubFile) -> Answer {
-        let encoded = file.path.replace(' ', "%20").replace('#', "%23");
         let answer = match &file.sha256 {
             Some(sha256) => {
-                let target = cdn::address(self.state, repository, commit, &file.path);
+                let target = signed(self.state, repository, commit, &file.path);
                 let answer = with(text(302, "Found. Redirecting to the content"), "location", target);
                 with(answer, "x-linked-etag", format!("\"{sha256}\""))
             }
             None => {
-                let target = format!("/api/resolve-cache/models/{}/{commit}/{encoded}", repository.id);
+                let (prefix, path) = (&self.state.settings.path_prefix, encoded(&file.path));
+                let target = format!("{prefix}/api/resolve-cache/models/{}/{commit}/{path}", repository.id);
                 let answer = with(text(307, "Temporary Redirect"), "location", target);
                 with(answer, "x-linked-etag", format!("\"{}\"", file.blob_id))
             }
@@ -177,23 +170,18 @@ impl Visit<'_> {
 
     /// `{owner}/{name}/{commit}/{path}` of the small files' own route.
     fn small_file(self, rest: &str) -> Answer {
-        let parts: Vec<&str> = rest.splitn(4, '/').collect();
-        let [owner, name, commit, path] = parts.as_slice() else {
+        let Some(address) = Address::read(rest) else {
             return error(404, "RepoNotFound", "Repository not found");
         };
-        let repository = match self.repository(&format!("{owner}/{name}")) {
+        let repository = match self.repository(&address.repository) {
             Ok(repository) => repository,
             Err(answer) => return *answer,
         };
-        let path = percent_decoded(path);
-        let found =
-            repository.resolve(commit).and_then(|(_, files)| files.iter().find(|file| file.path == path));
-        let Some(file) = found else {
+        let Some(file) = address.find(&repository) else {
             return error(404, "EntryNotFound", "Entry not found");
         };
-        let range = self.request.headers().get(RANGE).and_then(|value| value.to_str().ok());
-        let answer = content::file(self.state, file, range, self.fault.clone(), self.line);
-        with(with(answer, "etag", format!("\"{}\"", file.blob_id)), "x-repo-commit", *commit)
+        let answer = content::file(self.request, self.state, file, self.fault.clone(), self.line);
+        with(with(answer, "etag", format!("\"{}\"", file.blob_id)), "x-repo-commit", address.commit)
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::content::Answer;
-use super::{Host, State, cdn, pages};
+use super::{FaultKind, Host, State, cdn, pages};
 
 /// A second handle on a connection's socket, to make its end a reset.
 #[derive(Clone)]
@@ -80,9 +80,10 @@ async fn answer(request: &hyper::Request<Incoming>, host: Host, state: &Arc<Stat
         tokio::time::sleep(state.settings.latency).await;
     }
     let fault = state.fault(host, request.uri().path());
-    let answer = match host {
-        Host::Hub => pages::answer(request, state, fault, line),
-        Host::Cdn => cdn::answer(request, state, fault, line),
+    let answer = match (fault.as_ref().and_then(FaultKind::answer), host) {
+        (Some(answer), _) => answer,
+        (None, Host::Hub) => pages::answer(request, state, fault, line),
+        (None, Host::Cdn) => cdn::answer(request, state, fault, line),
     };
     let header = |name: hyper::header::HeaderName| {
         request.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)

@@ -1,19 +1,23 @@
 //! The command line and its environment. Everything a fetch reads from outside comes in here.
 
+mod manual;
+
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::contract::{DEFAULT_INTO, DEFAULT_REVISION, environment, exit};
-use crate::options::{Existing, FetchOptions, HubAccess, Xet};
+
+use crate::options::{Existing, FetchOptions, HubAccess, Names, Xet};
 
 /// Fetches Hugging Face models onto a volume and verifies every byte.
 #[derive(Debug, Parser)]
 #[command(name = "model-fetcher", version, max_term_width = 100, arg_required_else_help = true)]
-#[command(after_long_help = include_str!("manual.txt"))]
+#[command(after_help = "`model-fetcher --help` prints the manual page.")]
 pub struct CommandLine {
     #[command(subcommand)]
     pub verb: Verb,
@@ -25,10 +29,18 @@ impl CommandLine {
     pub fn read(arguments: &[OsString]) -> Result<Self, u8> {
         Self::try_parse_from(arguments).map_err(|error| {
             // Help and version are no failure; there is nobody to tell when the stream is gone.
-            let _ = error.print();
+            let _ = match asks_for_manual(arguments) {
+                true => write!(std::io::stdout().lock(), "{}", manual::page(&mut Self::command())),
+                false => error.print(),
+            };
             if error.use_stderr() { exit::USAGE } else { exit::COMPLETE }
         })
     }
+}
+
+/// `--help` or `help` alone; after a verb they are about its options.
+fn asks_for_manual(arguments: &[OsString]) -> bool {
+    matches!(arguments, [_, only] if only == "--help" || only == "help")
 }
 
 /// An environment variable that is set to text.
@@ -147,6 +159,9 @@ pub struct FetchArgs {
     /// How files that are there already are taken
     #[arg(long, value_name = "HOW", env = "MODEL_FETCHER_EXISTING", default_value = "verify")]
     pub existing: ExistingMode,
+    /// Which names of files are taken
+    #[arg(long, value_name = "WHICH", env = "MODEL_FETCHER_NAMES", default_value = "any")]
+    pub names: NamesMode,
     /// When xet is used
     #[arg(long, value_name = "WHEN", env = "MODEL_FETCHER_XET", default_value = "auto")]
     pub xet: XetMode,
@@ -173,6 +188,14 @@ pub enum ExistingMode {
     Verify,
     /// Believe them when their size is right
     Trust,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum NamesMode {
+    /// All that the volume tells apart
+    Any,
+    /// No two that differ in case only
+    Portable,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -246,6 +269,7 @@ impl FetchArgs {
             lock_timeout,
             lease_timeout,
             existing,
+            names,
             xet,
         } = self;
         let set = |name: &str| variable(name).is_some_and(|value| is_true(&value));
@@ -263,6 +287,10 @@ impl FetchArgs {
         options.existing = match existing {
             ExistingMode::Verify => Existing::Verify,
             ExistingMode::Trust => Existing::Trust,
+        };
+        options.names = match names {
+            NamesMode::Any => Names::Any,
+            NamesMode::Portable => Names::Portable,
         };
         options.xet = match xet {
             XetMode::Auto if set(environment::HF_HUB_DISABLE_XET) => Xet::Never,
@@ -290,8 +318,6 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     fn fetch_options(arguments: &[&str], variables: &[(&str, &str)]) -> FetchOptions {

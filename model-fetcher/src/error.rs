@@ -88,6 +88,10 @@ pub enum Error {
     #[error("{endpoint} gave nothing for {}: {last}", seconds(.stalled))]
     Stalled { endpoint: String, stalled: Duration, last: String },
 
+    /// A server's certificate leads to no trusted root.
+    #[error("{endpoint} shows a certificate that is not trusted: {reason}")]
+    Untrusted { endpoint: String, reason: String },
+
     /// Offline, and the folder is not complete.
     #[error("{} is not complete and the network is not to be used: {reason}", .folder.display())]
     Offline { folder: PathBuf, reason: String },
@@ -138,7 +142,10 @@ impl Error {
             | Error::NoSpace { .. }
             | Error::NotWritable { .. }
             | Error::SymbolicLink { .. } => exit::DISK,
-            Error::Refused { .. } | Error::Stalled { .. } | Error::Client { .. } => exit::NETWORK,
+            Error::Refused { .. }
+            | Error::Stalled { .. }
+            | Error::Untrusted { .. }
+            | Error::Client { .. } => exit::NETWORK,
             Error::BadListing { .. } | Error::Content { .. } | Error::NeedsXet { .. } => exit::CONTENT,
             Error::Locked { .. } | Error::LeaseLost { .. } => exit::LOCKED,
         }
@@ -196,6 +203,10 @@ impl Error {
             Error::Stalled { .. } => {
                 Some("check the network and the proxy, then run the same command: it continues".into())
             }
+            Error::Untrusted { .. } => Some(
+                "set SSL_CERT_FILE to a file with the certificates of the hub's or the proxy's authority"
+                    .into(),
+            ),
             Error::Offline { .. } => {
                 Some("run it once where the hub can be reached, without --offline and HF_HUB_OFFLINE".into())
             }

@@ -12,11 +12,12 @@ use crate::contract::{Listing, ProgressEvent, RECEIPT_FORMAT, Receipt, ReceiptFi
 use crate::error::Error;
 use crate::filter::Filter;
 use crate::lease::{Attempt, Lease, Watch, boot_id};
-use crate::options::FetchOptions;
+use crate::options::{FetchOptions, Names};
 use crate::plan::{Action, FetchPlan, Found, plan};
 use crate::source::ModelSource;
 use crate::source::folder::{Folder, folder_of};
 use crate::source::hugging_face::HuggingFace;
+use crate::source::tree::case_clash;
 use crate::store::work::Work;
 use crate::store::{Store, modified, python};
 use crate::transfer::{Assignment, Kept, Transfer};
@@ -193,7 +194,8 @@ async fn take_lease(
     let mut watch = Watch::default();
     let mut reported: Option<Instant> = None;
     loop {
-        let holder = match Lease::attempt(store.folder(), options.lease_timeout, &mut watch)? {
+        let holder = match Lease::attempt(store.folder(), options.lease_timeout, &mut watch, Instant::now())?
+        {
             Attempt::Held(mut lease) => {
                 if let Some(receipt) = complete_already(store, options)? {
                     return Ok(Turn::Done(receipt));
@@ -233,6 +235,7 @@ async fn fetch_missing<S: ModelSource>(
     let listing = source.list().await?;
     let wanted =
         Filter::new(&options.include, &options.exclude)?.apply(&options.repository, &listing.files)?;
+    refuse_case_clash(store, options, &wanted)?;
     let earlier = store.receipt()?.filter(|receipt| receipt.repository == options.repository);
     let plan = plan(wanted.clone(), &found(store, &wanted)?, earlier.as_ref(), options.existing);
     let (mut present, missing) = settle(store, plan).await?;
@@ -267,6 +270,18 @@ async fn fetch_missing<S: ModelSource>(
     store.write_receipt(&receipt, &work.staging("receipt.json"))?;
     work.clear()?;
     Ok(Fetched { receipt, bytes_received: transferred.bytes_received })
+}
+
+/// Refuses two names that would be one file here, or elsewhere where that was asked for.
+fn refuse_case_clash(store: &Store, options: &FetchOptions, wanted: &[RemoteFile]) -> Result<(), Error> {
+    let Some((one, other)) = case_clash(wanted) else {
+        return Ok(());
+    };
+    if options.names == Names::Any && !store.folds_case()? {
+        return Ok(());
+    }
+    let reason = format!("{one:?} and {other:?} differ in case only");
+    Err(Error::BadListing { repository: options.repository.clone(), reason })
 }
 
 /// The wanted files that are there under their final names.

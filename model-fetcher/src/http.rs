@@ -1,5 +1,6 @@
 //! HTTP clients: one TLS set-up for all, HTTP/1.1 only, redirects and retries left to the caller.
 
+use std::io;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
@@ -53,6 +54,20 @@ impl Clients {
             .build()
             .map_err(|error| Error::Client { reason: reason(&error) })
     }
+}
+
+/// Why a server's certificate is not trusted, if that is what went wrong. Asking again changes nothing.
+pub(crate) fn certificate_problem(error: &reqwest::Error) -> Option<String> {
+    let mut cause = std::error::Error::source(error);
+    while let Some(found) = cause {
+        if let Some(rustls::Error::InvalidCertificate(problem)) = found.downcast_ref() {
+            return Some(problem.to_string());
+        }
+        // An I/O error that wraps another one leaves it out of its sources.
+        let wrapped = found.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        cause = wrapped.map(|inner| inner as &dyn std::error::Error).or_else(|| found.source());
+    }
+    None
 }
 
 /// The innermost words of an error: the outer ones only say that a request did not work. Addresses are left out,

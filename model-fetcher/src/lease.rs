@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -48,28 +48,30 @@ pub(crate) enum Attempt {
 /// Watches a foreign lock for signs of life.
 #[derive(Default)]
 pub(crate) struct Watch {
-    seen: Option<(Vec<u8>, Option<std::time::SystemTime>)>,
+    seen: Option<(Vec<u8>, Option<SystemTime>)>,
     since: Option<Instant>,
 }
 
 impl Watch {
-    /// How long the lock has looked exactly like this.
-    fn silence(&mut self, content: &[u8], modified: Option<std::time::SystemTime>) -> Duration {
+    /// How long the lock has looked exactly like this at `now`. Its time is compared with itself only, never with a
+    /// clock: machines disagree, and clocks jump.
+    fn silence(&mut self, content: &[u8], modified: Option<SystemTime>, now: Instant) -> Duration {
         let same = self.seen.as_ref().is_some_and(|seen| seen.0 == content && seen.1 == modified);
         if !same {
             self.seen = Some((content.to_owned(), modified));
             self.since = None;
         }
-        self.since.get_or_insert_with(Instant::now).elapsed()
+        now.saturating_duration_since(*self.since.get_or_insert(now))
     }
 }
 
 impl Lease {
-    /// Takes the lock of `folder` if it is free, its holder is dead, or has been silent for `lease_timeout`.
+    /// Takes the lock of `folder` if it is free, its holder is dead, or has been silent for `lease_timeout` at `now`.
     pub(crate) fn attempt(
         folder: &Path,
         lease_timeout: Duration,
         watch: &mut Watch,
+        now: Instant,
     ) -> Result<Attempt, Error> {
         let place = folder.join(LOCK_FILE);
         let io_error = |action: &'static str| {
@@ -93,7 +95,7 @@ impl Lease {
         let modified = file.metadata().and_then(|metadata| metadata.modified()).ok();
         let dead = holder.is_of_this_machine(&file)
             && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
-        let silent = watch.silence(&content, modified) >= lease_timeout;
+        let silent = watch.silence(&content, modified, now) >= lease_timeout;
         if !dead && !silent {
             return Ok(Attempt::Busy(holder));
         }
@@ -232,7 +234,7 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(60);
 
     fn held(folder: &Path, timeout: Duration, watch: &mut Watch) -> Option<Lease> {
-        match Lease::attempt(folder, timeout, watch).unwrap() {
+        match Lease::attempt(folder, timeout, watch, Instant::now()).unwrap() {
             Attempt::Held(lease) => Some(lease),
             Attempt::Busy(_) => None,
         }
@@ -271,6 +273,37 @@ mod tests {
         assert!(first.lost_to().is_some());
         drop(first);
         assert!(second.lost_to().is_none(), "the lock of the second stays when the first ends");
+    }
+
+    /// What a waiter makes of a foreign lock whose time is `times` at the seconds since the first look.
+    fn held_after(times: &[(u64, i64)]) -> bool {
+        const TIMEOUT: Duration = Duration::from_secs(60);
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join(LOCK_FILE);
+        fs::write(&place, br#"{"token":"0123","boot":"another"}"#).unwrap();
+        let (start, mut watch) = (Instant::now(), Watch::default());
+        let midday = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        times.iter().any(|(at, shift)| {
+            let shifted = match shift {
+                0.. => midday + Duration::from_secs(shift.unsigned_abs()),
+                _ => midday - Duration::from_secs(shift.unsigned_abs()),
+            };
+            File::options().write(true).open(&place).unwrap().set_modified(shifted).unwrap();
+            let now = start + Duration::from_secs(*at);
+            matches!(Lease::attempt(folder.path(), TIMEOUT, &mut watch, now).unwrap(), Attempt::Held(_))
+        })
+    }
+
+    #[test]
+    fn a_clock_that_jumps_takes_no_lock_away() {
+        const YEAR: i64 = 31_536_000;
+        assert!(
+            !held_after(&[(0, 0), (30, YEAR), (59, -YEAR), (100, 5), (150, 5)]),
+            "each beat is a sign of life"
+        );
+        assert!(!held_after(&[(0, -YEAR), (59, -YEAR)]), "an old time is no silence");
+        assert!(!held_after(&[(0, YEAR), (59, YEAR)]), "nor is a time to come");
+        assert!(held_after(&[(0, YEAR), (60, YEAR)]), "only silence is");
     }
 
     #[test]

@@ -37,5 +37,5 @@ mod transfer;
 pub use check::{check, verify};
 pub use error::{Error, NoXet};
 pub use fetch::{Fetched, Observer, fetch, listing};
-pub use options::{Existing, FetchOptions, HubAccess, Token, Xet};
+pub use options::{Existing, FetchOptions, HubAccess, Names, Token, Xet};
 pub use remove::remove;

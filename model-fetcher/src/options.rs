@@ -71,6 +71,16 @@ pub enum Existing {
     Trust,
 }
 
+/// Which names of files are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Names {
+    /// All that this volume tells apart.
+    #[default]
+    Any,
+    /// No two that differ in case only, as some volumes and systems cannot hold both.
+    Portable,
+}
+
 /// huggingface_hub's `MAX_HTTP_DOWNLOAD_SIZE`.
 const PLAIN_LIMIT_BYTES: u64 = 50_000_000_000;
 
@@ -119,6 +129,8 @@ pub struct FetchOptions {
     pub read_timeout: Duration,
     /// How files already there are taken.
     pub existing: Existing,
+    /// Which names of files are taken.
+    pub names: Names,
     /// When xet is used.
     pub xet: Xet,
     /// Above this size a hub may refuse plain HTTP, and xet takes over.
@@ -144,6 +156,7 @@ impl FetchOptions {
             stall_timeout: Duration::from_secs(600),
             read_timeout: Duration::from_secs(20),
             existing: Existing::default(),
+            names: Names::default(),
             xet: Xet::default(),
             plain_limit_bytes: PLAIN_LIMIT_BYTES,
         }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::contract::{ProgressEvent, RECEIPT_FILE};
 use crate::error::Error;
@@ -30,7 +30,8 @@ pub fn remove(options: &FetchOptions) -> Result<ProgressEvent, Error> {
 }
 
 fn remove_under_lease(options: &FetchOptions, folder: &PathBuf) -> Result<(), Error> {
-    let lease = match Lease::attempt(folder, options.lease_timeout, &mut Watch::default())? {
+    let attempt = Lease::attempt(folder, options.lease_timeout, &mut Watch::default(), Instant::now())?;
+    let lease = match attempt {
         Attempt::Held(lease) => lease,
         Attempt::Busy(holder) => {
             return Err(Error::Locked {

@@ -48,6 +48,17 @@ impl Store {
         fs::remove_file(&probe)
     }
 
+    /// Whether this volume takes names that differ in case only for one.
+    pub(crate) fn folds_case(&self) -> Result<bool, Error> {
+        let name = format!(".model-fetcher.probe-{}", std::process::id());
+        let (probe, other) = (self.folder.join(&name), self.folder.join(name.to_uppercase()));
+        let probed = File::create(&probe).and_then(|_| {
+            let folds = other.exists();
+            fs::remove_file(&probe).map(|()| folds)
+        });
+        probed.map_err(|error| Error::disk("create", probe, error))
+    }
+
     fn not_writable(&self, error: &io::Error) -> Error {
         let existing = self.folder.ancestors().find(|folder| folder.exists()).unwrap_or(&self.folder);
         let reason = match fs::metadata(existing) {

@@ -27,6 +27,16 @@ async fn a_model_arrives_over_tls() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_nobody_vouches_for_ends_it_at_once() {
+    let mut scene = Scene::over_tls().await;
+    scene.variables.clear();
+    let (error, hint) = scene.fetch(&[]).await.assert_code(13).failure();
+    assert!(error.contains("127.0.0.1") && error.contains("not trusted"), "{error}");
+    assert!(hint.contains("SSL_CERT_FILE"), "{hint}");
+    assert_eq!(scene.hub.requests(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_second_fetch_asks_nothing() {
     let scene = Scene::new().await;
     scene.fetch(&[]).await.assert_code(0);

@@ -1,5 +1,6 @@
 //! Models from a folder instead of a hub, and mirrors below a path.
 
+use kubectl_dynamo_tests::hub::{Host, Settings};
 use model_fetcher::contract::RECEIPT_FILE;
 
 use crate::support::{MODEL, Scene};
@@ -48,6 +49,24 @@ async fn a_mirror_without_the_model_or_with_a_hostile_receipt_is_refused() {
     std::fs::write(first.folder().join(RECEIPT_FILE), serde_json::to_vec(&receipt).unwrap()).unwrap();
     let (error, _) = second.fetch(&["--endpoint", &mirror]).await.assert_code(14).failure();
     assert!(error.contains("escaped"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_below_a_path_is_asked_below_it_alone() {
+    let settings = Settings { path_prefix: "/mirrors/hub".into(), page_entries: 2, ..Settings::default() };
+    let mut scene = Scene::with(settings, 3 << 20).await;
+    scene.variables.push(("HF_TOKEN", "hf_secret".into()));
+    assert!(scene.hub.url.ends_with("/mirrors/hub"));
+    scene.fetch(&[]).await.assert_code(0);
+    scene.assert_complete();
+    let requests = scene.hub.requests();
+    let mut hub = requests.iter().filter(|request| request.host == Host::Hub);
+    assert!(
+        hub.all(|request| request.path.starts_with("/mirrors/hub/") && request.status < 400),
+        "{requests:?}"
+    );
+    scene.run("verify", &["--online"]).await.assert_code(0);
+    scene.assert_sent_again_at_most(0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

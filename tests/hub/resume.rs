@@ -38,14 +38,16 @@ async fn fetch_until(scene: &Scene, bytes: u64, signal: Signal) -> Ended {
 async fn a_kill_at_any_point_leaves_nothing_wrong_and_the_next_run_goes_on() {
     let scene = slow_scene().await;
     let total = scene.total_bytes();
-    for tenth in 1..10 {
+    for eleventh in 1..=10 {
         let before = scene.hub.bytes_sent();
-        fetch_until(&scene, (total * tenth / 10).max(before), Signal::KILL).await;
+        fetch_until(&scene, (total * eleventh / 11).max(before), Signal::KILL).await;
         scene.assert_nothing_wrong();
         scene.run("check", &[]).await.assert_code(1);
     }
     scene.fetch(&[]).await.assert_code(0);
     scene.assert_complete();
+    // Each kill loses what came since the last record and what was on the way.
+    scene.assert_sent_again_at_most(10 * 40 * MIB);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -80,6 +82,7 @@ async fn signals_end_it_with_their_codes() {
         assert!(!scene.folder().join(".model-fetcher.lock").exists(), "the lock is given back");
         scene.fetch(&[]).await.assert_code(0);
         scene.assert_complete();
+        scene.assert_sent_again_at_most(32 * MIB);
     }
 }
 
@@ -97,8 +100,10 @@ async fn a_damaged_partial_file_is_found_by_its_hash() {
             std::os::unix::fs::FileExt::write_all_at(&file, b"damage", 100).unwrap();
         }
     }
+    scene.hub.forget_requests();
     let ended = scene.fetch(&[]).await;
     ended.assert_code(0);
+    scene.assert_sent_again_at_most(scene.total_bytes());
     assert!(ended.stderr.contains("is fetched again"), "{}", ended.stderr);
     scene.assert_complete();
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
-use kubectl_dynamo_tests::hub::{Hub, Repository, Settings};
+use kubectl_dynamo_tests::hub::{Hub, Identity, Repository, Settings};
 use kubectl_dynamo_tests::programs::model_fetcher;
 use model_fetcher::contract::{ProgressEvent, RECEIPT_FILE, Receipt};
 use tempfile::TempDir;
@@ -148,9 +148,27 @@ impl Scene {
         }
     }
 
+    /// The hub sent no more than `bytes` beyond one copy of the model since its requests were forgotten.
+    #[track_caller]
+    pub(crate) fn assert_sent_again_at_most(&self, bytes: u64) {
+        let again = self.hub.bytes_sent().saturating_sub(self.total_bytes());
+        assert!(again <= bytes, "{again} bytes were sent again, {bytes} are allowed");
+    }
+
+    /// A model of two shards of 3 MiB behind TLS.
+    pub(crate) async fn over_tls() -> Self {
+        Self::with(tls(), 3 * MIB).await
+    }
+
     pub(crate) fn total_bytes(&self) -> u64 {
         self.files.values().map(|content| content.len() as u64).sum()
     }
+}
+
+/// A hub with a certificate of an authority made for the test.
+pub(crate) fn tls() -> Settings {
+    let identity = Identity::generate(&["127.0.0.1"]).unwrap();
+    Settings { identity: Some(identity), ..Settings::default() }
 }
 
 /// A fetcher that has ended.

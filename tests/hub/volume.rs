@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use kubectl_dynamo_tests::hub::Settings;
+use kubectl_dynamo_tests::hub::{Identity, Settings};
 use kubectl_dynamo_tests::programs::model_fetcher;
 use tokio::process::Command;
 
@@ -143,6 +143,31 @@ async fn the_program_needs_nothing_of_the_root_it_runs_in() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{stderr}");
     assert!(stderr.contains("complete: /opt/models/acme/tiny-model"), "{stderr}");
+}
+
+/// An image without certificates: the built-in roots are used, which do not vouch for our hub; a file that does is.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_without_certificates_trusts_the_built_in_roots_and_a_named_file() {
+    if !can_mount() {
+        return;
+    }
+    let identity = Identity::generate(&["127.0.0.1"]).unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let authority = identity.write_authority(elsewhere.path()).unwrap();
+    let scene = Scene::with(Settings { identity: Some(identity), ..Settings::default() }, MIB as usize).await;
+    let script = format!(
+        "mkdir -p $VOLUME/root/opt/models $VOLUME/root/proc && cp {} $VOLUME/root/model-fetcher &&
+         cp {} $VOLUME/root/authority.pem && mount --bind /proc $VOLUME/root/proc &&
+         chroot=$(command -v chroot) && fetch=\"/model-fetcher fetch {MODEL} --progress plain\" &&
+         {{ env -i HF_ENDPOINT=$HF_ENDPOINT $chroot $VOLUME/root $fetch; echo built-in $?
+           env -i HF_ENDPOINT=$HF_ENDPOINT SSL_CERT_FILE=/authority.pem $chroot $VOLUME/root $fetch; echo named $?; }}",
+        model_fetcher().display(),
+        authority.display()
+    );
+    let output = on_small_volume(&scene, 300, &script).await;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "built-in 13\nnamed 0", "{stderr}");
+    assert!(stderr.contains("not trusted: unknown issuer") || stderr.contains("UnknownIssuer"), "{stderr}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

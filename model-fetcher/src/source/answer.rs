@@ -7,6 +7,7 @@ use reqwest::header::{CONTENT_RANGE, HeaderMap, RETRY_AFTER};
 
 use super::{Failure, Later};
 use crate::error::Error;
+use crate::http::{certificate_problem, reason};
 
 /// Who asked for what: the facts an error needs.
 #[derive(Debug, Clone)]
@@ -17,6 +18,14 @@ pub(crate) struct Question<'a> {
     /// The file, or `None` for an API call.
     pub(crate) path: Option<&'a str>,
     pub(crate) token_given: bool,
+}
+
+/// What a request that got no answer from `endpoint` means.
+pub(crate) fn no_answer(error: &reqwest::Error, endpoint: String) -> Failure {
+    match certificate_problem(error) {
+        Some(reason) => Error::Untrusted { endpoint, reason }.into(),
+        None => Later::new(reason(error)).into(),
+    }
 }
 
 /// The part of an answer that says why it is not a success.

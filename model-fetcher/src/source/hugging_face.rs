@@ -20,7 +20,7 @@ use self::addresses::{Addresses, host};
 use self::xet::XetPolicy;
 #[cfg(feature = "xet")]
 use self::xet::{Connection, XetAccess, XetStore};
-use super::answer::{ContentRange, Question, Refusal};
+use super::answer::{ContentRange, Question, Refusal, no_answer};
 use super::{Body, Failure, Later, ModelSource, tree};
 use crate::contract::{Listing, ProgressEvent, RemoteFile};
 use crate::error::{Error, NoXet};
@@ -109,7 +109,7 @@ impl HuggingFace {
                 (context, None)
             }
             HFError::RateLimited { retry_after, context } => (Some(context), retry_after),
-            HFError::Request { source, .. } => return Later::new(reason(&source)).into(),
+            HFError::Request { source, .. } => return no_answer(&source, host(&self.addresses.base)),
             other => return self.bad_listing(other.to_string()).into(),
         };
         let refusal = context.map(|context| Refusal {

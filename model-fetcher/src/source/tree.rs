@@ -1,5 +1,7 @@
 //! The hub's tree of a commit: JSON to [`RemoteFile`]s, with every path and hash checked before it is used.
 
+use std::collections::HashMap;
+
 use serde::Deserialize;
 
 use crate::contract::{Checksum, RECEIPT_FILE, RemoteFile};
@@ -94,6 +96,15 @@ fn is_windows_device(part: &str) -> bool {
     matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL") || numbered("COM") || numbered("LPT")
 }
 
+/// The first two paths that differ in case only: a volume that folds case holds one of them.
+pub(crate) fn case_clash(files: &[RemoteFile]) -> Option<(&str, &str)> {
+    let mut seen: HashMap<String, &str> = HashMap::new();
+    files.iter().find_map(|file| {
+        let earlier = seen.insert(file.path.to_lowercase(), &file.path)?;
+        Some((earlier, file.path.as_str()))
+    })
+}
+
 /// Refuses two files with one path, and a file where another needs a folder. `files` are in order of path.
 pub(crate) fn validate_paths(files: &[RemoteFile]) -> Result<(), String> {
     let paths: std::collections::HashSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
@@ -179,6 +190,8 @@ mod tests {
             xet_hash: None,
         };
         assert!(validate_paths(&[file("a"), file("b/c"), file("b/d")]).is_ok());
+        assert_eq!(case_clash(&[file("a/B"), file("A/c"), file("a/c")]), Some(("A/c", "a/c")));
+        assert_eq!(case_clash(&[file("a"), file("b")]), None);
         assert!(validate_paths(&[file("a"), file("a")]).unwrap_err().contains("twice"));
         assert!(validate_paths(&[file("a"), file("a/b")]).unwrap_err().contains("folder"));
         assert!(validate_paths(&[file("a"), file("a-b"), file("a/b")]).is_err());

@@ -85,13 +85,18 @@ pub(crate) fn file(
     if matches!(fault, Some(FaultKind::OtherRange)) && range.end < file.size {
         range = range.start + 1..range.end + 1;
     }
+    let claimed_end = range.end;
+    if let Some(FaultKind::ShorterBody { by }) = fault {
+        range.end = range.end.saturating_sub(by).max(range.start);
+    }
     let promised = range.end - range.start;
     let longer = if let Some(FaultKind::LongerBody { by }) = fault { by } else { 0 };
     let body = blocks(state.clone(), content, range.start..range.end + longer, fault, line.clone());
     let mut answer = Response::new(body);
     if wanted.is_some() {
         *answer.status_mut() = StatusCode::PARTIAL_CONTENT;
-        let sent = format!("bytes {}-{}/{}", range.start, range.end - 1, file.size);
+        // A body that is shorter than it should be still says that it is the whole range.
+        let sent = format!("bytes {}-{}/{}", range.start, claimed_end - 1, file.size);
         answer = with(answer, "content-range", sent);
     }
     if longer == 0 {

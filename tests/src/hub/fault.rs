@@ -37,12 +37,16 @@ pub enum FaultKind {
     OtherRange,
     /// More bytes than promised.
     LongerBody { by: u64 },
+    /// Fewer bytes than asked for, in an answer that is whole by its own account.
+    ShorterBody { by: u64 },
     /// A redirect to this address.
     Redirect(String),
     /// Bytes trickle: this pause before each block.
     Slow { pause: Duration },
     /// The `next` page is the page itself.
     RepeatPage,
+    /// Behind the last page there is always another one.
+    EndlessPages,
 }
 
 impl FaultKind {

@@ -108,8 +108,9 @@ impl Visit<'_> {
         let page: Vec<Value> = files.iter().skip(start).take(entries).map(tree_entry).collect();
         let answer = json_page(&Value::Array(page));
         let repeats = matches!(self.fault, Some(FaultKind::RepeatPage));
+        let endless = matches!(self.fault, Some(FaultKind::EndlessPages));
         let next = if repeats { start } else { start + entries };
-        if next >= files.len() && !repeats {
+        if next >= files.len() && !repeats && !endless {
             return answer;
         }
         let host = self.request.headers().get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();

@@ -13,8 +13,9 @@ use reqwest::{StatusCode, Url};
 
 use crate::contract::RemoteFile;
 use crate::error::Error;
-use crate::http::{Clients, reason};
+use crate::http::Clients;
 use crate::options::{FetchOptions, Token};
+use crate::source::answer::no_answer;
 use crate::source::{Failure, Later};
 
 const MOST_REDIRECTS: usize = 10;
@@ -65,7 +66,7 @@ impl Addresses {
             if let Some(range) = range {
                 request = request.header(RANGE, format!("bytes={}-{}", range.start, range.end - 1));
             }
-            let answer = request.send().await.map_err(|error| Later::new(reason(&error)))?;
+            let answer = request.send().await.map_err(|error| no_answer(&error, host(&url)))?;
             let redirects = matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308);
             if !redirects {
                 return Ok((url, answer));

@@ -10,6 +10,7 @@ mod commands;
 pub mod chat;
 pub mod cluster;
 pub mod error;
+pub mod fit;
 pub mod intent;
 pub mod local;
 pub mod plan;

@@ -258,7 +258,9 @@ impl Reader<'_> {
                 0 => LayerMemory::Full,
                 _ => windowed.unwrap_or(LayerMemory::Full),
             },
-            Family::Hybrid if (index + 1) % self.count("full_attention_interval").unwrap_or(4) != 0 => {
+            Family::Hybrid
+                if !(index + 1).is_multiple_of(self.count("full_attention_interval").unwrap_or(4)) =>
+            {
                 self.state()
             }
             // Qwen2 and Qwen3 name a window and say apart that it is not used.

@@ -1,7 +1,9 @@
 //! The command line: the root parser, kubectl's own flags, and the dispatch to one file per verb.
 
+mod asked;
 mod chat;
 mod completion;
+mod config;
 mod confirm;
 mod deployment;
 mod down;
@@ -11,6 +13,7 @@ mod kube_flags;
 mod list;
 mod local;
 mod logs;
+mod plan_view;
 mod port_forward;
 mod render;
 mod serving_flags;
@@ -19,6 +22,7 @@ mod summary;
 mod table;
 mod up;
 mod version;
+mod wizard;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -69,6 +73,7 @@ enum Verb {
     Endpoint(endpoint::EndpointArgs),
     PortForward(port_forward::PortForwardArgs),
     Completion(completion::CompletionArgs),
+    Config(config::ConfigArgs),
     Version(version::VersionArgs),
     #[command(name = crate::local::supervisor::VERB)]
     Supervise(local::SuperviseArgs),
@@ -78,12 +83,23 @@ enum Verb {
 struct Context {
     kube: KubeFlags,
     report: Report,
+    progress: ProgressMode,
 }
 
 impl Context {
     /// Connects to the cluster that kubectl's flags mean.
     async fn cluster(&self) -> Result<Cluster> {
-        Ok(Cluster::connect(&self.kube.access()?).await?)
+        let mut access = self.kube.access()?;
+        access.namespace = self.namespace()?;
+        Ok(Cluster::connect(&access).await?)
+    }
+
+    /// The namespace that a flag names, or a setting; otherwise the kubeconfig's context decides.
+    fn namespace(&self) -> Result<Option<String>> {
+        match &self.kube.namespace {
+            Some(namespace) => Ok(Some(namespace.clone())),
+            None => config::settings::namespace(),
+        }
     }
 }
 
@@ -99,7 +115,7 @@ pub(crate) fn run(args: Vec<OsString>) -> Exit {
         Err(error) => return show_usage(&error, wants_json),
     };
     log_requests(root.kube.verbosity);
-    let context = Context { kube: root.kube, report: Report::new(root.progress) };
+    let context = Context { kube: root.kube, report: Report::new(root.progress), progress: root.progress };
     match dispatch(root.verb, &context) {
         Ok(exit) => exit,
         Err(error) => context.report.failed(&error),
@@ -132,6 +148,7 @@ fn dispatch(verb: Verb, context: &Context) -> Result<Exit> {
         Verb::Endpoint(args) => wait(endpoint::run(args, context)),
         Verb::PortForward(args) => wait(port_forward::run(args, context)),
         Verb::Completion(args) => completion::run(&args, context),
+        Verb::Config(args) => config::run(&args, context),
         Verb::Version(args) => version::run(&args),
         Verb::Supervise(args) => wait(local::supervise(args)),
     }

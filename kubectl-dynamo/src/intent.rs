@@ -6,6 +6,9 @@ pub mod kv_offload;
 pub mod model;
 pub mod name;
 pub mod placement;
+pub mod quantity;
+pub mod request;
+mod resolve;
 pub mod router;
 pub mod topology;
 
@@ -15,6 +18,7 @@ use crate::error::{Exit, Explain};
 pub use kv_offload::{DiskTier, DiskVolume, KvOffload};
 pub use model::ModelRef;
 pub use placement::{Placement, Toleration, TolerationEffect};
+pub use resolve::{Fallback, name as meant_name, resolve, sources};
 pub use router::{Router, RouterMode};
 pub use topology::{Parallelism, Topology, WorkerGroup, WorkerRole};
 
@@ -182,7 +186,7 @@ impl ServingIntent {
 pub enum IntentError {
     #[error("`{given}` is neither a model id (org/name) nor a path")]
     NotAModel { given: String },
-    #[error("`{given}` has no `/`, so it names a deployment, and `up` needs a model to create one")]
+    #[error("`{given}` has no `/`, so it names a deployment, and there is none of that name to go on with")]
     BareWord { given: String },
     #[error("no model is named")]
     NoModel,
@@ -192,6 +196,12 @@ pub enum IntentError {
     NameTooLong { name: String, arithmetic: String, suggestion: String },
     #[error("`{flag}` belongs to --mode {mode}")]
     OtherMode { flag: String, mode: &'static str },
+    #[error("`{said}` needs {needs}")]
+    Alone { said: String, needs: &'static str },
+    #[error("`{one}` and `{other}` contradict each other: {why}")]
+    Contradiction { one: String, other: String, why: &'static str },
+    #[error("`{said}`: {reason}")]
+    Unreadable { said: String, reason: String },
     #[error("`{flag}` must be at least 1")]
     Zero { flag: String },
     #[error("`{given}` is not a revision: use a branch, a tag or a commit")]
@@ -200,14 +210,14 @@ pub enum IntentError {
     NoRevisions { model: String },
     #[error("`{model}` names another revision than --revision {revision}")]
     RevisionTwice { model: String, revision: String },
-    #[error("--env {name} would show a token in the process list and in the objects")]
-    TokenInEnvironment { name: String },
+    #[error("{said} would show a token in the objects, and a flag also in the process list")]
+    TokenInEnvironment { said: String },
     #[error("`{given}` cannot be a name for `{flag}`")]
-    ObjectName { flag: &'static str, given: String },
+    ObjectName { flag: String, given: String },
     #[error("`{given}` cannot be a Kubernetes label")]
     Label { given: String },
     #[error("`{given}` is not a Kubernetes quantity, which `{flag}` takes")]
-    Quantity { flag: &'static str, given: String },
+    Quantity { flag: String, given: String },
     #[error("engine flag `{flag}` says what `{ours}` already says")]
     EngineFlagTaken { flag: String, ours: &'static str },
     #[error("`{given}` is not a Dynamo release: {reason}")]
@@ -228,6 +238,8 @@ impl Explain for IntentError {
             Self::ObjectName { .. } | Self::Label { .. } => "KD0210",
             Self::Quantity { .. } => "KD0402",
             Self::TokenInEnvironment { .. } => "KD0415",
+            Self::Alone { .. } | Self::Contradiction { .. } => "KD0007",
+            Self::Unreadable { .. } => "KD0005",
             Self::Release { .. } => "KD0202",
         })
     }
@@ -243,7 +255,10 @@ impl Explain for IntentError {
             Self::NoModel => "name one, as in: kubectl dynamo up Qwen/Qwen3-0.6B".into(),
             Self::Name { .. } => "use lower-case letters, digits and hyphens, beginning with a letter".into(),
             Self::NameTooLong { suggestion, .. } => format!("try --name {suggestion}"),
-            Self::OtherMode { mode, .. } => format!("add --mode {mode}, or leave the flag out"),
+            Self::OtherMode { mode, .. } => format!("add --mode {mode}, or leave it out"),
+            Self::Alone { needs, .. } => format!("add {needs}, or leave it out"),
+            Self::Contradiction { one, .. } => format!("leave `{one}` out, or the other"),
+            Self::Unreadable { .. } => "what each field takes: kubectl dynamo config schema -o table".into(),
             Self::Zero { .. } => "leave it out for the default of 1".into(),
             Self::Revision { .. } => "for example --revision main".into(),
             Self::NoRevisions { .. } => "leave --revision out, or name a model of the hub (org/name)".into(),
@@ -253,7 +268,7 @@ impl Explain for IntentError {
             }
             Self::ObjectName { .. } => "use at most 63 lower-case letters, digits and hyphens".into(),
             Self::Label { .. } => "for example --label team=search".into(),
-            Self::Quantity { flag, .. } => format!("for example {flag} 200Gi"),
+            Self::Quantity { flag, .. } => format!("for example {flag}=200Gi"),
             Self::EngineFlagTaken { ours, .. } => format!("use only {ours}"),
             Self::Release { known, .. } => format!("use --release with one of: {}", known.join(" ")),
         })

@@ -2,6 +2,7 @@
 
 mod access;
 mod admission;
+mod changing;
 mod completion;
 mod leaving;
 mod operator;
@@ -53,6 +54,11 @@ fn main() -> ExitCode {
         plugin::a_user_without_rights_is_told_which_one_is_missing,
         plugin::a_cluster_without_dynamo_is_named_as_one,
         plugin::a_graph_whose_pods_wait_is_coming_up,
+        changing::a_change_keeps_every_earlier_choice,
+        changing::a_setting_never_changes_what_runs,
+        changing::a_name_without_a_deployment_is_not_taken_for_a_model,
+        changing::a_graph_of_a_file_is_applied_as_it_is,
+        changing::an_unchanged_up_asks_little,
         access::a_kubeconfig_may_run_a_command_for_its_credentials,
         access::a_proxy_is_gone_through,
         access::another_authority_is_not_trusted_unless_told_to,

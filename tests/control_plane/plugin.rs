@@ -41,7 +41,7 @@ pub(crate) async fn the_same_up_again_writes_nothing(shared: Arc<Shared>) -> Out
         let (place, plugin) = shared.user(generation, "again").await?;
         plugin.run(&UP).await?.expect(0)?;
         let graphs = dynamo::graphs(place.client(), generation, place.name());
-        wait_until_settled(&graphs, generation).await?;
+        wait_until_settled(&graphs, generation, 2).await?;
 
         let plane = shared.cluster.control_plane(generation)?;
         let versions = place.versions(generation).await?;
@@ -132,7 +132,7 @@ pub(crate) async fn a_graph_whose_pods_wait_is_coming_up(shared: Arc<Shared>) ->
     let (place, plugin) = shared.user(V1Beta1, "waiting").await?;
     plugin.run(&UP).await?.expect(0)?;
     let graphs = dynamo::graphs(place.client(), V1Beta1, place.name());
-    wait_until_settled(&graphs, V1Beta1).await?;
+    wait_until_settled(&graphs, V1Beta1, 2).await?;
     let said = plugin.run(&["status", "tiny"]).await?.expect(3)?;
     ensure!(said.out.contains("COMING UP"), "{}", said.out);
     let waiting: Vec<&str> =
@@ -152,13 +152,18 @@ async fn replicas(graphs: &Api<DynamicObject>) -> Outcome<i64> {
     worker.and_then(|worker| worker["replicas"].as_i64()).ok_or_else(|| "no worker".into())
 }
 
-/// Waits until the operator has counted the pods of both components: then it writes no more until one is ready.
-async fn wait_until_settled(graphs: &Api<DynamicObject>, generation: GraphGeneration) -> Outcome {
+/// Waits until the operator has counted the pods of all components: then it writes no more until one is ready.
+pub(crate) async fn wait_until_settled(
+    graphs: &Api<DynamicObject>,
+    generation: GraphGeneration,
+    components: usize,
+) -> Outcome {
     let field = if generation == V1Alpha1 { "services" } else { "components" };
     let is_settled = move |graph: Option<&DynamicObject>| {
         let counted = graph.and_then(|graph| graph.data["status"][field].as_object());
         counted.is_some_and(|counted| {
-            counted.len() == 2 && counted.values().all(|component: &Value| component["updatedReplicas"] == 1)
+            counted.len() == components
+                && counted.values().all(|component: &Value| component["updatedReplicas"] == 1)
         })
     };
     await_condition(graphs.clone(), "tiny", is_settled).await?;

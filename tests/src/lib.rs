@@ -14,6 +14,7 @@ pub mod plugin;
 pub mod processes;
 pub mod programs;
 pub mod relay;
+pub mod terminal;
 pub mod tier;
 
 /// What support code and cases of a tier answer; any error ends the case, with its text.

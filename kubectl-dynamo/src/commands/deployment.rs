@@ -1,24 +1,50 @@
-//! From flags to the objects of a deployment: what `up`, `render` and `diff` share.
+//! From what was asked to the objects of a deployment: what `up`, `render` and `diff` share.
 
-use super::serving_flags::{Defaults, ServingFlags};
+mod as_is;
+mod error;
+mod version;
+
+use serde_json::Value;
+
+use super::asked::Asked;
 use super::summary;
 use crate::cluster::{ClaimFacts, Cluster, Kind, Platform};
-use crate::error::{Exit, Explain, Result};
+use crate::error::Result;
 use crate::intent::name::{self, NameBudget};
-use crate::intent::{AccessMode, Backend, Cache, IntentError, ServingIntent, Word};
-use crate::plan::{FetchPlacement, Logging, ModelPlace, ServingPlan, Surroundings, plan};
+use crate::intent::request::{Found, Layer, Leaf, Merged, Source, find, intent_leaves};
+use crate::intent::{
+    AccessMode, Backend, Cache, Fallback, IntentError, ServingIntent, Word, WorkerRole, meant_name, resolve,
+    sources,
+};
+use crate::plan::{FetchPlacement, Logging, ModelPlace, PlanWarning, ServingPlan, Surroundings, plan};
 use crate::release::{self, OperatorGeneration, Release};
 use crate::resources::{self, GraphApi, RELEASE_ANNOTATION, Resource};
+pub(super) use as_is::as_is;
+use error::PreflightError;
+use version::Version;
 
 /// A deployment as it will be applied.
 pub(super) struct Deployment {
-    pub plan: ServingPlan,
+    pub name: String,
+    /// What the objects were rendered from; a file's own objects have none.
+    pub plan: Option<ServingPlan>,
     pub graph_api: GraphApi,
     /// Where the release came from: `flag`, `live object`, `image`, `detected` or `default`.
-    pub release_source: &'static str,
+    pub release_source: String,
     pub resources: Vec<Resource>,
     /// What is already there and differs from what was asked.
     pub warnings: Vec<String>,
+    /// What the live deployment keeps although a setting or a default says otherwise.
+    pub kept: Vec<String>,
+    /// Every value with who said it.
+    pub values: Vec<(String, Value, Source)>,
+}
+
+impl Deployment {
+    /// What the plan warns of.
+    pub(super) fn plan_warnings(&self) -> impl Iterator<Item = &PlanWarning> {
+        self.plan.iter().flat_map(|plan| &plan.warnings)
+    }
 }
 
 /// What can be known without a cluster.
@@ -28,37 +54,45 @@ pub(super) struct Offline<'a> {
     pub budget: NameBudget,
 }
 
-/// The deployment that these flags mean where nothing can be asked.
-pub(super) fn offline(flags: &ServingFlags, known: &Offline<'_>) -> Result<Deployment> {
-    let (version, source) = flags.named_release().unwrap_or((release::DEFAULT.into(), "default"));
-    let placement = match flags.access_mode {
-        _ if flags.cache.is_some() => FetchPlacement::Job,
-        AccessMode::ReadWriteMany => FetchPlacement::Job,
-        AccessMode::ReadWriteOnce => FetchPlacement::InitContainersOnly,
+/// The deployment that is meant where nothing can be asked.
+pub(super) fn offline(asked: &Asked, known: &Offline<'_>) -> Result<Deployment> {
+    if let Some(given) = &asked.existing {
+        return Err(IntentError::BareWord { given: given.clone() }.into());
+    }
+    let said = together(asked, None, release::DEFAULT, Source::Default);
+    let meant = meant(&said, known.namespace, known.budget)?;
+    let placement = match &meant.intent.cache {
+        Cache::Made { access_mode: AccessMode::ReadWriteOnce, .. } => FetchPlacement::InitContainersOnly,
+        Cache::Existing { .. } | Cache::Made { .. } => FetchPlacement::Job,
     };
-    let intent = intent(flags, known.namespace, known.budget)?;
     let surroundings = ModelPlace::Volume(placement).into();
-    finish(&intent, &version, source, known.namespace, known.graph_api, surroundings)
+    finish(meant, &said, known.namespace, known.graph_api, surroundings)
 }
 
-/// The deployment that these flags mean on a cluster.
+/// The deployment that is meant on a cluster.
 ///
 /// `token_follows` says that the Secret of the token will be written before anything reads it.
 pub(super) async fn on_cluster(
-    flags: &ServingFlags,
+    asked: &Asked,
     cluster: &Cluster,
     platform: &Platform,
     token_follows: bool,
 ) -> Result<Deployment> {
-    let intent = intent(flags, &cluster.namespace, budget(platform))?;
-    let live = cluster.get(Kind::Graph(platform.graph_api), &intent.name).await?;
-    let live_release =
-        live.as_ref().and_then(|graph| graph["metadata"]["annotations"][RELEASE_ANNOTATION].as_str());
-    let (version, source) = match (flags.named_release(), live_release) {
-        (Some(named), _) => named,
-        (None, Some(version)) => (version.to_owned(), "live object"),
-        (None, None) => (detected_release(platform).to_owned(), "detected"),
-    };
+    check_namespace(&cluster.namespace)?;
+    let fallback = fallback(&asked.merged(), &cluster.namespace, budget(platform));
+    let name = meant_name(&asked.merged(), &fallback)?;
+    let live = cluster.get(Kind::Graph(platform.graph_api), &name).await?;
+    let remembered = live.as_ref().and_then(live_layer);
+    match (&asked.existing, &live, &remembered) {
+        (Some(given), None, _) => return Err(IntentError::BareWord { given: given.clone() }.into()),
+        (Some(_), Some(_), None) => {
+            return Err(PreflightError::NotOurs { name, namespace: cluster.namespace.clone() }.into());
+        }
+        _ => {}
+    }
+    let said = together(asked, remembered, detected_release(platform), Source::Detected);
+    let meant = meant(&said, &cluster.namespace, budget(platform))?;
+    let intent = meant.intent.clone();
     if let Some(secret) = intent.token_secret.as_ref().filter(|_| !token_follows) {
         check_secret(cluster, &secret.name, &secret.key).await?;
     }
@@ -66,13 +100,69 @@ pub(super) async fn on_cluster(
     let placement = fetch_placement(&intent.cache, claim.as_ref(), &cluster.namespace)?;
     let surroundings =
         Surroundings { model: ModelPlace::Volume(placement), logging: logging(live.as_ref(), platform) };
-    let mut deployment =
-        finish(&intent, &version, source, &cluster.namespace, platform.graph_api, surroundings)?;
+    let mut deployment = finish(meant, &said, &cluster.namespace, platform.graph_api, surroundings)?;
     if live.as_ref().and_then(summary::intent).is_some_and(|live| live.model == intent.model) {
         drop_job_that_is_over(cluster, &mut deployment).await?;
     }
     deployment.warnings = claim.map(|claim| claim_differences(&intent.cache, &claim)).unwrap_or_default();
     Ok(deployment)
+}
+
+/// What a live graph of ours was asked to be, with every value that was filled in then.
+fn live_layer(graph: &Value) -> Option<Layer> {
+    let intent = summary::intent(graph)?;
+    let leaf = |path: &str, value: &str| Leaf {
+        field: find(path).expect("a path of the table"),
+        key: None,
+        value: value.into(),
+    };
+    let mut leaves = intent_leaves(&intent);
+    // It follows the model, which may be asked to change.
+    if intent.served_model_name == intent.model.default_served_name() {
+        leaves.retain(|leaf| leaf.field.path != "servedModelName");
+    }
+    let annotations = &graph["metadata"]["annotations"];
+    leaves.extend(annotations[RELEASE_ANNOTATION].as_str().map(|release| leaf("release", release)));
+    Some(Layer { source: Source::Live(intent.name), leaves })
+}
+
+/// Everything that is said, with what is taken where nothing is.
+fn together(asked: &Asked, live: Option<Layer>, release: &str, source: Source) -> Merged {
+    Merged::of(asked.layers.iter().cloned().chain(live).chain(version::unsaid(release, source)))
+}
+
+/// A wish with its release.
+struct Meant {
+    intent: ServingIntent,
+    version: Version,
+}
+
+fn check_namespace(namespace: &str) -> Result<()> {
+    if name::is_object_label(namespace) {
+        return Ok(());
+    }
+    Err(IntentError::ObjectName { flag: "--namespace".into(), given: namespace.into() }.into())
+}
+
+fn fallback(said: &Merged, namespace: &str, budget: NameBudget) -> Fallback {
+    let roles: &[WorkerRole] = match said.get("mode").map(Found::text) {
+        Some("disagg") => &[WorkerRole::Frontend, WorkerRole::Prefill, WorkerRole::Decode],
+        _ => &[WorkerRole::Frontend, WorkerRole::Combined],
+    };
+    let components: Vec<&str> = roles.iter().map(|role| role.component_name()).collect();
+    Fallback { model: None, backend: Backend::Vllm, name_length: budget.longest_name(namespace, &components) }
+}
+
+fn meant(said: &Merged, namespace: &str, budget: NameBudget) -> Result<Meant> {
+    check_namespace(namespace)?;
+    let mut intent = resolve(said, &fallback(said, namespace, budget))?;
+    let groups = intent.topology.groups();
+    let roles = [WorkerRole::Frontend].into_iter().chain(groups.into_iter().map(|(role, _)| role));
+    let components: Vec<&str> = roles.map(WorkerRole::component_name).collect();
+    budget.check(&intent.name, namespace, &components)?;
+    let version = version::version(said);
+    version::settle_images(&mut intent, said, &version.text)?;
+    Ok(Meant { intent, version })
 }
 
 /// A graph that is there has fetched its model. Its Job may never have been (the claim was unbound then and is
@@ -86,28 +176,36 @@ async fn drop_job_that_is_over(cluster: &Cluster, deployment: &mut Deployment) -
     Ok(())
 }
 
-fn intent(flags: &ServingFlags, namespace: &str, budget: NameBudget) -> Result<ServingIntent> {
-    if !name::is_object_label(namespace) {
-        return Err(IntentError::ObjectName { flag: "--namespace", given: namespace.into() }.into());
-    }
-    let components = flags.component_names();
-    let name_length = budget.longest_name(namespace, &components);
-    let intent = flags.intent(Defaults { model: None, backend: Backend::Vllm, name_length })?;
-    budget.check(&intent.name, namespace, &components)?;
-    Ok(intent)
-}
-
 fn finish(
-    intent: &ServingIntent,
-    version: &str,
-    release_source: &'static str,
+    Meant { intent, version }: Meant,
+    said: &Merged,
     namespace: &str,
     graph_api: GraphApi,
     surroundings: Surroundings,
 ) -> Result<Deployment> {
-    let plan = plan(intent, Release::find(version)?, version, surroundings)?;
+    let mut values = sources(said, &intent);
+    let release = Value::from(version.text.clone());
+    let release_source = said.get("release").filter(|found| found.leaf.value == release);
+    let release_source = release_source.map_or(Source::Default, |found| found.source.clone());
+    values.insert(1, ("release".into(), release, release_source));
+    let plan = plan(&intent, Release::find(&version.text)?, &version.text, surroundings)?;
     let resources = resources::render(&plan, namespace, graph_api);
-    Ok(Deployment { plan, graph_api, release_source, resources, warnings: Vec::new() })
+    let kept = said.kept().into_iter().map(|(kept, other)| {
+        let shown = |found: &Found| {
+            found.leaf.value.as_str().map_or_else(|| found.leaf.value.to_string(), Into::into)
+        };
+        format!("{} {} as it is; {} says {}", kept.leaf.path(), shown(kept), other.source, shown(other))
+    });
+    Ok(Deployment {
+        name: plan.name.clone(),
+        plan: Some(plan),
+        graph_api,
+        release_source: version.source,
+        resources,
+        warnings: Vec::new(),
+        kept: kept.collect(),
+        values,
+    })
 }
 
 /// The newest release that the platform is sure to run, told by what its CRDs serve.
@@ -182,42 +280,5 @@ async fn check_secret(cluster: &Cluster, name: &str, key: &str) -> Result<()> {
         // Who may not read Secrets may still use one; then the kubelet finds out.
         Err(crate::cluster::ClusterError::Forbidden { .. }) => Ok(()),
         Err(error) => Err(error.into()),
-    }
-}
-
-/// What is missing before anything can be applied.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum PreflightError {
-    #[error("claim {claim} does not exist in namespace {namespace}")]
-    AbsentClaim { claim: String, namespace: String },
-    #[error("secret {secret} does not exist in namespace {namespace}")]
-    AbsentSecret { secret: String, key: String, namespace: String },
-    #[error("secret {secret} in namespace {namespace} has no key {key}")]
-    KeylessSecret { secret: String, key: String, namespace: String },
-}
-
-impl Explain for PreflightError {
-    fn code(&self) -> Option<&'static str> {
-        Some(match self {
-            Self::AbsentClaim { .. } => "KD0411",
-            Self::AbsentSecret { .. } | Self::KeylessSecret { .. } => "KD0412",
-        })
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::AbsentClaim { namespace, .. } => {
-                format!("see what is there: kubectl get pvc -n {namespace}; without --cache one is made")
-            }
-            Self::AbsentSecret { secret, key, .. } | Self::KeylessSecret { secret, key, .. } => {
-                format!(
-                    "create it from a file: add --hf-token-secret {secret}/{key} --hf-token-stdin < token.txt"
-                )
-            }
-        })
-    }
-
-    fn exit(&self) -> Exit {
-        Exit::Model
     }
 }

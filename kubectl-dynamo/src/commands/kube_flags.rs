@@ -124,6 +124,10 @@ pub(super) enum FlagError {
     NoComponent { given: String, names: String },
     #[error("{flag} belongs to --local")]
     OnlyLocal { flag: &'static str },
+    #[error("a plan is a table or JSON, and objects are YAML or JSON")]
+    PlanFormat,
+    #[error("the file holds the objects themselves, so there is nothing to render")]
+    NothingToRender,
 }
 
 impl Explain for FlagError {
@@ -138,6 +142,8 @@ impl Explain for FlagError {
             Self::OnlyLocal { .. } => {
                 "leave it out; on a cluster: kubectl dynamo port-forward, kubectl dynamo logs".into()
             }
+            Self::PlanFormat => "for example --plan -o json, or -o yaml without --plan".into(),
+            Self::NothingToRender => "apply it: kubectl dynamo up -f FILE".into(),
             Self::AllNamespaces => "name the namespace with -n, or leave the name out".into(),
         })
     }

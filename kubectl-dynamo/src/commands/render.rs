@@ -2,14 +2,17 @@
 
 use clap::Args;
 
+use super::asked::{Wanted, wanted};
 use super::deployment::{self, Deployment, Offline};
+use super::kube_flags::FlagError;
+use super::plan_view::{self, PlanFormat};
 use super::serving_flags::ServingFlags;
-use super::{Context, print_data, words};
+use super::{Context, print_data, wizard, words};
 use crate::cluster::DEFAULT_NAMESPACE;
 use crate::error::{Exit, Result};
 use crate::intent::Word;
 use crate::intent::name::NameBudget;
-use crate::resources::{GraphApi, to_yaml};
+use crate::resources::GraphApi;
 
 /// Print the objects that `up` would apply
 ///
@@ -18,52 +21,73 @@ use crate::resources::{GraphApi, to_yaml};
 #[derive(Args)]
 pub(super) struct RenderArgs {
     #[command(flatten)]
-    serving: ServingFlags,
+    pub serving: ServingFlags,
     /// Shape of the DynamoGraphDeployment
     #[arg(long, value_name = "VERSION", value_parser = words::<GraphApi>())]
     graph_api: Option<GraphApi>,
     /// Without a cluster, take it that Grove is absent, so that names may be longer
     #[arg(long, requires = "graph_api")]
     assume_component_path: bool,
-    /// Output format
-    #[arg(short, long, value_parser = words::<ObjectFormat>(), default_value = "yaml")]
-    output: ObjectFormat,
+    /// Show every value and who said it, instead of objects
+    #[arg(long)]
+    plan: bool,
+    /// Output format; objects are yaml unless it is given
+    #[arg(short, long, value_parser = words::<RenderFormat>())]
+    output: Option<RenderFormat>,
 }
 
-/// How objects are printed.
+/// How objects, or a plan, are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ObjectFormat {
+pub(super) enum RenderFormat {
     Yaml,
     Json,
+    /// Of a plan only.
+    Table,
 }
 
-impl Word for ObjectFormat {
-    const ALL: &'static [Self] = &[Self::Yaml, Self::Json];
+impl Word for RenderFormat {
+    const ALL: &'static [Self] = &[Self::Yaml, Self::Json, Self::Table];
 
     fn as_str(self) -> &'static str {
         match self {
             Self::Yaml => "yaml",
             Self::Json => "json",
+            Self::Table => "table",
         }
     }
 }
 
-pub(super) async fn run(args: RenderArgs, context: &Context) -> Result<Exit> {
+pub(super) async fn run(mut args: RenderArgs, context: &Context) -> Result<Exit> {
     context.kube.refuse_all_namespaces()?;
-    let deployment = match (args.graph_api, &args.serving.release) {
-        (Some(graph_api), Some(_)) => {
-            let namespace = context.kube.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
+    let wanted = wanted(&args.serving)?;
+    let asks = wanted.names_nothing() && wizard::can_ask();
+    let asked = match wanted {
+        Wanted::Request(asked) => asked,
+        Wanted::Objects(_) => return Err(FlagError::NothingToRender.into()),
+    };
+    let (deployment, namespace) = match args.graph_api {
+        Some(graph_api) if asked.merged().get("release").is_some() => {
+            let namespace = context.namespace()?.unwrap_or_else(|| DEFAULT_NAMESPACE.into());
             let budget = offline_budget(args.assume_component_path, graph_api);
-            deployment::offline(&args.serving, &Offline { namespace, graph_api, budget })?
+            let known = Offline { namespace: &namespace, graph_api, budget };
+            if asks {
+                return wizard::for_render(&mut args, context, &known);
+            }
+            (deployment::offline(&asked, &known)?, namespace)
         }
-        (wanted, _) => {
+        wanted => {
+            asked.check()?;
             let cluster = context.cluster().await?;
             let mut platform = cluster.platform().await?;
             platform.graph_api = wanted.unwrap_or(platform.graph_api);
-            deployment::on_cluster(&args.serving, &cluster, &platform, false).await?
+            let deployment = deployment::on_cluster(&asked, &cluster, &platform, false).await?;
+            (deployment, cluster.namespace.clone())
         }
     };
-    for warning in &deployment.plan.warnings {
+    if args.plan {
+        return plan_view::print(&deployment, &namespace, plan_format(args.output)?);
+    }
+    for warning in deployment.plan_warnings() {
         context.report.warn(Some(warning.code()), warning.to_string(), None);
     }
     print_data(&text(&deployment, args.output)?)?;
@@ -78,10 +102,19 @@ fn offline_budget(component_path: bool, graph_api: GraphApi) -> NameBudget {
     }
 }
 
-fn text(deployment: &Deployment, format: ObjectFormat) -> Result<String> {
+fn plan_format(output: Option<RenderFormat>) -> Result<PlanFormat> {
+    match output {
+        None | Some(RenderFormat::Table) => Ok(PlanFormat::Table),
+        Some(RenderFormat::Json) => Ok(PlanFormat::Json),
+        Some(RenderFormat::Yaml) => Err(FlagError::PlanFormat.into()),
+    }
+}
+
+fn text(deployment: &Deployment, format: Option<RenderFormat>) -> Result<String> {
     match format {
-        ObjectFormat::Yaml => Ok(to_yaml(&deployment.resources).map_err(std::io::Error::other)?),
-        ObjectFormat::Json => {
+        Some(RenderFormat::Table) => Err(FlagError::PlanFormat.into()),
+        None | Some(RenderFormat::Yaml) => wizard::objects(deployment),
+        Some(RenderFormat::Json) => {
             let items: Vec<_> = deployment.resources.iter().map(|resource| &resource.object).collect();
             Ok(format!("{:#}\n", serde_json::json!({ "apiVersion": "v1", "kind": "List", "items": items })))
         }

@@ -3,6 +3,7 @@
 mod deploy;
 mod error;
 pub(super) mod fetch;
+pub(super) mod screen;
 mod troubled;
 
 use std::cell::OnceCell;
@@ -11,15 +12,19 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::asked::{self, Wanted, wanted};
 use super::deployment::{self, Deployment};
 use super::kube_flags::FlagError;
+use super::plan_view::{self, PlanFormat};
 use super::serving_flags::ServingFlags;
-use super::{Context, kube_flags, local, print_data, summary, words};
+use super::wizard::{self, Agreed};
+use super::{Context, kube_flags, local, words};
 use crate::cluster::{Change, Cluster, Kind, Outcome};
 use crate::error::{Exit, Result};
-use crate::intent::{Backend, TokenSecret, Word};
+use crate::intent::{TokenSecret, Word};
 use crate::report::{Event, Stage};
 use error::UpError;
+use screen::{closing_lines, plan_lines, print_client_dry_run, print_server_dry_run};
 
 /// Serve a model: create or update a deployment and wait until it answers
 #[derive(Args)]
@@ -51,6 +56,12 @@ pub(super) struct UpArgs {
     /// Only say what would be done: `client` sends nothing, `server` lets the API server check every object
     #[arg(long, value_name = "MODE", value_parser = words::<DryRun>(), default_value = "none", help_heading = "Flow")]
     pub dry_run: DryRun,
+    /// Only show every value and who said it
+    #[arg(long, conflicts_with = "local", help_heading = "Flow")]
+    pub plan: bool,
+    /// Output format of --plan
+    #[arg(short, long, requires = "plan", value_parser = words::<PlanFormat>(), help_heading = "Flow")]
+    pub output: Option<PlanFormat>,
     /// Take over fields that another manager holds
     #[arg(long, help_heading = "Flow")]
     pub force_conflicts: bool,
@@ -88,7 +99,7 @@ Examples:
   kubectl dynamo up Qwen/Qwen3-0.6B               on the cluster of the current context
   kubectl dynamo up Qwen/Qwen3-0.6B -- --max-model-len 8192";
 
-pub(super) async fn run(mut args: UpArgs, context: &Context) -> Result<Exit> {
+pub(super) async fn run(args: UpArgs, context: &Context) -> Result<Exit> {
     if args.local {
         return local::up(args, context).await;
     }
@@ -98,22 +109,56 @@ pub(super) async fn run(mut args: UpArgs, context: &Context) -> Result<Exit> {
             return Err(FlagError::OnlyLocal { flag }.into());
         }
     }
-    args.serving.check()?;
-    let token = read_token(&mut args)?;
+    let mut wanted = wanted(&args.serving)?;
+    if wanted.names_nothing() && wizard::can_ask() {
+        return ask_first(args, context).await;
+    }
+    let token = read_token(&args, &mut wanted)?;
+    if let Wanted::Request(asked) = &wanted {
+        asked.check()?;
+    }
     let cluster = context.cluster().await?;
+    carry_out(&args, &wanted, token, context, &cluster).await
+}
+
+/// The wizard, and then what was agreed on.
+async fn ask_first(mut args: UpArgs, context: &Context) -> Result<Exit> {
+    let cluster = context.cluster().await?;
+    match wizard::for_up(&mut args, context, &cluster).await? {
+        Agreed::Left(exit) => Ok(exit),
+        Agreed::Deploy { token, repeat } => {
+            let mut wanted = wanted(&args.serving)?;
+            if let (Wanted::Request(asked), Some(_)) = (&mut wanted, &token) {
+                asked.layers.push(asked::usual_token_secret());
+            }
+            let exit = carry_out(&args, &wanted, token, context, &cluster).await;
+            context.report.closing(vec![format!("  again     {repeat}")]);
+            exit
+        }
+    }
+}
+
+async fn carry_out(
+    args: &UpArgs,
+    wanted: &Wanted,
+    token: Option<String>,
+    context: &Context,
+    cluster: &Cluster,
+) -> Result<Exit> {
     let planned = OnceCell::new();
     tokio::select! {
-        outcome = tokio::time::timeout(args.timeout, story(&args, token, context, &cluster, &planned)) => {
-            outcome.unwrap_or_else(|_| Err(not_in_time(&args, context, &cluster, &planned).into()))
+        outcome = tokio::time::timeout(args.timeout, story(args, wanted, token.as_deref(), context, cluster, &planned)) => {
+            outcome.unwrap_or_else(|_| Err(not_in_time(args, context, cluster, &planned).into()))
         }
-        _ = tokio::signal::ctrl_c() => Ok(interrupted(context, &cluster, planned.get()).await),
+        _ = tokio::signal::ctrl_c() => Ok(interrupted(context, cluster, planned.get()).await),
     }
 }
 
 /// From the first question to the last answer. `planned` is filled as soon as it is known what will be applied.
 async fn story(
     args: &UpArgs,
-    token: Option<(TokenSecret, String)>,
+    wanted: &Wanted,
+    token: Option<&str>,
     context: &Context,
     cluster: &Cluster,
     planned: &OnceCell<Deployment>,
@@ -121,10 +166,18 @@ async fn story(
     let report = &context.report;
     report.waiting(Stage::Preflight, format!("{} to answer", cluster.server));
     let platform = cluster.platform().await?;
-    let deployment = deployment::on_cluster(&args.serving, cluster, &platform, token.is_some()).await?;
+    let deployment = match wanted {
+        Wanted::Request(asked) => deployment::on_cluster(asked, cluster, &platform, token.is_some()).await?,
+        Wanted::Objects(objects) => deployment::as_is(objects, cluster, &platform).await?,
+    };
     let deployment = planned.get_or_init(|| deployment);
-    report.event(&Event::Plan { lines: plan_lines(deployment, cluster) });
-    for warning in &deployment.plan.warnings {
+    if args.plan {
+        return plan_view::print(deployment, &cluster.namespace, args.output.unwrap_or(PlanFormat::Table));
+    }
+    report.event(&Event::Plan {
+        lines: plan_lines(deployment, &cluster.namespace, cluster.context.as_deref()),
+    });
+    for warning in deployment.plan_warnings() {
         report.warn(Some(warning.code()), warning.to_string(), None);
     }
     for warning in &deployment.warnings {
@@ -134,7 +187,7 @@ async fn story(
         return print_client_dry_run(&cluster.look(&deployment.resources).await?);
     }
     let changes = cluster.compare(&deployment.resources, args.force_conflicts).await?;
-    if let Some((secret, token)) = &token {
+    if let Some((secret, token)) = kept_in(deployment, token) {
         cluster.put_secret(&secret.name, &secret.key, token, true).await?;
     }
     if args.dry_run == DryRun::Server {
@@ -148,7 +201,7 @@ async fn story(
 
 async fn apply_and_wait(
     args: &UpArgs,
-    token: Option<(TokenSecret, String)>,
+    token: Option<&str>,
     context: &Context,
     cluster: &Cluster,
     deployment: &Deployment,
@@ -158,7 +211,7 @@ async fn apply_and_wait(
     let (graph, before) = changes.split_last().expect("a graph is always rendered, and last");
     let mut outcomes: Vec<Outcome> = changes.iter().map(|change| change.outcome).collect();
     let mut written = Vec::new();
-    if let Some((secret, token)) = &token {
+    if let Some((secret, token)) = kept_in(deployment, token) {
         let outcome = cluster.put_secret(&secret.name, &secret.key, token, false).await?;
         outcomes.push(outcome);
         written.push(format!("secret/{} {outcome}", secret.name));
@@ -175,7 +228,7 @@ async fn apply_and_wait(
     if let Some(job) = job.filter(|_| !args.detach && graph.outcome == Outcome::Created) {
         fetch::wait(cluster, job.resource.name(), report).await?;
     }
-    let pods_before = deploy::attempts(cluster, &deployment.plan.name).await;
+    let pods_before = deploy::attempts(cluster, &deployment.name).await;
     let live = cluster.apply(graph, args.force_conflicts).await?;
     let uid = live["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
     report.done(Stage::Deploy, format!("{} {}", graph.resource, graph.outcome));
@@ -199,7 +252,7 @@ fn not_in_time(
     planned: &OnceCell<Deployment>,
 ) -> UpError {
     UpError::NotInTime {
-        name: planned.get().map_or_else(|| "the deployment".into(), |planned| planned.plan.name.clone()),
+        name: planned.get().map_or_else(|| "the deployment".into(), |planned| planned.name.clone()),
         namespace: cluster.namespace.clone(),
         timeout: args.timeout,
         last: context.report.last_wait().unwrap_or_else(|| "the cluster".into()),
@@ -213,14 +266,14 @@ async fn interrupted(context: &Context, cluster: &Cluster, planned: Option<&Depl
     let exists = async {
         let planned = planned?;
         let kind = Kind::Graph(planned.graph_api);
-        let asked = tokio::time::timeout(LAST_LOOK, cluster.get(kind, &planned.plan.name));
+        let asked = tokio::time::timeout(LAST_LOOK, cluster.get(kind, &planned.name));
         tokio::select! {
             found = asked => found.ok()?.ok().map(|found| found.is_some()),
             _ = tokio::signal::ctrl_c() => None,
         }
     };
     let exists = exists.await;
-    let name = planned.map_or("the deployment", |planned| &planned.plan.name);
+    let name = planned.map_or("the deployment", |planned| &planned.name);
     context.report.closing(match exists {
         Some(true) => vec![
             format!("{name} goes on coming up; only the watching ended"),
@@ -235,69 +288,24 @@ async fn interrupted(context: &Context, cluster: &Cluster, planned: Option<&Depl
     Exit::Interrupted
 }
 
-/// The token and where it goes. It is read from stdin alone, and only when that was asked for.
-fn read_token(args: &mut UpArgs) -> Result<Option<(TokenSecret, String)>> {
+/// The token. It is read from stdin alone, and only when that was asked for. Where nobody names a Secret for it, it
+/// goes to that of Dynamo's own examples.
+fn read_token(args: &UpArgs, wanted: &mut Wanted) -> Result<Option<String>> {
     if !args.hf_token_stdin {
         return Ok(None);
     }
+    let Wanted::Request(asked) = wanted else { return Err(UpError::TokenOfFile.into()) };
     let mut text = String::new();
     std::io::stdin().take(4096).read_to_string(&mut text)?;
     let token = text.trim();
     if token.is_empty() || token.contains(char::is_whitespace) {
         return Err(UpError::NoToken.into());
     }
-    let secret = args.serving.hf_token_secret.get_or_insert_with(TokenSecret::default);
-    Ok(Some((secret.clone(), token.to_owned())))
+    asked.layers.push(asked::usual_token_secret());
+    Ok(Some(token.to_owned()))
 }
 
-fn print_client_dry_run(changes: &[Change]) -> Result<Exit> {
-    for change in changes {
-        print_data(&format!("{} {} (dry run)\n", change.resource, change.outcome))?;
-    }
-    Ok(Exit::Ok)
-}
-
-fn print_server_dry_run(changes: &[Change]) -> Result<Exit> {
-    for change in changes {
-        print_data(&format!("{} {} (server dry run)\n", change.resource, change.outcome))?;
-    }
-    Ok(Exit::Ok)
-}
-
-fn plan_lines(deployment: &Deployment, cluster: &Cluster) -> Vec<String> {
-    let plan = &deployment.plan;
-    let context = cluster.context.as_ref().map(|context| format!(" · context {context}")).unwrap_or_default();
-    let mut lines = vec![format!(
-        "{}{context} · namespace {} · Dynamo {} ({}, {}) · {}",
-        plan.name,
-        cluster.namespace,
-        plan.version,
-        deployment.release_source,
-        deployment.graph_api.as_str(),
-        plan.image,
-    )];
-    for component in &plan.components {
-        let gpus = match component.gpus {
-            0 => String::new(),
-            gpus => format!("  {gpus} GPU each"),
-        };
-        lines.push(format!("  {:<9} ×{}{gpus}", component.name(), component.replicas));
-    }
-    if let Some(cache) = &plan.cache {
-        lines.push(format!("  {:<9} pvc/{} at {}", "cache", cache.cache.claim(), cache.model_folder));
-    }
-    if plan.intent.backend == Backend::Mocker {
-        lines.push("  engine    mocker: real requests, but its words mean nothing".into());
-    }
-    lines
-}
-
-fn closing_lines(deployment: &Deployment, cluster: &Cluster, detached: bool) -> Vec<String> {
-    let (name, namespace) = (&deployment.plan.name, &cluster.namespace);
-    let next = if detached { "status" } else { "chat" };
-    vec![
-        String::new(),
-        format!("  in-cluster {}", summary::in_cluster_url(name, namespace)),
-        format!("  try        kubectl dynamo {next} {name} -n {namespace}"),
-    ]
+/// The Secret that keeps the token of a deployment.
+fn kept_in<'a>(deployment: &'a Deployment, token: Option<&'a str>) -> Option<(&'a TokenSecret, &'a str)> {
+    Some((deployment.plan.as_ref()?.intent.token_secret.as_ref()?, token?))
 }

@@ -37,6 +37,22 @@ impl ModelRef {
         Self::hub(given)
     }
 
+    /// Reads what a file or `--model` names: a path, or a hub id with or without an organisation.
+    ///
+    /// # Errors
+    /// Text that is neither.
+    pub fn named(given: &str) -> Result<Self, IntentError> {
+        if is_path(given) { Ok(Self::Folder { path: PathBuf::from(given) }) } else { Self::hub(given) }
+    }
+
+    /// The same model without a revision.
+    pub fn unpinned(self) -> Self {
+        match self {
+            Self::Hub { repository, .. } => Self::Hub { repository, revision: None },
+            Self::Folder { .. } | Self::BuiltIn => self,
+        }
+    }
+
     /// Reads a hub id: `org/name` or `name`, each with an optional `@revision`.
     ///
     /// # Errors

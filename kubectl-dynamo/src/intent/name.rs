@@ -34,6 +34,11 @@ pub fn is_object_label(name: &str) -> bool {
         && !name.ends_with('-')
 }
 
+/// Whether a text is a DNS-1123 subdomain, as names of most objects are.
+pub fn is_object_name(name: &str) -> bool {
+    name.len() <= 253 && name.split('.').all(is_object_label)
+}
+
 /// Whether a key and a value can be a Kubernetes label: an optional DNS prefix, then at most 63 letters, digits,
 /// `-`, `_` and `.` with a letter or digit at both ends.
 pub fn is_label(key: &str, value: &str) -> bool {

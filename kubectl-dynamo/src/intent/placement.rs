@@ -62,6 +62,20 @@ impl Word for TolerationEffect {
     }
 }
 
+impl std::fmt::Display for Toleration {
+    /// As it is read.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.key)?;
+        if let Some(value) = &self.value {
+            write!(f, "={value}")?;
+        }
+        match self.effect {
+            Some(effect) => write!(f, ":{}", effect.as_str()),
+            None => Ok(()),
+        }
+    }
+}
+
 impl std::str::FromStr for Toleration {
     type Err = String;
 
@@ -100,7 +114,9 @@ mod tests {
             ("team=a:NoSchedule", "team", Some("a"), Some(TolerationEffect::NoSchedule)),
         ] {
             let value = value.map(ToOwned::to_owned);
-            assert_eq!(text.parse(), Ok(Toleration { key: key.into(), value, effect }), "{text}");
+            let toleration = Toleration { key: key.into(), value, effect };
+            assert_eq!(toleration.to_string(), text);
+            assert_eq!(text.parse(), Ok(toleration), "{text}");
         }
         for text in ["", "=x", ":NoSchedule", "gpu:Sometimes"] {
             assert!(text.parse::<Toleration>().is_err(), "{text}");

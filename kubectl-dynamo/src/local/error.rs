@@ -27,7 +27,7 @@ pub enum LocalError {
     #[error("the plan takes {needed} GPUs, and this machine has {found}")]
     TooFewGpus { needed: u32, found: u32 },
     #[error("`{flag}` is about a cluster and means nothing with --local")]
-    ClusterFlag { flag: &'static str },
+    ClusterFlag { flag: String },
     #[error("port {port} of 127.0.0.1 is in use")]
     PortInUse { port: u16 },
     #[error("{process} could not be started: {reason}")]

@@ -1,9 +1,10 @@
 //! What a command line wants of this machine: the wish, the release, and the GPUs there are.
 
-use crate::commands::serving_flags::{Defaults, ServingFlags};
+use crate::commands::asked::{Asked, Wanted, wanted};
 use crate::commands::up::{DryRun, UpArgs};
 use crate::error::Result;
-use crate::intent::{Backend, ModelRef, ServingIntent};
+use crate::intent::request::Found;
+use crate::intent::{Backend, Fallback, IntentError, ModelRef, ServingIntent, Word, resolve};
 use crate::local::{LocalError, gpus, model};
 use crate::release::{DEFAULT, Release};
 
@@ -25,22 +26,31 @@ pub(super) struct Wish {
 /// # Errors
 /// Flags that contradict each other or mean a cluster, no such model folder, too few GPUs.
 pub(super) async fn wish(args: &UpArgs) -> Result<Wish> {
-    refuse_cluster_flags(args)?;
-    let flags = &args.serving;
-    let named = flags.model.is_some() || flags.model_id.is_some();
-    let gpus = match (flags.backend, named) {
+    let asked = match wanted(&args.serving)? {
+        Wanted::Request(asked) => asked,
+        Wanted::Objects(_) => return Err(LocalError::ClusterFlag { flag: "-f with a graph".into() }.into()),
+    };
+    refuse_cluster_flags(args, &asked)?;
+    if let Some(given) = &asked.existing {
+        return Err(IntentError::BareWord { given: given.clone() }.into());
+    }
+    let said = asked.merged();
+    let wanted = said.get("backend").map(Found::text);
+    let wanted = Backend::ALL.iter().find(|known| Some(known.as_str()) == wanted).copied();
+    let named = said.get("model").is_some();
+    let gpus = match (wanted, named) {
         (Some(Backend::Vllm), _) => gpus::count().await?,
         (None, true) => gpus::count().await.unwrap_or(0),
         (Some(Backend::Mocker), _) | (None, false) => 0,
     };
-    let backend = flags.backend.unwrap_or(if gpus > 0 { Backend::Vllm } else { Backend::Mocker });
+    let backend = wanted.unwrap_or(if gpus > 0 { Backend::Vllm } else { Backend::Mocker });
     // The built-in model has no weights for a real engine to load.
     let model = (backend == Backend::Mocker).then_some(ModelRef::BuiltIn);
-    let mut intent = flags.intent(Defaults { model, backend, name_length: NAME_LENGTH })?;
+    let mut intent = resolve(&said, &Fallback { model, backend, name_length: NAME_LENGTH })?;
     if let ModelRef::Folder { path } = &intent.model {
         let folder = model::given(path)?;
         intent.model = ModelRef::Folder { path: folder };
-        if flags.served_model_name.is_none() {
+        if said.get("servedModelName").is_none() {
             intent.served_model_name = intent.model.default_served_name();
         }
     }
@@ -48,7 +58,7 @@ pub(super) async fn wish(args: &UpArgs) -> Result<Wish> {
     if backend == Backend::Vllm && needed > gpus {
         return Err(LocalError::TooFewGpus { needed, found: gpus }.into());
     }
-    let given = flags.release.as_deref().unwrap_or(DEFAULT);
+    let given = said.get("release").map_or(DEFAULT, Found::text);
     let release = Release::find(given)?;
     Ok(Wish { intent, release, version: package_version(given, release), gpus })
 }
@@ -62,28 +72,35 @@ fn package_version(given: &str, release: &Release) -> String {
     }
 }
 
-/// Flags that shape Kubernetes objects would be lost here without a word.
-fn refuse_cluster_flags(args: &UpArgs) -> Result<()> {
-    let ServingFlags { hf_token_secret, cache, storage_class, image, fetcher_image, .. } = &args.serving;
-    let ServingFlags { image_pull_secret, node_selector, service_account, label, shared_memory, .. } =
-        &args.serving;
+/// What shapes Kubernetes objects would be lost here without a word.
+fn refuse_cluster_flags(args: &UpArgs, asked: &Asked) -> Result<()> {
+    const OF_A_CLUSTER: &[&str] = &[
+        "hfTokenSecret",
+        "cache.claim",
+        "cache.storageClass",
+        "image",
+        "fetcherImage",
+        "registryMirror",
+        "imagePullSecrets",
+        "nodeSelector",
+        "tolerations",
+        "priorityClass",
+        "serviceAccount",
+        "labels",
+        "annotations",
+        "sharedMemory",
+        "kvOffload.cpu",
+    ];
+    if let Some(flag) = asked.says_one_of(OF_A_CLUSTER) {
+        return Err(LocalError::ClusterFlag { flag }.into());
+    }
     let given = [
-        ("--hf-token-secret", hf_token_secret.is_some()),
         ("--hf-token-stdin", args.hf_token_stdin),
-        ("--cache", cache.is_some()),
-        ("--storage-class", storage_class.is_some()),
-        ("--image", image.is_some()),
-        ("--fetcher-image", fetcher_image.is_some()),
-        ("--image-pull-secret", !image_pull_secret.is_empty()),
-        ("--node-selector", !node_selector.is_empty()),
-        ("--service-account", service_account.is_some()),
-        ("--label", !label.is_empty()),
-        ("--shared-memory", shared_memory.is_some()),
         ("--dry-run", args.dry_run != DryRun::None),
         ("--force-conflicts", args.force_conflicts),
     ];
     match given.iter().find(|(_, given)| *given) {
-        Some((flag, _)) => Err(LocalError::ClusterFlag { flag }.into()),
+        Some((flag, _)) => Err(LocalError::ClusterFlag { flag: (*flag).into() }.into()),
         None => Ok(()),
     }
 }

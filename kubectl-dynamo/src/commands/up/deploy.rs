@@ -31,7 +31,7 @@ pub(super) async fn wait(
     attempts_before: BTreeMap<String, u64>,
     report: &Report,
 ) -> Result<()> {
-    let name = &deployment.plan.name;
+    let name = &deployment.name;
     let of_graph = || format!("{GRAPH_LABEL}={name}");
     let api = deployment.graph_api;
     let mut events = cluster.watch(&[
@@ -129,17 +129,22 @@ pub(super) async fn smoke_test(
     deployment: &Deployment,
     report: &Report,
 ) -> Result<Answer> {
-    let plan = &deployment.plan;
-    report.waiting(Stage::SmokeTest, format!("a completion of {}", plan.served_model_name));
-    let tunnel = cluster.tunnel(frontend::target(&plan.name), (Ipv4Addr::LOCALHOST, 0).into()).await?;
+    let name = &deployment.name;
+    let tunnel = cluster.tunnel(frontend::target(name), (Ipv4Addr::LOCALHOST, 0).into()).await?;
     let base_url = format!("http://{}/v1", tunnel.local);
-    let answer = smoke_test::smoke_test(&base_url, &plan.served_model_name, smoke_test::PATIENCE)
-        .await
-        .map_err(|cause| UpError::NotServing {
-            name: plan.name.clone(),
-            namespace: cluster.namespace.clone(),
-            cause,
-        })?;
+    let not_serving =
+        |cause| UpError::NotServing { name: name.clone(), namespace: cluster.namespace.clone(), cause };
+    let model = match &deployment.plan {
+        Some(plan) => plan.served_model_name.clone(),
+        // Which model a file's own objects serve, the frontend tells.
+        None => {
+            let listed = smoke_test::models(&base_url, smoke_test::PATIENCE).await.map_err(not_serving)?;
+            listed.into_iter().next().unwrap_or_default()
+        }
+    };
+    report.waiting(Stage::SmokeTest, format!("a completion of {model}"));
+    let answer =
+        smoke_test::smoke_test(&base_url, &model, smoke_test::PATIENCE).await.map_err(not_serving)?;
     let milliseconds = answer.took.as_millis();
     report.done(Stage::SmokeTest, format!("200, {} tokens in {milliseconds} ms", answer.completion_tokens));
     Ok(answer)

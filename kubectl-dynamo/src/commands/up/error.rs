@@ -14,6 +14,8 @@ pub(super) enum UpError {
     NotServing { name: String, namespace: String, cause: SmokeTestError },
     #[error("stdin holds no token")]
     NoToken,
+    #[error("a file's own objects name their Secrets themselves, so there is no place for a token")]
+    TokenOfFile,
     #[error("{name} was deleted while it came up")]
     Deleted { name: String },
     #[error("{name} was deleted and created again by somebody else while it came up")]
@@ -28,6 +30,7 @@ impl Explain for UpError {
             Self::NotInTime { .. } => "KD0207",
             Self::NotServing { cause, .. } => return cause.code(),
             Self::NoToken => "KD0413",
+            Self::TokenOfFile => "KD0007",
             Self::Deleted { .. } | Self::Replaced { .. } => "KD0208",
             Self::Job { .. } => "KD0410",
         })
@@ -41,6 +44,7 @@ impl Explain for UpError {
             Self::NotServing { name, namespace, .. } => {
                 format!("see what its workers say: kubectl dynamo logs {name} -n {namespace}")
             }
+            Self::TokenOfFile => "leave --hf-token-stdin out".into(),
             Self::NoToken => "as in: kubectl dynamo up MODEL --hf-token-stdin < token.txt".into(),
             Self::Deleted { .. } | Self::Replaced { .. } => "run the same command again".into(),
             Self::Job { job, namespace, .. } => {
@@ -53,7 +57,7 @@ impl Explain for UpError {
         match self {
             Self::NotInTime { .. } => Exit::NotReadyInTime,
             Self::NotServing { .. } => Exit::SmokeTest,
-            Self::NoToken => Exit::Usage,
+            Self::NoToken | Self::TokenOfFile => Exit::Usage,
             Self::Deleted { .. } | Self::Replaced { .. } => Exit::Failed,
             Self::Job { .. } => Exit::Model,
         }

@@ -20,7 +20,7 @@ pub use error::ClusterError;
 pub use facts::{ClaimFacts, Platform};
 pub use kinds::Kind;
 pub use streams::{Tunnel, TunnelTarget};
-pub use watch::{Seen, Watched};
+pub use watch::{Reach, Seen, Watched};
 
 /// The result of asking the cluster.
 pub type Result<T> = std::result::Result<T, ClusterError>;

@@ -6,8 +6,12 @@ mod completion;
 mod config;
 mod confirm;
 mod deployment;
+mod diagnose;
 mod down;
 mod endpoint;
+mod events;
+mod evidence;
+mod explain;
 mod frontend;
 mod kube_flags;
 mod list;
@@ -68,6 +72,9 @@ enum Verb {
     Down(down::DownArgs),
     List(list::ListArgs),
     Status(status::StatusArgs),
+    Diagnose(diagnose::DiagnoseArgs),
+    Events(events::EventsArgs),
+    Explain(explain::ExplainArgs),
     Logs(logs::LogsArgs),
     Chat(chat::ChatArgs),
     Endpoint(endpoint::EndpointArgs),
@@ -144,6 +151,9 @@ fn dispatch(verb: Verb, context: &Context) -> Result<Exit> {
         Verb::Logs(args) => wait(logs::run(args, context)),
         Verb::List(args) => wait(list::run(args, context)),
         Verb::Status(args) => wait(status::run(args, context)),
+        Verb::Diagnose(args) => wait(diagnose::run(args, context)),
+        Verb::Events(args) => wait(events::run(args, context)),
+        Verb::Explain(args) => explain::run(&args),
         Verb::Chat(args) => wait(chat::run(args, context)),
         Verb::Endpoint(args) => wait(endpoint::run(args, context)),
         Verb::PortForward(args) => wait(port_forward::run(args, context)),

@@ -9,6 +9,7 @@ mod commands;
 
 pub mod chat;
 pub mod cluster;
+pub mod diagnosis;
 pub mod error;
 pub mod fit;
 pub mod intent;

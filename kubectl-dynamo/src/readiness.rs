@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::resources::SPEC_HASH_ANNOTATION;
-pub use pods::{ComponentStanding, PodStanding, attempts, components, pod_is_ready};
+pub use pods::{ComponentStanding, PodStanding, attempts, components, pod_is_ready, pod_standing};
 pub use trouble::{Trouble, fetch_trouble, pod_trouble};
 
 /// The label that every pod of a graph carries, on both paths of both operators.
@@ -29,6 +29,8 @@ pub struct Observation {
     /// DynamoComponentDeployments; none with Grove.
     pub components: Vec<Value>,
     pub pods: Vec<Value>,
+    /// Deployments of the components; none with Grove, or where they may not be seen.
+    pub workloads: Vec<Value>,
     /// [`attempts`] of the pods that were there before the change that is watched: what kept them from starting
     /// then says nothing about it, until they try again.
     pub attempts_before: BTreeMap<String, u64>,
@@ -58,6 +60,11 @@ pub fn standing(seen: &Observation) -> Standing {
     }
     let standings = components(graph, &seen.pods);
     if let Some(trouble) = worst_trouble(&standings, &seen.attempts_before) {
+        return Standing::Troubled { trouble };
+    }
+    let owned = |object: &&Value| is_owned(object, graph);
+    let refused = seen.components.iter().filter(owned).find_map(trouble::component_trouble);
+    if let Some(trouble) = refused.or_else(|| seen.workloads.iter().find_map(trouble::workload_trouble)) {
         return Standing::Troubled { trouble };
     }
     let ready = condition(graph, "Ready");
@@ -98,13 +105,18 @@ fn alpha_components_are_current(graph: &Value, component_deployments: &[Value]) 
 }
 
 fn is_component(deployment: &Value, graph: &Value, name: &str) -> bool {
-    let owned = deployment["metadata"]["ownerReferences"]
-        .as_array()
-        .is_some_and(|owners| owners.iter().any(|owner| owner["uid"] == graph["metadata"]["uid"]));
+    let owned = is_owned(deployment, graph);
     let graph_name = graph["metadata"]["name"].as_str().unwrap_or_default();
     let child_name = format!("{graph_name}-{}", name.to_lowercase());
     let own_name = deployment["metadata"]["name"].as_str().unwrap_or_default();
     owned && (own_name == child_name || own_name.starts_with(&format!("{child_name}-")))
+}
+
+/// Whether one object belongs to another: one of the same name may have been there before.
+pub fn is_owned(object: &Value, owner: &Value) -> bool {
+    object["metadata"]["ownerReferences"]
+        .as_array()
+        .is_some_and(|owners| owners.iter().any(|one| one["uid"] == owner["metadata"]["uid"]))
 }
 
 /// The condition of a type, or null.

@@ -74,6 +74,8 @@ pub enum Event {
     Waiting { stage: Stage, waits_for: String },
     /// Bytes of a stage that counts them.
     Transfer { stage: Stage, done: u64, total: u64, bytes_per_second: u64, note: String },
+    /// Where each pod stands that a stage waits for.
+    Pods { stage: Stage, pods: Vec<PodLine> },
     /// A stage is over; `text` says what came of it.
     Done { stage: Stage, text: String },
     /// A line of detail below the current stage.
@@ -86,6 +88,32 @@ pub enum Event {
     Closing { lines: Vec<String> },
     /// The verb failed.
     Failed { code: Option<&'static str>, text: String, hint: Option<String>, exit: u8 },
+}
+
+/// One pod that comes up.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PodLine {
+    pub component: String,
+    /// Of the component: how many pods are ready, and how many are wanted.
+    pub ready: u64,
+    pub wanted: u64,
+    pub pod: String,
+    /// The pod's name without what all of the component have in common.
+    #[serde(skip)]
+    pub short: String,
+    pub mark: Mark,
+    pub doing: String,
+    pub node: Option<String>,
+    pub note: Option<String>,
+}
+
+/// How a pod is marked on a screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mark {
+    Ready,
+    Working,
+    Troubled,
 }
 
 /// One way to show events.
@@ -110,7 +138,7 @@ impl Report {
         };
         let reader: Box<dyn Reader> = match mode {
             ProgressMode::Terminal => Box::new(terminal::Terminal::new()),
-            ProgressMode::Json => Box::new(lines::Json),
+            ProgressMode::Json => Box::new(lines::Json::default()),
             ProgressMode::None => Box::new(lines::ErrorsOnly),
             ProgressMode::Plain | ProgressMode::Auto => Box::new(lines::Plain::default()),
         };

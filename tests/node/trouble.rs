@@ -1,9 +1,11 @@
 //! What goes wrong in real pods is told with its cause, early where it cannot heal.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use kubectl_dynamo_tests::kubernetes::node;
 use kubectl_dynamo_tests::{Outcome, ensure};
+use serde_json::Value;
 
 use crate::Shared;
 use crate::plugin::{explained, up};
@@ -25,6 +27,13 @@ pub(crate) async fn an_image_that_cannot_be_pulled_is_named(shared: Arc<Shared>)
     let said = plugin.run(&up(&shared, &["--image=registry.invalid/runtime:1.6.1"])).await?.expect(1)?;
     ensure!(said.err.contains("error [KD05"), "{}", said.err);
     ensure!(said.err.contains("registry.invalid/runtime:1.6.1"), "{}", said.err);
+    evidence_is_kept(&said.err)?;
+    let said = plugin.run(&["diagnose", "tiny"]).await?.expect(1)?;
+    for fact in
+        ["tiny does not serve", "DynamoGraphDeployment/tiny", "(registry.invalid)", "cause    KD05", "fix "]
+    {
+        ensure!(said.out.contains(fact), "{fact} is not in {}", said.out);
+    }
     place.delete().await
 }
 
@@ -44,5 +53,24 @@ pub(crate) async fn a_worker_without_a_gpu_waits_and_one_that_crashes_ends_it(
     ensure!(status.code() == Some(1), "{status:?}\n{}", place.describe().await?);
     let said = plugin.run(&["status", "tiny"]).await?.expect(1)?;
     ensure!(said.out.contains("KD06"), "{}", said.out);
+    let said = plugin.run(&["diagnose", "tiny", "-o", "json"]).await?.expect(1)?;
+    let diagnosis: Value = serde_json::from_str(&said.out)?;
+    ensure!(
+        diagnosis["cause"]["code"].as_str().is_some_and(|code| code.starts_with("KD06")),
+        "{diagnosis:#}"
+    );
+    let said = plugin.run(&["events", "tiny"]).await?.expect(0)?;
+    ensure!(said.out.contains("BackOff") && said.out.contains("FailedScheduling"), "{}", said.out);
     place.delete().await
+}
+
+/// The folder of evidence that a failed `up` names holds what a person needs to ask for help.
+fn evidence_is_kept(said: &str) -> Outcome {
+    let (_, rest) = said.split_once("evidence: ").ok_or_else(|| format!("no evidence is named:\n{said}"))?;
+    let folder = Path::new(rest.lines().next().unwrap_or_default().trim());
+    for file in ["graph.json", "pods.json", "events.txt", "diagnosis.txt"] {
+        let text = std::fs::read_to_string(folder.join(file))?;
+        ensure!(text.contains("tiny"), "{file} does not speak of the deployment: {text}");
+    }
+    Ok(())
 }

@@ -12,9 +12,14 @@ pub enum Kind {
     ComponentDeployment(GraphApi),
     Claim,
     Deployment,
+    Event,
     Job,
+    /// What the operator makes of a worker of several nodes without Grove.
+    LeaderWorkerSet,
     Namespace,
     Pod,
+    /// What the operator makes of a whole graph where it works with Grove.
+    PodCliqueSet,
     Secret,
     Service,
     StorageClass,
@@ -54,6 +59,11 @@ impl Kind {
             }
             Self::Claim => ("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims"),
             Self::Deployment => ("apps", "v1", "Deployment", "deployments"),
+            Self::Event => ("", "v1", "Event", "events"),
+            Self::LeaderWorkerSet => {
+                ("leaderworkerset.x-k8s.io", "v1", "LeaderWorkerSet", "leaderworkersets")
+            }
+            Self::PodCliqueSet => ("grove.io", "v1alpha1", "PodCliqueSet", "podcliquesets"),
             Self::Job => ("batch", "v1", "Job", "jobs"),
             Self::Namespace => ("", "v1", "Namespace", "namespaces"),
             Self::Pod => ("", "v1", "Pod", "pods"),

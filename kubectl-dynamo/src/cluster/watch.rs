@@ -30,6 +30,13 @@ impl Watched {
     }
 }
 
+/// Where to look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    OneNamespace,
+    AllNamespaces,
+}
+
 /// Something a watch brought.
 #[derive(Debug)]
 pub enum Seen {
@@ -46,10 +53,19 @@ pub enum Seen {
 impl Cluster {
     /// Watches several kinds at once, for ever.
     pub fn watch(&self, what: &[Watched]) -> SelectAll<Pin<Box<dyn Stream<Item = Seen> + Send>>> {
-        futures::stream::select_all(what.iter().map(|watched| self.watch_one(watched)))
+        self.watch_in(what, Reach::OneNamespace)
     }
 
-    fn watch_one(&self, watched: &Watched) -> Pin<Box<dyn Stream<Item = Seen> + Send>> {
+    /// The same, in this namespace or in all of them.
+    pub fn watch_in(
+        &self,
+        what: &[Watched],
+        reach: Reach,
+    ) -> SelectAll<Pin<Box<dyn Stream<Item = Seen> + Send>>> {
+        futures::stream::select_all(what.iter().map(|watched| self.watch_one(watched, reach)))
+    }
+
+    fn watch_one(&self, watched: &Watched, reach: Reach) -> Pin<Box<dyn Stream<Item = Seen> + Send>> {
         let kind = watched.kind;
         let mut config = watcher::Config::default();
         if !watched.labels.is_empty() {
@@ -60,7 +76,11 @@ impl Cluster {
         }
         let cluster = self.clone();
         let mut listed = Vec::new();
-        let events = watcher(self.api(kind), config).default_backoff();
+        let api = match reach {
+            Reach::OneNamespace => self.api(kind),
+            Reach::AllNamespaces => kube::Api::all_with(self.client.clone(), &kind.api_resource()),
+        };
+        let events = watcher(api, config).default_backoff();
         Box::pin(events.filter_map(move |event| {
             let seen = match event {
                 Ok(watcher::Event::Init) => {

@@ -1,17 +1,22 @@
 //! `list`: the deployments of a namespace or of all.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use clap::Args;
+use futures::StreamExt;
 use serde_json::{Value, json};
 
 use super::summary::{Summary, age, standing_word, summary};
 use super::table::table;
 use super::{Context, print_data, words};
-use crate::cluster::{Cluster, Kind};
+use crate::cluster::{Cluster, Kind, Reach, Seen, Watched};
 use crate::error::{Exit, Result};
 use crate::intent::Word;
 use crate::resources::GraphApi;
+
+/// A burst of changes is shown once.
+const SETTLES: Duration = Duration::from_millis(300);
 
 /// List deployments
 #[derive(Args)]
@@ -23,9 +28,19 @@ pub(super) struct ListArgs {
     /// Those of this machine
     #[arg(long)]
     pub local: bool,
+    /// Show it again whenever it changes
+    #[arg(short, long, conflicts_with = "local")]
+    pub watch: bool,
     /// Output format
     #[arg(short, long, value_parser = words::<ListFormat>(), default_value = "table")]
     pub output: ListFormat,
+}
+
+impl ListArgs {
+    /// Every deployment of the namespace.
+    pub(super) fn all(output: ListFormat) -> Self {
+        Self { selector: String::new(), local: false, watch: false, output }
+    }
 }
 
 /// How lists are printed.
@@ -35,10 +50,11 @@ pub(super) enum ListFormat {
     Wide,
     Name,
     Json,
+    Yaml,
 }
 
 impl Word for ListFormat {
-    const ALL: &'static [Self] = &[Self::Table, Self::Wide, Self::Name, Self::Json];
+    const ALL: &'static [Self] = &[Self::Table, Self::Wide, Self::Name, Self::Json, Self::Yaml];
 
     fn as_str(self) -> &'static str {
         match self {
@@ -46,6 +62,7 @@ impl Word for ListFormat {
             Self::Wide => "wide",
             Self::Name => "name",
             Self::Json => "json",
+            Self::Yaml => "yaml",
         }
     }
 }
@@ -55,15 +72,42 @@ pub(super) async fn run(args: ListArgs, context: &Context) -> Result<Exit> {
         return super::local::list(args.output, context);
     }
     let cluster = context.cluster().await?;
-    let platform = cluster.platform().await?;
+    let api = cluster.platform().await?.graph_api;
+    if !args.watch {
+        return print(&args, context, &cluster, api).await;
+    }
+    tokio::select! {
+        exit = follow(&args, context, &cluster, api) => exit,
+        _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
+    }
+}
+
+/// Prints the list again whenever a deployment of it changes, at most once in [`SETTLES`].
+async fn follow(args: &ListArgs, context: &Context, cluster: &Cluster, api: GraphApi) -> Result<Exit> {
+    let all = if context.kube.all_namespaces { Reach::AllNamespaces } else { Reach::OneNamespace };
+    let watched = Watched::labelled(Kind::Graph(api), args.selector.as_str());
+    let mut changes = cluster.watch_in(&[watched], all);
+    while let Some(change) = changes.next().await {
+        match change {
+            Seen::Trouble(_, error) if error.may_pass() => continue,
+            Seen::Trouble(_, error) => return Err(error.into()),
+            _ => {}
+        }
+        while let Ok(Some(_)) = tokio::time::timeout(SETTLES, changes.next()).await {}
+        print(args, context, cluster, api).await?;
+    }
+    Ok(Exit::Ok)
+}
+
+async fn print(args: &ListArgs, context: &Context, cluster: &Cluster, api: GraphApi) -> Result<Exit> {
     let all = context.kube.all_namespaces;
-    let graphs = cluster.list(Kind::Graph(platform.graph_api), &args.selector, all).await?;
-    if graphs.is_empty() && args.output != ListFormat::Json {
+    let graphs = cluster.list(Kind::Graph(api), &args.selector, all).await?;
+    if graphs.is_empty() && !matches!(args.output, ListFormat::Json | ListFormat::Yaml) {
         let place = if all { "any namespace".into() } else { format!("namespace {}", cluster.namespace) };
         context.report.detail(format!("no deployments in {place}"));
         return Ok(Exit::Ok);
     }
-    let components = component_deployments(&cluster, platform.graph_api, all).await?;
+    let components = component_deployments(cluster, api, all).await?;
     let listed: Vec<Listed> = graphs
         .iter()
         .map(|graph| {
@@ -77,8 +121,14 @@ pub(super) async fn run(args: ListArgs, context: &Context) -> Result<Exit> {
         ListFormat::Wide => rows(listed, all, true),
         ListFormat::Name => listed.iter().map(|one| format!("{}\n", one.summary.name)).collect(),
         ListFormat::Json => format!("{:#}\n", document(&listed)),
+        ListFormat::Yaml => yaml(&document(&listed)),
     })?;
     Ok(Exit::Ok)
+}
+
+/// A value as YAML; what came as JSON always goes.
+pub(super) fn yaml(value: &Value) -> String {
+    serde_saphyr::to_string(value).expect("a JSON value is a YAML value")
 }
 
 /// One deployment of the list.

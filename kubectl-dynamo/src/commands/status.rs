@@ -1,20 +1,24 @@
-//! `status`: one screen that answers "is it fine?" in its first line.
+//! `status`: one screen that answers "is it fine?" in its first line; it can wait for a yes.
 
-use std::fmt::Write;
+mod look;
+mod screen;
+
+use std::time::Duration;
 
 use clap::Args;
-use serde_json::{Value, json};
+use futures::StreamExt;
+use serde_json::json;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::frontend::{self, Sought};
-use super::summary::{Summary, age, summary};
-use super::{Context, endpoint, list, print_data, words};
-use crate::cluster::{Cluster, Kind, Platform};
-use crate::error::{Exit, Explain, Result};
+use super::{Context, endpoint, kube_flags, list, print_data, words};
+use crate::cluster::{Cluster, Kind, Platform, Seen, Watched};
+use crate::diagnosis::Cause;
+use crate::error::{Exit, Result};
 use crate::intent::Word;
-use crate::readiness::{
-    ComponentStanding, GRAPH_LABEL, Observation, PodStanding, Standing, components, standing,
-};
-use crate::resources::GraphApi;
+use crate::readiness::GRAPH_LABEL;
+use look::View;
+pub(super) use screen::tree;
 
 /// Show whether a deployment is fine, and why not
 #[derive(Args)]
@@ -22,8 +26,20 @@ pub(super) struct StatusArgs {
     /// Name of the deployment; all of the namespace when absent
     pub name: Option<String>,
     /// The deployment is one of this machine
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["watch", "wait", "details"])]
     pub local: bool,
+    /// Show it again whenever it changes
+    #[arg(short, long, requires = "name")]
+    pub watch: bool,
+    /// Return when it serves, or when it cannot without somebody's help
+    #[arg(long, requires = "name", conflicts_with = "watch")]
+    pub wait: bool,
+    /// Longest time for --wait or --watch
+    #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = kube_flags::duration)]
+    pub timeout: Duration,
+    /// Also the chain of objects and the last events
+    #[arg(long, requires = "name")]
+    pub details: bool,
     /// Output format
     #[arg(short, long, value_parser = words::<StatusFormat>(), default_value = "text")]
     pub output: StatusFormat,
@@ -50,19 +66,11 @@ impl Word for StatusFormat {
 /// The answer to "is it fine?".
 enum Verdict {
     Up { models: Vec<String> },
-    ComingUp { waits_for: String },
-    Down { why: String, code: Option<&'static str>, hint: Option<String> },
+    ComingUp { waits_for: String, cause: Option<Cause> },
+    Down { cause: Cause },
 }
 
 impl Verdict {
-    fn word(&self) -> &'static str {
-        match self {
-            Self::Up { .. } => "UP",
-            Self::ComingUp { .. } => "COMING UP",
-            Self::Down { .. } => "DOWN",
-        }
-    }
-
     fn exit(&self) -> Exit {
         match self {
             Self::Up { .. } => Exit::Ok,
@@ -70,7 +78,22 @@ impl Verdict {
             Self::Down { .. } => Exit::Failed,
         }
     }
+
+    fn cause(&self) -> Option<&Cause> {
+        match self {
+            Self::Up { .. } => None,
+            Self::ComingUp { cause, .. } => cause.as_ref(),
+            Self::Down { cause } => Some(cause),
+        }
+    }
 }
+
+/// How long one that is down is given with `--wait`, as `up` gives it.
+const GRACE: Duration = Duration::from_secs(20);
+/// A burst of changes is shown once.
+const SETTLES: Duration = Duration::from_millis(300);
+/// How often a frontend that lists no model yet is asked again: there is nothing to watch for that.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit> {
     if args.local {
@@ -81,61 +104,132 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit> {
             StatusFormat::Text => list::ListFormat::Table,
             StatusFormat::Json => list::ListFormat::Json,
         };
-        return list::run(list::ListArgs { selector: String::new(), output, local: false }, context).await;
+        return list::run(list::ListArgs::all(output), context).await;
     };
     let Sought { cluster, platform, graph } = frontend::look(name, context).await?;
-    let Some(graph) = graph else { return fetching(name, &cluster, &platform).await };
-    let of_graph = format!("{GRAPH_LABEL}={name}");
-    let deployments = cluster.list(Kind::ComponentDeployment(platform.graph_api), &of_graph, false).await;
-    let deployments = match (deployments, platform.graph_api) {
-        (Ok(deployments), _) => deployments,
-        // Only a v1alpha1 status needs them, to tell which spec it belongs to.
-        (Err(_), GraphApi::V1Beta1) => Vec::new(),
-        (Err(error), GraphApi::V1Alpha1) => return Err(error.into()),
-    };
-    let seen = Observation {
-        pods: cluster.list(Kind::Pod, &of_graph, false).await?,
-        components: deployments,
-        graph: Some(graph.clone()),
-        ..Observation::default()
-    };
-    let verdict = verdict(&cluster, name, &seen).await;
-    let summary = summary(&graph);
-    let components = components(&graph, &seen.pods);
-    print_data(&match args.output {
-        StatusFormat::Text => screen(&summary, &verdict, &components),
-        StatusFormat::Json => format!("{:#}\n", document(&summary, &verdict, &components)),
-    })?;
-    Ok(verdict.exit())
+    if args.watch || args.wait {
+        return tokio::select! {
+            exit = follow(&args, name, &cluster, &platform) => exit,
+            _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
+        };
+    }
+    let Some(graph) = graph else { return fetching(name, &cluster, &platform, args.output).await };
+    let view = look::look(&cluster, graph, platform.graph_api).await?;
+    print_data(&printed(&args, &view))?;
+    Ok(view.verdict.exit())
 }
 
-async fn verdict(cluster: &Cluster, name: &str, seen: &Observation) -> Verdict {
-    match standing(seen) {
-        Standing::Reported => match endpoint::models(cluster, name).await {
-            Ok(models) if !models.is_empty() => Verdict::Up { models },
-            Ok(_) => Verdict::Down {
-                why: "everything reports ready and no model is listed".into(),
-                code: Some("KD0702"),
-                hint: Some(format!(
-                    "see what the workers say: kubectl dynamo logs {name} -n {}",
-                    cluster.namespace
-                )),
-            },
-            Err(error) => Verdict::Down { why: error.to_string(), code: error.code(), hint: error.hint() },
-        },
-        Standing::Absent => Verdict::ComingUp { waits_for: "the deployment itself".into() },
-        Standing::Waiting { waits_for } => Verdict::ComingUp { waits_for },
-        Standing::Troubled { trouble } if trouble.may_heal() => {
-            Verdict::ComingUp { waits_for: format!("{trouble} ({})", trouble.code().unwrap_or_default()) }
+fn printed(args: &StatusArgs, view: &View) -> String {
+    match args.output {
+        StatusFormat::Text => screen::screen(view, args.details),
+        StatusFormat::Json => format!("{:#}\n", screen::document(view)),
+    }
+}
+
+/// Looks again whenever an object of the deployment changes, until the wait is over.
+async fn follow(args: &StatusArgs, name: &str, cluster: &Cluster, platform: &Platform) -> Result<Exit> {
+    let until = Instant::now() + args.timeout;
+    let of_graph = || format!("{GRAPH_LABEL}={name}");
+    let graph = Kind::Graph(platform.graph_api);
+    let mut changes = cluster.watch(&[
+        Watched::named(graph, name),
+        Watched::labelled(Kind::ComponentDeployment(platform.graph_api), of_graph()),
+        Watched::labelled(Kind::Pod, of_graph()),
+    ]);
+    let (mut last, mut down_since) = (String::new(), None);
+    loop {
+        let mut unsettled = false;
+        let exit = match cluster.get(graph, name).await {
+            Ok(Some(graph)) => {
+                let view = look::look(cluster, graph, platform.graph_api).await?;
+                show(args, &printed(args, &view), &mut last)?;
+                unsettled = view.is_unlisted();
+                Some(view.verdict.exit())
+            }
+            Ok(None) if args.watch && last.is_empty() => {
+                show(args, &format!("… {name} is not created yet\n"), &mut last)?;
+                None
+            }
+            Ok(None) if args.wait => return fetching(name, cluster, platform, args.output).await,
+            Ok(None) => {
+                show(args, &format!("{name} is gone\n"), &mut last)?;
+                None
+            }
+            Err(error) if error.may_pass() => None,
+            Err(error) => return Err(error.into()),
+        };
+        down_since = (exit == Some(Exit::Failed)).then(|| down_since.unwrap_or_else(Instant::now));
+        let lost = down_since.filter(|_| args.wait).map(|since: Instant| since + GRACE);
+        if args.wait && exit == Some(Exit::Ok) {
+            print_data(&last)?;
+            return Ok(Exit::Ok);
         }
-        Standing::Troubled { trouble } => {
-            Verdict::Down { why: trouble.to_string(), code: trouble.code(), hint: trouble.hint() }
+        let next = until.min(lost.unwrap_or(until)).min(match unsettled {
+            true => Instant::now() + ASK_AGAIN,
+            false => until,
+        });
+        let changed = timeout_at(next, changes.next()).await;
+        if let Ok(Some(Seen::Trouble(_, error))) = &changed
+            && error.may_pass()
+        {
+            sleep_until(Instant::now() + SETTLES).await;
         }
+        let now = Instant::now();
+        if now >= until || lost.is_some_and(|lost| now >= lost) {
+            if args.wait {
+                print_data(&last)?;
+            }
+            return Ok(exit.unwrap_or(Exit::NotReadyInTime));
+        }
+        while let Ok(Some(_)) = timeout(SETTLES, changes.next()).await {}
+    }
+}
+
+/// With `--watch` the screen is drawn anew, or printed again where there is none; with `--wait` it is only kept.
+fn show(args: &StatusArgs, text: &str, last: &mut String) -> Result<()> {
+    use std::io::IsTerminal;
+    if args.watch && text != last {
+        let clear = if std::io::stdout().is_terminal() { "\u{1b}[H\u{1b}[2J" } else { "" };
+        print_data(&format!("{clear}{text}"))?;
+    }
+    text.clone_into(last);
+    Ok(())
+}
+
+/// Why a deployment that reports ready serves nothing: its frontend lists no model, or does not answer.
+pub(super) async fn unlisted(cluster: &Cluster, name: &str) -> Option<Cause> {
+    listed(cluster, name).await.err()
+}
+
+async fn listed(cluster: &Cluster, name: &str) -> std::result::Result<Vec<String>, Cause> {
+    let place = format!("deployment {name}");
+    let namespace = &cluster.namespace;
+    match endpoint::models(cluster, name).await {
+        Ok(models) if !models.is_empty() => Ok(models),
+        Ok(_) => Err(Cause {
+            code: "KD0702",
+            text: "everything reports ready and no model is listed".into(),
+            fix: format!("see what the workers say: kubectl dynamo logs {name} -n {namespace}"),
+            exit: Exit::Failed,
+            place,
+        }),
+        Err(error) => Err(Cause {
+            code: error.code().unwrap_or("KD0802"),
+            text: error.to_string(),
+            fix: error.hint().unwrap_or_else(|| format!("kubectl dynamo logs {name} -n {namespace}")),
+            exit: error.exit(),
+            place,
+        }),
     }
 }
 
 /// A deployment that is not created yet may have its model on the way: then that is its status.
-async fn fetching(name: &str, cluster: &Cluster, platform: &Platform) -> Result<Exit> {
+pub(super) async fn fetching(
+    name: &str,
+    cluster: &Cluster,
+    platform: &Platform,
+    output: StatusFormat,
+) -> Result<Exit> {
     let jobs = frontend::fetch_jobs(cluster, name).await?;
     let Some(job) = jobs.last() else { return Err(frontend::absent(cluster, platform, name).into()) };
     let job_name = job["metadata"]["name"].as_str().unwrap_or_default();
@@ -144,68 +238,18 @@ async fn fetching(name: &str, cluster: &Cluster, platform: &Platform) -> Result<
         (None, Some(_)) => "running",
         (None, None) => "not running",
     };
-    print_data(&format!(
-        "{name} is not created yet: its model fetch job/{job_name} is {state}\n  continue  run the same `kubectl dynamo up` again\n"
-    ))?;
+    print_data(&match output {
+        StatusFormat::Text => format!(
+            "{name} is not created yet: its model fetch job/{job_name} is {state}\n  continue  run the same `kubectl dynamo up` again\n"
+        ),
+        StatusFormat::Json => {
+            let document = json!({
+                "apiVersion": "kubectl-dynamo.dev/v1", "kind": "Status", "name": name,
+                "namespace": cluster.namespace, "verdict": "COMING UP",
+                "waitsFor": format!("job/{job_name}"), "fetch": { "job": job_name, "state": state },
+            });
+            format!("{document:#}\n")
+        }
+    })?;
     Ok(Exit::NotReadyInTime)
-}
-
-fn screen(summary: &Summary, verdict: &Verdict, components: &[ComponentStanding]) -> String {
-    let name = &summary.name;
-    let mut text = match verdict {
-        Verdict::Up { models } => format!("✔ UP  {name} serves {}\n", models.join(", ")),
-        Verdict::ComingUp { waits_for } => format!("… COMING UP  {name} waits for {waits_for}\n"),
-        Verdict::Down { why, code, hint } => {
-            let code = code.map(|code| format!(" ({code})")).unwrap_or_default();
-            let hint = hint.as_ref().map(|hint| format!("  fix       {hint}\n")).unwrap_or_default();
-            format!("✗ DOWN  {name}: {why}{code}\n{hint}")
-        }
-    };
-    let Summary { model, mode, router, backend, release, .. } = summary;
-    let _ = writeln!(text, "  model     {model}   {mode} · {router} router · {backend} · Dynamo {release}");
-    let now = jiff::Timestamp::now();
-    for component in components {
-        let mark = if component.ready >= component.wanted { "✔" } else { "…" };
-        let _ = writeln!(text, "  {:<9} {}/{} {mark}", component.name, component.ready, component.wanted);
-        for pod in &component.pods {
-            let _ = writeln!(text, "  └ {}", pod_line(pod, now));
-        }
-    }
-    if let Some(claim) = &summary.claim {
-        let _ = writeln!(text, "  cache     pvc/{claim}");
-    }
-    let _ = writeln!(text, "  endpoint  {}", summary.in_cluster_url());
-    text
-}
-
-fn pod_line(pod: &PodStanding, now: jiff::Timestamp) -> String {
-    let node = pod.node.as_deref().unwrap_or("no node");
-    let gpus = if pod.gpus > 0 { format!("  {} GPU", pod.gpus) } else { String::new() };
-    let doing = pod.trouble.as_ref().map_or_else(|| pod.doing.clone(), ToString::to_string);
-    format!("{}  {node}{gpus}  {doing}  {}  {} restarts", pod.name, age(&pod.created, now), pod.restarts)
-}
-
-fn document(summary: &Summary, verdict: &Verdict, components: &[ComponentStanding]) -> Value {
-    let (models, waits_for, why, code) = match verdict {
-        Verdict::Up { models } => (models.clone(), None, None, None),
-        Verdict::ComingUp { waits_for } => (vec![], Some(waits_for), None, None),
-        Verdict::Down { why, code, .. } => (vec![], None, Some(why), *code),
-    };
-    let components: Vec<Value> = components
-        .iter()
-        .map(|component| {
-            let pods: Vec<Value> = component.pods.iter().map(|pod| json!({
-                "name": pod.name, "node": pod.node, "ready": pod.ready, "doing": pod.doing,
-                "restarts": pod.restarts, "gpus": pod.gpus, "trouble": pod.trouble.as_ref().map(ToString::to_string),
-            })).collect();
-            json!({ "name": component.name, "ready": component.ready, "wanted": component.wanted, "pods": pods })
-        })
-        .collect();
-    json!({
-        "apiVersion": "kubectl-dynamo.dev/v1", "kind": "Status",
-        "name": summary.name, "namespace": summary.namespace, "verdict": verdict.word(),
-        "waitsFor": waits_for, "why": why, "code": code, "models": models,
-        "model": summary.model, "mode": summary.mode, "release": summary.release,
-        "components": components, "endpoint": summary.in_cluster_url(),
-    })
 }

@@ -2,8 +2,10 @@
 
 mod deploy;
 mod error;
+mod failed;
 pub(super) mod fetch;
 pub(super) mod screen;
+mod starting;
 mod troubled;
 
 use std::cell::OnceCell;
@@ -146,10 +148,16 @@ async fn carry_out(
     cluster: &Cluster,
 ) -> Result<Exit> {
     let planned = OnceCell::new();
-    tokio::select! {
-        outcome = tokio::time::timeout(args.timeout, story(args, wanted, token.as_deref(), context, cluster, &planned)) => {
-            outcome.unwrap_or_else(|_| Err(not_in_time(args, context, cluster, &planned).into()))
+    let told = async {
+        let story = story(args, wanted, token.as_deref(), context, cluster, &planned);
+        let outcome = tokio::time::timeout(args.timeout, story).await;
+        match outcome.unwrap_or_else(|_| Err(not_in_time(args, context, cluster, &planned).into())) {
+            Err(error) => Err(failed::explained(error, cluster, planned.get(), &context.report).await),
+            done => done,
         }
+    };
+    tokio::select! {
+        outcome = told => outcome,
         _ = tokio::signal::ctrl_c() => Ok(interrupted(context, cluster, planned.get()).await),
     }
 }

@@ -94,7 +94,8 @@ pub fn pod_is_ready(pod: &Value) -> bool {
     pod["metadata"]["deletionTimestamp"].is_null() && condition(pod, "Ready")["status"] == "True"
 }
 
-fn pod_standing(pod: &Value) -> PodStanding {
+/// One pod by itself.
+pub fn pod_standing(pod: &Value) -> PodStanding {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let statuses = |field: &str| pod["status"][field].as_array().cloned().unwrap_or_default();
     let containers = statuses("containerStatuses");

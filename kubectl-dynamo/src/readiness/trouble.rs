@@ -32,6 +32,10 @@ pub enum Trouble {
     },
     #[error("pod {pod} cannot be scheduled: {message}")]
     Unschedulable { pod: String, namespace: String, message: String },
+    #[error("no pod of {workload} can be made: {message}")]
+    Replicas { workload: String, namespace: String, message: String },
+    #[error("the operator cannot make component {component}: {message}")]
+    Component { component: String, namespace: String, message: String },
     #[error("the operator reports a failure: {message}")]
     Operator { message: String },
 }
@@ -45,14 +49,34 @@ impl Trouble {
     /// Whether it may pass without anybody doing anything.
     pub fn may_heal(&self) -> bool {
         match self {
-            Self::Unschedulable { .. } | Self::Operator { .. } => true,
+            Self::Unschedulable { message, .. } => !names_a_missing_claim(message),
+            Self::Operator { .. } => true,
             Self::Fetch { exit_code, .. } => {
                 u8::try_from(*exit_code).is_ok_and(|code| !fetcher_exit::FINAL.contains(&code))
             }
             Self::Crash { restarts, .. } => *restarts < CRASHES,
-            Self::Image { .. } | Self::Container { .. } => false,
+            Self::Image { .. } | Self::Container { .. } | Self::Replicas { .. } | Self::Component { .. } => {
+                false
+            }
         }
     }
+
+    /// The pod it is about, where it is about one.
+    pub fn pod(&self) -> Option<&str> {
+        match self {
+            Self::Image { pod, .. }
+            | Self::Container { pod, .. }
+            | Self::Crash { pod, .. }
+            | Self::Unschedulable { pod, .. } => Some(pod),
+            Self::Fetch { place, .. } => place.strip_prefix("pod "),
+            Self::Replicas { .. } | Self::Component { .. } | Self::Operator { .. } => None,
+        }
+    }
+}
+
+/// What the scheduler says of a claim that nobody made; one that is not bound yet it calls unbound.
+fn names_a_missing_claim(message: &str) -> bool {
+    message.contains("persistentvolumeclaim \"") && message.contains("\" not found")
 }
 
 impl Explain for Trouble {
@@ -63,6 +87,8 @@ impl Explain for Trouble {
             Self::Container { .. } => "KD0502",
             Self::Crash { .. } => "KD0602",
             Self::Unschedulable { .. } => "KD0302",
+            Self::Replicas { .. } => "KD0309",
+            Self::Component { .. } => "KD0216",
             Self::Operator { .. } => "KD0206",
         })
     }
@@ -85,6 +111,12 @@ impl Explain for Trouble {
             Self::Unschedulable { pod, namespace, .. } => {
                 format!("see what it asks for: kubectl describe pod {pod} -n {namespace}")
             }
+            Self::Replicas { workload, namespace, .. } => {
+                format!("see what refuses it: kubectl describe deployment {workload} -n {namespace}")
+            }
+            Self::Component { component, namespace, .. } => {
+                format!("see it: kubectl describe dynamocomponentdeployments {component} -n {namespace}")
+            }
             Self::Operator { .. } => {
                 "see the operator's log and: kubectl describe dynamographdeployments".into()
             }
@@ -95,7 +127,10 @@ impl Explain for Trouble {
         match self {
             Self::Fetch { exit_code, .. } if is_access(*exit_code) => Exit::Access,
             Self::Fetch { .. } => Exit::Model,
+            Self::Unschedulable { message, .. } if names_a_missing_claim(message) => Exit::Model,
             Self::Unschedulable { .. } => Exit::DoesNotFit,
+            Self::Replicas { message, .. } if message.contains("exceeded quota") => Exit::DoesNotFit,
+            Self::Replicas { .. } | Self::Component { .. } => Exit::Failed,
             Self::Image { .. } | Self::Container { .. } | Self::Crash { .. } | Self::Operator { .. } => {
                 Exit::Failed
             }
@@ -105,6 +140,36 @@ impl Explain for Trouble {
 
 fn is_access(exit_code: u64) -> bool {
     exit_code == u64::from(fetcher_exit::ACCESS)
+}
+
+/// A workload that may not make its pods: a quota, a limit or an admission rule refuses them.
+pub(super) fn workload_trouble(workload: &Value) -> Option<Trouble> {
+    let refused = condition(workload, "ReplicaFailure");
+    (refused["status"] == "True").then(|| Trouble::Replicas {
+        workload: text(&workload["metadata"]["name"]),
+        namespace: text(&workload["metadata"]["namespace"]),
+        message: text(&refused["message"]),
+    })
+}
+
+/// A component deployment whose objects the API server refuses. Healthy ones lose a race for an object now and
+/// then, and look for one that is being made; both pass.
+pub(super) fn component_trouble(deployment: &Value) -> Option<Trouble> {
+    let available = condition(deployment, "Available");
+    let message = text(&available["message"]);
+    let passes = ["the object has been modified", "dynamocomponentdeployments.nvidia.com"]
+        .iter()
+        .any(|noise| message.contains(noise));
+    let refused = available["status"] == "False" && available["reason"] == "Reconciling" && !passes;
+    refused.then(|| Trouble::Component {
+        component: text(&deployment["metadata"]["name"]),
+        namespace: text(&deployment["metadata"]["namespace"]),
+        message: message.trim_start_matches("Failed to reconcile DynamoComponentDeployment: ").to_owned(),
+    })
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
 }
 
 /// What keeps a pod from becoming ready, if anything does.

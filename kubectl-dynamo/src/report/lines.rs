@@ -1,8 +1,9 @@
 //! Readers for logs and programs: plain lines that come only on change, and JSON lines.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
-use super::{Event, Stage};
+use super::{Event, PodLine, Stage};
 
 /// One line on stderr; a closed stderr is nobody's reason to fail.
 pub(super) fn write_line(line: &str) {
@@ -21,6 +22,30 @@ pub(super) fn message(kind: &str, code: Option<&str>, text: &str, hint: Option<&
 pub(super) struct Plain {
     last: Option<(Stage, String)>,
     last_tenth: u64,
+    /// What each pod did, without the numbers that go up.
+    pods: BTreeMap<String, String>,
+}
+
+impl Plain {
+    /// A line for each pod that does something else than before.
+    fn show_pods(&mut self, stage: Stage, pods: &[PodLine]) {
+        for pod in pods {
+            let what: String = pod.doing.chars().filter(|letter| !letter.is_ascii_digit()).collect();
+            if self.pods.get(&pod.pod) == Some(&what) {
+                continue;
+            }
+            self.pods.insert(pod.pod.clone(), what);
+            let node = pod.node.as_ref().map(|node| format!(" on {node}")).unwrap_or_default();
+            let note = pod.note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
+            write_line(&format!(
+                "{}: {} {}{node}: {}{note}",
+                stage.title(),
+                pod.component,
+                pod.pod,
+                pod.doing
+            ));
+        }
+    }
 }
 
 impl super::Reader for Plain {
@@ -51,6 +76,7 @@ impl super::Reader for Plain {
                     ));
                 }
             }
+            Event::Pods { stage, pods } => self.show_pods(*stage, pods),
             Event::Done { stage, text } => {
                 self.last = None;
                 write_line(&format!("{}: done: {text}", stage.title()));
@@ -68,10 +94,20 @@ impl super::Reader for Plain {
 }
 
 /// One JSON object a line.
-pub(super) struct Json;
+#[derive(Default)]
+pub(super) struct Json {
+    pods: Vec<PodLine>,
+}
 
 impl super::Reader for Json {
     fn show(&mut self, event: &Event) {
+        // Pods are looked at again with each event of the cluster; only a change is one for readers.
+        if let Event::Pods { pods, .. } = event {
+            if *pods == self.pods {
+                return;
+            }
+            self.pods.clone_from(pods);
+        }
         if let Ok(line) = serde_json::to_string(event) {
             write_line(&line);
         }

@@ -1,23 +1,28 @@
-//! The terminal: one line for each finished stage, and one below them that is redrawn while something is
-//! awaited. The only user of indicatif's bars.
+//! The terminal: one line for each finished stage, and below them one that is redrawn while something is awaited,
+//! with a line for each pod of it. The only user of indicatif's bars.
 
 use std::io::IsTerminal;
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::lines::message;
-use super::{Event, Stage};
+use super::{Event, Mark, PodLine, Stage};
 
 const GOOD: Style = AnsiColor::Green.on_default();
 const BAD: Style = AnsiColor::Red.on_default().bold();
 const NOTE: Style = AnsiColor::Yellow.on_default();
 const DIM: Style = Style::new().dimmed();
 
+/// How many pods are shown at once; the rest is counted.
+const PODS: usize = 16;
+
 /// Draws on stderr.
 pub(super) struct Terminal {
+    screen: MultiProgress,
     bar: Option<(Stage, ProgressBar)>,
+    pods: Vec<(PodLine, ProgressBar)>,
     colour: bool,
 }
 
@@ -25,24 +30,21 @@ impl Terminal {
     pub(super) fn new() -> Self {
         let colour = std::io::stderr().is_terminal()
             && anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
-        Self { bar: None, colour }
+        Self { screen: MultiProgress::new(), bar: None, pods: Vec::new(), colour }
     }
 
     fn paint(&self, style: Style, text: &str) -> String {
-        if self.colour { format!("{style}{text}{style:#}") } else { text.into() }
+        paint(self.colour, style, text)
     }
 
     fn print(&self, line: &str) {
-        match &self.bar {
-            Some((_, bar)) => bar.suspend(|| super::lines::write_line(line)),
-            None => super::lines::write_line(line),
-        }
+        self.screen.suspend(|| super::lines::write_line(line));
     }
 
     fn bar(&mut self, stage: Stage, template: &str) -> &ProgressBar {
         if self.bar.as_ref().is_none_or(|(current, _)| *current != stage) {
             self.clear();
-            let bar = ProgressBar::new(0);
+            let bar = self.screen.add(ProgressBar::new(0));
             bar.enable_steady_tick(Duration::from_millis(120));
             self.bar = Some((stage, bar));
         }
@@ -57,6 +59,85 @@ impl Terminal {
             bar.finish_and_clear();
         }
     }
+
+    /// Redraws the pods' lines; those that are not ready come first where there are too many.
+    fn draw_pods(&mut self, stage: Stage, pods: &[PodLine]) {
+        if self.bar.as_ref().is_none_or(|(current, _)| *current != stage) {
+            return;
+        }
+        let mut shown: Vec<&PodLine> = pods.iter().collect();
+        if shown.len() > PODS {
+            shown.sort_by_key(|pod| pod.mark == Mark::Ready);
+            shown.truncate(PODS);
+        }
+        if self.pods.iter().map(|(pod, _)| &pod.pod).ne(shown.iter().map(|pod| &pod.pod)) {
+            self.pods.drain(..).for_each(|(_, bar)| bar.finish_and_clear());
+            for pod in &shown {
+                self.pods.push(((*pod).clone(), self.screen.add(ProgressBar::new(0))));
+            }
+        }
+        let colour = self.colour;
+        let mut component = "";
+        for (pod, (last, bar)) in shown.into_iter().zip(&mut self.pods) {
+            let head = if pod.component == component { String::new() } else { head(pod) };
+            component = &pod.component;
+            let template = match pod.mark {
+                Mark::Working => "  {prefix:15} {spinner} {wide_msg}",
+                _ => "  {prefix:15} {wide_msg}",
+            };
+            bar.set_style(
+                ProgressStyle::with_template(template).expect("the templates are constants of this file"),
+            );
+            bar.set_prefix(head);
+            match pod.mark {
+                Mark::Working => {
+                    bar.enable_steady_tick(Duration::from_millis(120));
+                    bar.set_message(words(pod));
+                }
+                Mark::Ready => bar.set_message(format!("{} {}", paint(colour, GOOD, "✔"), words(pod))),
+                Mark::Troubled => bar.set_message(format!("{} {}", paint(colour, BAD, "✗"), words(pod))),
+            }
+            last.clone_from(pod);
+        }
+    }
+
+    /// Leaves the pods' last lines on the screen.
+    fn keep_pods(&mut self) {
+        let pods: Vec<PodLine> = self
+            .pods
+            .drain(..)
+            .map(|(pod, bar)| {
+                bar.finish_and_clear();
+                pod
+            })
+            .collect();
+        let mut component = String::new();
+        for pod in &pods {
+            let head = if pod.component == component { String::new() } else { head(pod) };
+            component.clone_from(&pod.component);
+            let mark = match pod.mark {
+                Mark::Ready => self.paint(GOOD, "✔"),
+                Mark::Working => "·".into(),
+                Mark::Troubled => self.paint(BAD, "✗"),
+            };
+            self.print(&format!("  {head:15} {mark} {}", words(pod)));
+        }
+    }
+}
+
+fn paint(colour: bool, style: Style, text: &str) -> String {
+    if colour { format!("{style}{text}{style:#}") } else { text.into() }
+}
+
+/// `prefill   1/2`.
+fn head(pod: &PodLine) -> String {
+    format!("{:<9} {}/{}", pod.component, pod.ready, pod.wanted)
+}
+
+fn words(pod: &PodLine) -> String {
+    let rest = [pod.node.as_deref(), pod.note.as_deref()];
+    let rest: String = rest.into_iter().flatten().map(|words| format!("  {words}")).collect();
+    format!("{}  {}{rest}", pod.short, pod.doing)
 }
 
 impl super::Reader for Terminal {
@@ -65,6 +146,7 @@ impl super::Reader for Terminal {
             Event::Plan { lines } => lines.iter().for_each(|line| self.print(line)),
             Event::Closing { lines } => {
                 self.clear();
+                self.keep_pods();
                 lines.iter().for_each(|line| self.print(line));
             }
             Event::Waiting { stage, waits_for } => {
@@ -83,8 +165,10 @@ impl super::Reader for Terminal {
                 bar.set_prefix(note);
                 bar.set_message(text);
             }
+            Event::Pods { stage, pods } => self.draw_pods(*stage, pods),
             Event::Done { stage, text } => {
                 self.clear();
+                self.keep_pods();
                 self.print(&format!("{} {:<14} {text}", self.paint(GOOD, "✔"), stage.title()));
             }
             Event::Detail { text } => self.print(&format!("  {}", self.paint(DIM, text))),
@@ -97,6 +181,7 @@ impl super::Reader for Terminal {
             }
             Event::Failed { code, text, hint, .. } => {
                 self.clear();
+                self.keep_pods();
                 let text = message("error", *code, text, None);
                 self.print(&self.paint(BAD, &text));
                 if let Some(hint) = hint {

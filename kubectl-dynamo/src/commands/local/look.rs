@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::find::{find, names};
 use super::machine;
-use crate::commands::list::ListFormat;
+use crate::commands::list::{ListFormat, yaml};
 use crate::commands::status::StatusFormat;
 use crate::commands::summary::age;
 use crate::commands::table::table;
@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// `list --local`.
 pub(in crate::commands) fn list(output: ListFormat, context: &Context) -> Result<Exit> {
     let all = state::list(&machine::folders()?);
-    if all.is_empty() && output != ListFormat::Json {
+    if all.is_empty() && !matches!(output, ListFormat::Json | ListFormat::Yaml) {
         context.report.detail("no deployments on this machine");
         return Ok(Exit::Ok);
     }
@@ -31,14 +31,15 @@ pub(in crate::commands) fn list(output: ListFormat, context: &Context) -> Result
         ListFormat::Table => rows(&all, false),
         ListFormat::Wide => rows(&all, true),
         ListFormat::Name => names(&all).iter().map(|name| format!("{name}\n")).collect(),
-        ListFormat::Json => {
-            let items: Vec<Value> = all.iter().map(|found| facts(found, standing(found))).collect();
-            let list =
-                json!({ "apiVersion": "kubectl-dynamo.dev/v1", "kind": "DeploymentList", "items": items });
-            format!("{list:#}\n")
-        }
+        ListFormat::Json => format!("{:#}\n", document(&all)),
+        ListFormat::Yaml => yaml(&document(&all)),
     })?;
     Ok(Exit::Ok)
+}
+
+fn document(all: &[Found]) -> Value {
+    let items: Vec<Value> = all.iter().map(|found| facts(found, standing(found))).collect();
+    json!({ "apiVersion": "kubectl-dynamo.dev/v1", "kind": "DeploymentList", "items": items })
 }
 
 fn rows(all: &[Found], wide: bool) -> String {

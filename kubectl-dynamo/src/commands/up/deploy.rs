@@ -7,13 +7,14 @@ use futures::StreamExt;
 use serde_json::{Value, json};
 
 use super::error::UpError;
+use super::starting::Starting;
 use super::troubled::Troubled;
 use crate::cluster::{Cluster, Kind, Seen, Watched};
 use crate::commands::deployment::Deployment;
 use crate::commands::frontend;
 use crate::error::Result;
-use crate::readiness::{self, GRAPH_LABEL, Observation, Standing, Trouble, standing};
-use crate::report::{Report, Stage};
+use crate::readiness::{self, GRAPH_LABEL, Observation, Standing, Trouble, components, standing};
+use crate::report::{Event, Report, Stage};
 use crate::resources::GraphApi;
 use crate::smoke_test::{self, Answer};
 
@@ -41,13 +42,34 @@ pub(super) async fn wait(
     ]);
     let mut seen = Observation { attempts_before, ..Observation::default() };
     let mut troubled = Troubled::default();
+    let mut starting = Starting::new(cluster);
+    let mut watches_more = false;
     loop {
         tokio::select! {
-            Some(event) = events.next() => remember(event, &mut seen, report)?,
+            Some(event) = events.next() => match event {
+                Seen::Now(Kind::Event, event) => starting.note(&event),
+                Seen::All(Kind::Event, all) => all.iter().for_each(|event| starting.note(event)),
+                event => remember(event, &mut seen, report)?,
+            },
+            () = starting.hear() => {}
             trouble = troubled.lasts() => return Err(trouble.into()),
         }
         check_identity(&seen, name, uid)?;
-        match standing(&seen) {
+        let standing = standing(&seen);
+        if !watches_more && matches!(standing, Standing::Waiting { .. } | Standing::Troubled { .. }) {
+            // Only what takes a while is worth more watches.
+            events.extend(cluster.watch(&[
+                Watched::labelled(Kind::Deployment, of_graph()),
+                Watched { fields: "involvedObject.kind=Pod".into(), ..Watched::labelled(Kind::Event, "") },
+            ]));
+            watches_more = true;
+        }
+        starting.listen(&seen.pods);
+        if let Some(graph) = &seen.graph {
+            let pods = starting.lines(name, &components(graph, &seen.pods));
+            report.event(&Event::Pods { stage: Stage::Ready, pods });
+        }
+        match standing {
             Standing::Reported => {
                 report.done(Stage::Ready, format!("{name} is reported ready"));
                 return Ok(());
@@ -86,6 +108,9 @@ fn remember(event: Seen, seen: &mut Observation, report: &Report) -> Result<()> 
         Seen::All(Kind::ComponentDeployment(_), all) => seen.components = all,
         Seen::Now(Kind::ComponentDeployment(_), one) => put(&mut seen.components, one),
         Seen::Gone(Kind::ComponentDeployment(_), one) => remove(&mut seen.components, &one),
+        Seen::All(Kind::Deployment, all) => seen.workloads = all,
+        Seen::Now(Kind::Deployment, one) => put(&mut seen.workloads, one),
+        Seen::Gone(Kind::Deployment, one) => remove(&mut seen.workloads, &one),
         Seen::All(Kind::Pod, all) => seen.pods = all,
         Seen::Now(Kind::Pod, one) => put(&mut seen.pods, one),
         Seen::Gone(Kind::Pod, one) => remove(&mut seen.pods, &one),

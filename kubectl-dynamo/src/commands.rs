@@ -1,12 +1,14 @@
 //! The command line: the root parser, kubectl's own flags, and the dispatch to one file per verb.
 
 mod asked;
+mod changes;
 mod chat;
 mod completion;
 mod config;
 mod confirm;
 mod deployment;
 mod diagnose;
+mod diff;
 mod down;
 mod endpoint;
 mod events;
@@ -17,6 +19,7 @@ mod kube_flags;
 mod list;
 mod local;
 mod logs;
+mod model_volumes;
 mod plan_view;
 mod port_forward;
 mod render;
@@ -69,6 +72,7 @@ struct Root {
 enum Verb {
     Up(Box<up::UpArgs>),
     Render(Box<render::RenderArgs>),
+    Diff(Box<diff::DiffArgs>),
     Down(down::DownArgs),
     List(list::ListArgs),
     Status(status::StatusArgs),
@@ -147,6 +151,7 @@ fn dispatch(verb: Verb, context: &Context) -> Result<Exit> {
     match verb {
         Verb::Up(args) => wait(up::run(*args, context)),
         Verb::Render(args) => wait(render::run(*args, context)),
+        Verb::Diff(args) => wait(diff::run(*args, context)),
         Verb::Down(args) => wait(down::run(args, context)),
         Verb::Logs(args) => wait(logs::run(args, context)),
         Verb::List(args) => wait(list::run(args, context)),

@@ -7,6 +7,7 @@
 
 mod commands;
 
+pub mod change;
 pub mod chat;
 pub mod cluster;
 pub mod diagnosis;

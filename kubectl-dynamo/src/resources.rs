@@ -4,6 +4,7 @@
 mod container;
 pub use container::FETCH_CONTAINER;
 mod fetch_job;
+pub use fetch_job::JobOfModel;
 mod graph_v1alpha1;
 mod graph_v1beta1;
 
@@ -102,9 +103,9 @@ pub fn render(plan: &ServingPlan, namespace: &str, api: GraphApi) -> Vec<Resourc
     objects.into_iter().map(|object| Resource { object }).collect()
 }
 
-/// The Job that removes a wish's model from its claim; `None` where the model is on no claim.
-pub fn removal_job(intent: &ServingIntent, namespace: &str) -> Option<Resource> {
-    fetch_job::removal_job(intent, namespace).map(|object| Resource { object })
+/// The Job that does something with a wish's model; `None` where the model is on no claim.
+pub fn job_of_model(intent: &ServingIntent, what: JobOfModel, namespace: &str) -> Option<Resource> {
+    fetch_job::job_of_model(intent, what, namespace).map(|object| Resource { object })
 }
 
 /// How the components of a live graph write their logs.

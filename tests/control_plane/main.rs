@@ -4,6 +4,7 @@ mod access;
 mod admission;
 mod changing;
 mod completion;
+mod diff;
 mod leaving;
 mod operator;
 mod plugin;
@@ -59,6 +60,9 @@ fn main() -> ExitCode {
         changing::a_name_without_a_deployment_is_not_taken_for_a_model,
         changing::a_graph_of_a_file_is_applied_as_it_is,
         changing::an_unchanged_up_asks_little,
+        diff::a_difference_is_named_by_field_and_pod,
+        diff::a_failure_is_no_difference,
+        diff::down_takes_the_deployments_with_a_label,
         access::a_kubeconfig_may_run_a_command_for_its_credentials,
         access::a_proxy_is_gone_through,
         access::another_authority_is_not_trusted_unless_told_to,

@@ -6,6 +6,7 @@ mod endings;
 mod installing;
 mod machine;
 mod models;
+mod older;
 mod refusals;
 mod serving;
 
@@ -32,6 +33,9 @@ fn main() -> ExitCode {
         serving::two_ups_of_one_name_serve_once,
         serving::prefill_and_decode_are_two_workers,
         serving::the_kv_router_finds_the_cached_prefix,
+        older::aggregated_workers_answer,
+        older::prefill_and_decode_are_two_workers,
+        older::the_kv_router_finds_the_cached_prefix,
         endings::nothing_survives_a_kill_of_the_foreground,
         endings::nothing_survives_a_kill_of_the_supervisor_and_a_down,
         endings::a_worker_that_ends_early_is_shown_with_its_last_words,
@@ -62,6 +66,7 @@ fn start() -> Outcome<(Runtime, Shared)> {
     let cache = cache::folder().join("local-environment");
     let runtime = Runtime::new()?;
     runtime.block_on(install(&cache, &|_| {}))?;
+    runtime.block_on(install_release(&cache, older::VERSION, &|_| {}))?;
     Ok((runtime, Shared { cache }))
 }
 
@@ -70,8 +75,16 @@ async fn install(
     cache: &std::path::Path,
     observer: &(dyn Fn(Progress) + Send + Sync),
 ) -> Outcome<runtime::Runtime> {
+    install_release(cache, DEFAULT, observer).await
+}
+
+async fn install_release(
+    cache: &std::path::Path,
+    version: &str,
+    observer: &(dyn Fn(Progress) + Send + Sync),
+) -> Outcome<runtime::Runtime> {
     let folders = Folders { cache: cache.to_owned(), state: cache.join("state") };
-    let release = Release::find(DEFAULT)?;
+    let release = Release::find(version)?;
     let program = programs::kubectl_dynamo();
-    Ok(runtime::prepare(&folders, release, DEFAULT, Backend::Mocker, &program, observer).await?)
+    Ok(runtime::prepare(&folders, release, version, Backend::Mocker, &program, observer).await?)
 }

@@ -62,6 +62,7 @@ fn main() -> ExitCode {
         plugin::killed_at_any_step_the_same_command_goes_on,
         plugin::the_init_container_downloads_where_no_job_may,
         plugin::a_disaggregated_graph_with_kv_routing_answers,
+        plugin::the_kv_router_finds_the_cached_prefix,
         plugin::port_forward_carries_a_streamed_chat_until_down,
         plugin::a_gated_model_needs_its_token,
         plugin::a_token_is_in_its_secret_alone,
@@ -77,6 +78,7 @@ fn main() -> ExitCode {
         plugin::the_same_up_again_changes_nothing,
         plugin::killed_at_any_step_the_same_command_goes_on,
         plugin::a_disaggregated_graph_with_kv_routing_answers,
+        plugin::the_kv_router_finds_the_cached_prefix,
         plugin::port_forward_carries_a_streamed_chat_until_down,
     ];
     // One after the other: there is one node at a time on a machine.

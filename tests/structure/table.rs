@@ -26,6 +26,7 @@ pub(crate) const CORE: &[&str] = &[
     "crate::preflight",
     "crate::readiness",
     "crate::diagnosis",
+    "crate::change",
 ];
 
 /// The pure part of the fetcher.

@@ -6,6 +6,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use super::{Cluster, ClusterError, Kind, Result, Seen, Watched, json_of};
+use crate::change::differences;
 use crate::readiness::condition;
 use crate::resources::{MANAGED_BY, MANAGER, Resource};
 
@@ -41,6 +42,8 @@ pub struct Change {
     pub outcome: Outcome,
     /// The object as it is now; absent when it will be created.
     pub live: Option<Value>,
+    /// The object as a dry run made it; absent where none was needed.
+    pub result: Option<Value>,
 }
 
 impl Cluster {
@@ -56,6 +59,7 @@ impl Cluster {
     async fn compare_one(&self, resource: &Resource, force: bool) -> Result<Change> {
         let kind = kind_of(resource)?;
         let live = self.get(kind, resource.name()).await?;
+        let mut result = None;
         let outcome = match &live {
             Some(job) if kind == Kind::Job && condition(job, "Failed")["status"] == "True" => {
                 Outcome::Repeated
@@ -63,11 +67,11 @@ impl Cluster {
             Some(_) if matches!(kind, Kind::Claim | Kind::Job) => Outcome::Kept,
             Some(_) => return self.compare_with_live(resource, kind, force).await,
             None => {
-                self.patch(resource, force, true).await?;
+                result = Some(self.patch(resource, force, true).await?);
                 Outcome::Created
             }
         };
-        Ok(Change { resource: resource.clone(), outcome, live })
+        Ok(Change { resource: resource.clone(), outcome, live, result })
     }
 
     /// A dry run against the object as it is. Where the operator wrote between the look and the dry run, the
@@ -78,11 +82,11 @@ impl Cluster {
             let result = self.patch(resource, force, true).await?;
             let outcome = match &live {
                 None => Outcome::Created,
-                Some(live) if same(live, &result) => Outcome::Unchanged,
+                Some(live) if differences(live, &result).is_empty() => Outcome::Unchanged,
                 Some(live) if version(live) != version(&result) => continue,
                 Some(_) => Outcome::Configured,
             };
-            return Ok(Change { resource: resource.clone(), outcome, live });
+            return Ok(Change { resource: resource.clone(), outcome, live, result: Some(result) });
         }
     }
 
@@ -116,7 +120,7 @@ impl Cluster {
                 Some(_) if matches!(kind, Kind::Claim | Kind::Job) => Outcome::Kept,
                 Some(_) => Outcome::Configured,
             };
-            Ok(Change { resource: resource.clone(), outcome, live })
+            Ok(Change { resource: resource.clone(), outcome, live, result: None })
         }))
         .await
     }
@@ -162,13 +166,28 @@ impl Cluster {
         Ok(())
     }
 
+    /// Applies some fields of an object in another manager's name, so that the next `up` neither takes them back nor
+    /// conflicts with them.
+    ///
+    /// # Errors
+    /// Every refusal.
+    pub async fn apply_as(&self, manager: &str, resource: &Resource, dry_run: bool) -> Result<Value> {
+        let mut parameters = PatchParams::apply(manager).force();
+        parameters.dry_run = dry_run;
+        self.send(resource, &parameters).await
+    }
+
     async fn patch(&self, resource: &Resource, force: bool, dry_run: bool) -> Result<Value> {
-        let kind = kind_of(resource)?;
         let mut parameters = PatchParams::apply(MANAGER);
         parameters.force = force;
         parameters.dry_run = dry_run;
+        self.send(resource, &parameters).await
+    }
+
+    async fn send(&self, resource: &Resource, parameters: &PatchParams) -> Result<Value> {
+        let kind = kind_of(resource)?;
         let patched =
-            self.api(kind).patch(resource.name(), &parameters, &Patch::Apply(&resource.object)).await;
+            self.api(kind).patch(resource.name(), parameters, &Patch::Apply(&resource.object)).await;
         patched.map(json_of).map_err(|e| self.explain(e, "patch", kind, resource.name()))
     }
 }
@@ -183,21 +202,4 @@ fn kind_of(resource: &Resource) -> Result<Kind> {
 
 fn version(object: &Value) -> &Value {
     &object["metadata"]["resourceVersion"]
-}
-
-/// Whether two versions of an object differ in nothing that a person wrote.
-fn same(live: &Value, other: &Value) -> bool {
-    let content = |object: &Value| {
-        let mut object = object.clone();
-        if let Some(fields) = object.as_object_mut() {
-            fields.remove("status");
-        }
-        if let Some(metadata) = object["metadata"].as_object_mut() {
-            for field in ["managedFields", "resourceVersion", "generation", "creationTimestamp", "uid"] {
-                metadata.remove(field);
-            }
-        }
-        object
-    };
-    content(live) == content(other)
 }

@@ -1,5 +1,7 @@
 //! What the API server or the way to it refused, sorted by what a person does about it.
 
+use std::collections::BTreeMap;
+
 use kube::client::AuthError;
 use kube::config::ExecConfig;
 use kube::core::Status;
@@ -43,10 +45,12 @@ pub enum ClusterError {
     NoPlatform { server: String },
     #[error("{kind}/{name} is refused: {message}")]
     Refused { kind: Kind, name: String, message: String },
-    #[error("{kind}/{name} is also managed by {manager}: {fields}")]
-    Conflict { kind: Kind, name: String, manager: String, fields: String },
+    #[error("{kind}/{name} is also managed by {held}")]
+    Conflict { kind: Kind, name: String, held: String },
     #[error("no frontend of {name} in namespace {namespace} is ready")]
     NoReadyPod { name: String, namespace: String },
+    #[error("the Dynamo operator does not answer: {message}")]
+    OperatorSilent { message: String },
     #[error("{address} cannot be listened on: {cause}")]
     Listen { address: std::net::SocketAddr, cause: String },
     #[error("the API server failed to {verb} {kind} {name}: {message}")]
@@ -110,34 +114,42 @@ impl ClusterError {
             404 if about_namespace => Self::NoNamespace { namespace },
             404 => Self::NotFound { kind, name, namespace },
             409 if status.details.as_ref().is_some_and(|details| !details.causes.is_empty()) => {
-                let (manager, fields) = conflict(status);
-                Self::Conflict { kind, name, manager, fields }
+                Self::Conflict { kind, name, held: held_by_others(status) }
             }
             400 | 409 | 422 => Self::Refused { kind, name, message },
             // Server-side apply answers a field that the schema does not know with 500 and no reason.
             500 if message.contains("failed to create typed patch object") => {
-                Self::Refused { kind, name, message }
+                Self::Refused { kind, name, message: untyped(&message) }
             }
+            500 if message.contains("failed calling webhook") => Self::OperatorSilent { message },
             _ => Self::Server { verb, kind, name, message },
         }
     }
 
     /// Whether waiting and asking again can help.
     pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Server { .. })
+        matches!(self, Self::Unreachable { .. } | Self::Server { .. } | Self::OperatorSilent { .. })
     }
 }
 
-/// The other manager and the fields it holds, from the causes of a conflict.
-fn conflict(status: &Status) -> (String, String) {
+/// The other managers, each with the fields it holds, from the causes of a conflict.
+fn held_by_others(status: &Status) -> String {
     let causes = status.details.as_ref().map(|details| details.causes.as_slice()).unwrap_or_default();
-    let manager = causes
-        .first()
-        .and_then(|cause| cause.message.split('"').nth(1))
-        .unwrap_or("another manager")
-        .to_owned();
-    let fields = causes.iter().map(|cause| cause.field.as_str()).collect::<Vec<_>>().join(", ");
-    (manager, fields)
+    let mut held: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for cause in causes {
+        let manager = cause.message.split('"').nth(1).unwrap_or("another manager");
+        held.entry(manager).or_default().push(&cause.field);
+    }
+    let one = |(manager, fields): (&str, Vec<&str>)| format!("{manager}: {}", fields.join(", "));
+    held.into_iter().map(one).collect::<Vec<_>>().join("; and by ")
+}
+
+/// The field and the reason, of the answer that server-side apply gives for a field the schema does not know.
+fn untyped(message: &str) -> String {
+    match message.split_once("): ") {
+        Some((_, field)) => field.to_owned(),
+        None => message.to_owned(),
+    }
 }
 
 /// What is asked for, as `kubectl auth can-i` takes it.
@@ -166,6 +178,7 @@ impl Explain for ClusterError {
             Self::Refused { .. } => "KD0204",
             Self::Conflict { .. } => "KD0205",
             Self::Quota { .. } => "KD0301",
+            Self::OperatorSilent { .. } => "KD0220",
             Self::NoReadyPod { .. } => "KD0801",
             Self::Listen { .. } => "KD0803",
         })
@@ -203,6 +216,9 @@ impl Explain for ClusterError {
             Self::NoReadyPod { name, namespace } => {
                 format!("see what it waits for: kubectl dynamo status {name} -n {namespace}")
             }
+            Self::OperatorSilent { .. } => {
+                "see whether it runs: kubectl get pods -A -l app.kubernetes.io/name=dynamo-operator".into()
+            }
             Self::Listen { .. } => "leave the local port out for a free one".into(),
             Self::Refused { .. } => return None,
             Self::Server { .. } => "try again; the same command continues".into(),
@@ -221,7 +237,7 @@ impl Explain for ClusterError {
             | Self::Unauthorized { .. }
             | Self::Forbidden { .. } => Exit::Access,
             Self::Quota { .. } => Exit::DoesNotFit,
-            Self::NoPlatform { .. } => Exit::Platform,
+            Self::NoPlatform { .. } | Self::OperatorSilent { .. } => Exit::Platform,
             Self::NoNamespace { .. }
             | Self::NotFound { .. }
             | Self::Refused { .. }
@@ -230,5 +246,34 @@ impl Explain for ClusterError {
             | Self::Listen { .. }
             | Self::Server { .. } => Exit::Failed,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_that_no_schema_knows_is_named_without_what_surrounds_it() {
+        let answer = "failed to create typed patch object (dyn/tiny; nvidia.com/v1beta1, \
+                      Kind=DynamoGraphDeployment): .spec.components[name=\"worker\"].replica: field not declared in schema";
+        assert_eq!(
+            untyped(answer),
+            ".spec.components[name=\"worker\"].replica: field not declared in schema"
+        );
+    }
+
+    #[test]
+    fn every_manager_of_a_conflict_is_named_with_its_fields() {
+        let cause = |manager: &str, field: &str| {
+            serde_json::json!({ "reason": "FieldManagerConflict", "field": field,
+                "message": format!("conflict with \"{manager}\" using nvidia.com/v1beta1") })
+        };
+        let status: Status = serde_json::from_value(serde_json::json!({
+            "status": "Failure", "message": "Apply failed", "reason": "Conflict", "code": 409,
+            "details": { "causes": [cause("hpa", ".a"), cause("helm", ".b"), cause("hpa", ".c")] },
+        }))
+        .expect("a status");
+        assert_eq!(held_by_others(&status), "helm: .b; and by hpa: .a, .c");
     }
 }

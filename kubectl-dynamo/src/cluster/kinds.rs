@@ -20,8 +20,13 @@ pub enum Kind {
     Pod,
     /// What the operator makes of a whole graph where it works with Grove.
     PodCliqueSet,
+    /// An earlier state of a graph.
+    Revision,
+    /// What scales one component of a graph where its scaling adapter is on.
+    ScalingAdapter(GraphApi),
     Secret,
     Service,
+    StatefulSet,
     StorageClass,
     Volume,
 }
@@ -35,6 +40,11 @@ impl Kind {
             ("PersistentVolumeClaim", _) => Self::Claim,
             ("Job", _) => Self::Job,
             ("Secret", _) => Self::Secret,
+            ("ControllerRevision", _) => Self::Revision,
+            ("DynamoGraphDeploymentScalingAdapter", "nvidia.com/v1beta1") => {
+                Self::ScalingAdapter(GraphApi::V1Beta1)
+            }
+            ("DynamoGraphDeploymentScalingAdapter", _) => Self::ScalingAdapter(GraphApi::V1Alpha1),
             _ => return None,
         })
     }
@@ -67,8 +77,16 @@ impl Kind {
             Self::Job => ("batch", "v1", "Job", "jobs"),
             Self::Namespace => ("", "v1", "Namespace", "namespaces"),
             Self::Pod => ("", "v1", "Pod", "pods"),
+            Self::Revision => ("apps", "v1", "ControllerRevision", "controllerrevisions"),
+            Self::ScalingAdapter(api) => (
+                "nvidia.com",
+                graph_version(api),
+                "DynamoGraphDeploymentScalingAdapter",
+                "dynamographdeploymentscalingadapters",
+            ),
             Self::Secret => ("", "v1", "Secret", "secrets"),
             Self::Service => ("", "v1", "Service", "services"),
+            Self::StatefulSet => ("apps", "v1", "StatefulSet", "statefulsets"),
             Self::StorageClass => ("storage.k8s.io", "v1", "StorageClass", "storageclasses"),
             Self::Volume => ("", "v1", "PersistentVolume", "persistentvolumes"),
         };

@@ -1,4 +1,4 @@
-//! Asking before something is destroyed: only on a terminal, and never in the way of a script.
+//! Asking before something is destroyed or interrupted: only on a terminal, and never in the way of a script.
 
 use std::io::IsTerminal;
 
@@ -8,7 +8,7 @@ use crate::error::{Exit, Explain, Result};
 
 /// A question that nobody is there to answer.
 #[derive(Debug, thiserror::Error)]
-#[error("this deletes something, and stdin is no terminal to ask on")]
+#[error("this needs a yes, and stdin is no terminal to ask on")]
 struct NobodyToAsk;
 
 impl Explain for NobodyToAsk {

@@ -1,36 +1,38 @@
 //! `down`: delete deployments, and say what stays.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod ending;
+mod error;
+
 use std::time::Duration;
 
 use clap::Args;
-use futures::StreamExt;
 use serde_json::Value;
 
 use super::confirm::confirm;
-use super::frontend::{self, Sought};
-use super::summary::{self, summary};
-use super::up::fetch;
-use super::{Context, kube_flags, words};
-use crate::cluster::{Change, Cluster, Kind, Outcome, Platform, Seen, Watched};
-use crate::error::{Exit, Explain, Result};
-use crate::intent::Word;
-use crate::readiness::GRAPH_LABEL;
+use super::model_volumes::{self, JobOfModel};
+use super::{Context, frontend, kube_flags, summary, words};
+use crate::cluster::{Cluster, Kind, Platform};
+use crate::error::{Exit, Result};
+use crate::intent::{ServingIntent, Word};
 use crate::report::Stage;
-use crate::resources::{MANAGED_BY, MANAGER, MODEL_ANNOTATION, Resource, removal_job};
+use crate::resources::{MANAGED_BY, MANAGER, MODEL_ANNOTATION};
+pub(super) use error::DownError;
 
 /// Delete deployments; the model's cache stays unless it is named
 #[derive(Args)]
 pub(super) struct DownArgs {
     /// Names of the deployments
-    #[arg(required_unless_present_any = ["all", "local"])]
+    #[arg(required_unless_present_any = ["all", "local", "selector"])]
     pub names: Vec<String>,
     /// The deployments are those of this machine; without a name the only one
     #[arg(long, conflicts_with_all = ["delete_cache", "wait"])]
     pub local: bool,
     /// All deployments of the namespace that this program made
-    #[arg(long, conflicts_with = "names")]
+    #[arg(long, conflicts_with_all = ["names", "selector"])]
     pub all: bool,
+    /// The deployments with these labels
+    #[arg(short = 'l', long, value_name = "LABELS", conflicts_with_all = ["names", "local"])]
+    pub selector: Option<String>,
     /// Delete the model's folder as well, or the whole claim; refused while anything else mounts it
     #[arg(long, value_name = "WHAT", value_parser = words::<DeleteCache>())]
     pub delete_cache: Option<DeleteCache>,
@@ -65,52 +67,15 @@ impl Word for DeleteCache {
     }
 }
 
-/// Why a deployment or its cache stays.
-#[derive(Debug, thiserror::Error)]
-enum DownError {
-    #[error("claim {claim} is mounted by {users}")]
-    CacheInUse { claim: String, users: String },
-    #[error("which claim holds the model of {name} is not known: this program did not make it, or not yet")]
-    CacheUnknown { name: String },
-    #[error("{} s were not enough for everything to go", .0.as_secs())]
-    NotInTime(Duration),
-}
-
-impl Explain for DownError {
-    fn code(&self) -> Option<&'static str> {
-        Some(match self {
-            Self::CacheInUse { .. } | Self::CacheUnknown { .. } => "KD0414",
-            Self::NotInTime(_) => "KD0209",
-        })
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::CacheInUse { .. } => {
-                "end those first, or leave --delete-cache out: nothing is deleted yet".into()
-            }
-            Self::CacheUnknown { .. } => {
-                "leave --delete-cache out; then delete the claim: kubectl delete pvc".into()
-            }
-            Self::NotInTime(_) => {
-                "see what holds it: kubectl get pods; or give it longer with --timeout".into()
-            }
-        })
-    }
-
-    fn exit(&self) -> Exit {
-        match self {
-            Self::CacheInUse { .. } | Self::CacheUnknown { .. } => Exit::Model,
-            Self::NotInTime(_) => Exit::NotReadyInTime,
-        }
-    }
-}
-
 pub(super) async fn run(args: DownArgs, context: &Context) -> Result<Exit> {
     if args.local {
         return super::local::down(&args.names, args.all, context).await;
     }
-    let names = if args.all { own_deployments(context).await? } else { args.names.clone() };
+    context.kube.refuse_all_namespaces()?;
+    let cluster = context.cluster().await?;
+    let platform = cluster.platform().await?;
+    let seen = Seen::gather(&cluster, &platform).await?;
+    let names = seen.names(&args, &cluster, &platform).await?;
     let question = format!(
         "Delete {}{}?",
         names.join(", "),
@@ -120,149 +85,146 @@ pub(super) async fn run(args: DownArgs, context: &Context) -> Result<Exit> {
         context.report.detail("nothing is deleted");
         return Ok(Exit::Ok);
     }
-    let deleting = async {
-        for name in &names {
-            delete(name, &names, &args, context).await?;
+    let ending = Ending { cluster, platform, seen, names, args: &args, context };
+    match tokio::time::timeout(args.timeout, ending.run()).await {
+        Ok(ended) => ended.map(|()| Exit::Ok),
+        Err(_) => {
+            let left = context.report.last_wait().unwrap_or_else(|| "the API server to answer".into());
+            Err(DownError::NotInTime { timeout: args.timeout, left }.into())
         }
-        Ok(Exit::Ok)
-    };
-    tokio::time::timeout(args.timeout, deleting)
-        .await
-        .unwrap_or_else(|_| Err(DownError::NotInTime(args.timeout).into()))
+    }
 }
 
-async fn own_deployments(context: &Context) -> Result<Vec<String>> {
-    let cluster = context.cluster().await?;
-    let platform = cluster.platform().await?;
-    let graphs =
-        cluster.list(Kind::Graph(platform.graph_api), &format!("{MANAGED_BY}={MANAGER}"), false).await?;
-    Ok(graphs.iter().map(|graph| summary(graph).name).collect())
+/// What is in the namespace, listed once.
+struct Seen {
+    graphs: Vec<Value>,
+    jobs: Vec<Value>,
 }
 
-async fn delete(name: &str, names: &[String], args: &DownArgs, context: &Context) -> Result<()> {
-    let Sought { cluster, platform, graph } = frontend::look(name, context).await?;
-    let jobs = frontend::fetch_jobs(&cluster, name).await?;
-    // An `up` that was left during the download has a Job and no graph yet.
-    if graph.is_none() && jobs.is_empty() {
-        return Err(frontend::absent(&cluster, &platform, name).into());
+impl Seen {
+    async fn gather(cluster: &Cluster, platform: &Platform) -> Result<Self> {
+        let own = format!("{MANAGED_BY}={MANAGER}");
+        let (graphs, jobs) = futures::try_join!(
+            cluster.list(Kind::Graph(platform.graph_api), "", false),
+            cluster.list(Kind::Job, &own, false),
+        )?;
+        Ok(Self { graphs, jobs })
     }
-    let intent = graph.as_ref().and_then(summary::intent);
-    let claim = intent.as_ref().map(|intent| intent.cache.claim().to_owned());
-    if args.delete_cache.is_some() {
-        let claim = claim.as_ref().ok_or_else(|| DownError::CacheUnknown { name: name.into() })?;
-        refuse_while_used(&cluster, claim, names).await?;
+
+    /// The deployments that are meant; each of them is there, if only as the download of its model.
+    async fn names(&self, args: &DownArgs, cluster: &Cluster, platform: &Platform) -> Result<Vec<String>> {
+        let selector = match (&args.selector, args.all) {
+            (Some(selector), _) => selector.clone(),
+            (None, true) => format!("{MANAGED_BY}={MANAGER}"),
+            (None, false) => {
+                let is_absent = |name: &&String| self.graph(name).is_none() && self.jobs_of(name).is_empty();
+                return match args.names.iter().find(is_absent) {
+                    Some(name) => Err(frontend::absent(cluster, platform, name).into()),
+                    None => Ok(args.names.clone()),
+                };
+            }
+        };
+        let graphs = cluster.list(Kind::Graph(platform.graph_api), &selector, false).await?;
+        Ok(graphs.iter().map(|graph| summary::summary(graph).name).collect())
     }
-    if graph.is_some() {
-        cluster.delete(Kind::Graph(platform.graph_api), name).await?;
-        context.report.done(Stage::Deploy, format!("dynamographdeployment/{name} deleted"));
+
+    fn graph(&self, name: &str) -> Option<&Value> {
+        self.graphs.iter().find(|graph| graph["metadata"]["name"] == name)
     }
-    for job in &jobs {
-        delete_job(&cluster, &platform, job, context).await?;
+
+    fn jobs_of(&self, name: &str) -> Vec<&Value> {
+        let of = |job: &&Value| job["metadata"]["labels"]["app.kubernetes.io/name"] == name;
+        self.jobs.iter().filter(of).collect()
     }
-    if args.wait || args.delete_cache.is_some() {
-        wait_until_gone(&cluster, &platform, name, context).await?;
+
+    /// Whether a deployment that stays serves the model that a Job fetched.
+    fn is_shared(&self, job: &Value, going: &[String]) -> bool {
+        let model = job["metadata"]["annotations"][MODEL_ANNOTATION].as_str().unwrap_or_default();
+        let stays = |graph: &&Value| {
+            graph["metadata"]["deletionTimestamp"].is_null()
+                && !going.iter().any(|name| graph["metadata"]["name"] == name.as_str())
+        };
+        let serves = |intent: ServingIntent| model.starts_with(&format!("{}@", intent.model.repository()));
+        self.graphs.iter().filter(stays).filter_map(summary::intent).any(serves)
     }
-    match (args.delete_cache, intent, claim) {
-        (Some(DeleteCache::Pvc), _, Some(claim)) => {
-            cluster.delete(Kind::Claim, &claim).await?;
-            context.report.done(Stage::Objects, format!("pvc/{claim} deleted, with every model on it"));
-        }
-        (Some(DeleteCache::Model), Some(intent), _) => {
-            if let Some(job) = removal_job(&intent, &cluster.namespace) {
-                remove_model(&cluster, job, context).await?;
+}
+
+/// One run of `down`.
+struct Ending<'a> {
+    cluster: Cluster,
+    platform: Platform,
+    seen: Seen,
+    names: Vec<String>,
+    args: &'a DownArgs,
+    context: &'a Context,
+}
+
+impl Ending<'_> {
+    async fn run(&self) -> Result<()> {
+        let intents: Vec<_> =
+            self.names.iter().map(|name| self.seen.graph(name).and_then(summary::intent)).collect();
+        if self.args.delete_cache.is_some() {
+            for (name, intent) in self.names.iter().zip(&intents) {
+                self.refuse_while_used(name, intent.as_ref()).await?;
             }
         }
-        (_, _, Some(claim)) => context.report.detail(format!("pvc/{claim} stays, and the models on it")),
-        (_, _, None) => {}
-    }
-    Ok(())
-}
-
-/// Deletes a fetch Job unless another deployment serves the model it fetched: that one shares it.
-async fn delete_job(cluster: &Cluster, platform: &Platform, job: &Value, context: &Context) -> Result<()> {
-    let name = job["metadata"]["name"].as_str().unwrap_or_default();
-    let graphs = cluster.list(Kind::Graph(platform.graph_api), "", false).await?;
-    let model = job["metadata"]["annotations"][MODEL_ANNOTATION].as_str().unwrap_or_default();
-    let shares = |graph: &Value| {
-        graph["metadata"]["deletionTimestamp"].is_null()
-            && summary::intent(graph)
-                .is_some_and(|intent| model.starts_with(&format!("{}@", intent.model.repository())))
-    };
-    if graphs.iter().any(shares) {
-        context.report.detail(format!("job/{name} stays: another deployment serves its model"));
-        return Ok(());
-    }
-    cluster.delete(Kind::Job, name).await?;
-    context.report.done(Stage::ModelFetch, format!("job/{name} deleted"));
-    Ok(())
-}
-
-/// Only a pod can reach the volume, so a Job removes the folder, and then goes itself.
-async fn remove_model(cluster: &Cluster, job: Resource, context: &Context) -> Result<()> {
-    let name = job.name().to_owned();
-    let change = Change { resource: job, outcome: Outcome::Created, live: None };
-    cluster.apply(&change, false).await?;
-    let removed = fetch::wait(cluster, &name, &context.report).await;
-    cluster.delete(Kind::Job, &name).await?;
-    removed
-}
-
-/// Other deployments and other pods count; pods of the deployments that go do not.
-async fn refuse_while_used(cluster: &Cluster, claim: &str, names: &[String]) -> Result<()> {
-    let pods = cluster.list(Kind::Pod, "", false).await?;
-    let users: Vec<&str> = pods
-        .iter()
-        .filter(|pod| mounts(pod, claim))
-        .filter(|pod| !names.iter().any(|name| pod["metadata"]["labels"][GRAPH_LABEL] == name.as_str()))
-        .filter(|pod| !matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed")))
-        .filter_map(|pod| pod["metadata"]["name"].as_str())
-        .collect();
-    if users.is_empty() {
-        return Ok(());
-    }
-    Err(DownError::CacheInUse { claim: claim.into(), users: users.join(", ") }.into())
-}
-
-fn mounts(pod: &Value, claim: &str) -> bool {
-    pod["spec"]["volumes"].as_array().is_some_and(|volumes| {
-        volumes.iter().any(|volume| volume["persistentVolumeClaim"]["claimName"] == claim)
-    })
-}
-
-/// Waits for the graph and its pods: the graph goes when the operator has let it go, and its pods still answer for
-/// a moment after that.
-async fn wait_until_gone(
-    cluster: &Cluster,
-    platform: &Platform,
-    name: &str,
-    context: &Context,
-) -> Result<()> {
-    let mut events = cluster.watch(&[
-        Watched::named(Kind::Graph(platform.graph_api), name),
-        Watched::labelled(Kind::Pod, format!("{GRAPH_LABEL}={name}")),
-    ]);
-    let object_name = |object: &Value| object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-    let mut left: BTreeMap<bool, BTreeSet<String>> = BTreeMap::new();
-    while let Some(event) = events.next().await {
-        match event {
-            Seen::All(kind, all) => {
-                left.insert(kind == Kind::Pod, all.iter().map(object_name).collect());
+        for (name, intent) in self.names.iter().zip(&intents) {
+            self.delete(name).await?;
+            if let Some(intent) = intent {
+                self.delete_cache(intent).await?;
             }
-            Seen::Now(kind, one) => {
-                left.entry(kind == Kind::Pod).or_default().insert(object_name(&one));
-            }
-            Seen::Gone(kind, one) => {
-                left.entry(kind == Kind::Pod).or_default().remove(&object_name(&one));
-            }
-            Seen::Trouble(_, error) if !error.may_pass() => return Err(error.into()),
-            Seen::Trouble(..) => continue,
         }
-        // Both have been listed once, and nothing is left of either.
-        if left.len() == 2 && left.values().all(BTreeSet::is_empty) {
+        Ok(())
+    }
+
+    async fn refuse_while_used(&self, name: &str, intent: Option<&ServingIntent>) -> Result<()> {
+        let Some(intent) = intent else { return Err(DownError::CacheUnknown { name: name.into() }.into()) };
+        let claim = intent.cache.claim();
+        let users = model_volumes::users(&self.cluster, &self.seen.graphs, claim, &self.names).await?;
+        if users.is_empty() {
             return Ok(());
         }
-        let names: Vec<&str> = left.values().flatten().map(String::as_str).collect();
-        context.report.waiting(Stage::Deploy, format!("{} to end", names.join(", ")));
+        Err(DownError::CacheInUse { claim: claim.into(), users: users.join(", ") }.into())
     }
-    Ok(())
+
+    async fn delete(&self, name: &str) -> Result<()> {
+        let Self { cluster, platform, context, .. } = self;
+        let graph = self.seen.graph(name);
+        if graph.is_some() {
+            cluster.delete(Kind::Graph(platform.graph_api), name).await?;
+            context.report.done(Stage::Deploy, format!("dynamographdeployment/{name} deleted"));
+        }
+        for job in self.seen.jobs_of(name) {
+            let job_name = job["metadata"]["name"].as_str().unwrap_or_default();
+            if self.seen.is_shared(job, &self.names) {
+                context.report.detail(format!("job/{job_name} stays: another deployment serves its model"));
+                continue;
+            }
+            cluster.delete(Kind::Job, job_name).await?;
+            context.report.done(Stage::ModelFetch, format!("job/{job_name} deleted"));
+        }
+        if graph.is_some() {
+            ending::say_if_held(cluster, platform, name, context).await?;
+        }
+        if self.args.wait || self.args.delete_cache.is_some() {
+            ending::wait_until_gone(cluster, platform, name, context).await?;
+        }
+        Ok(())
+    }
+
+    async fn delete_cache(&self, intent: &ServingIntent) -> Result<()> {
+        let Self { cluster, context, .. } = self;
+        let claim = intent.cache.claim();
+        match self.args.delete_cache {
+            Some(DeleteCache::Pvc) => {
+                cluster.delete(Kind::Claim, claim).await?;
+                context.report.done(Stage::Objects, format!("pvc/{claim} deleted, with every model on it"));
+            }
+            Some(DeleteCache::Model) => {
+                model_volumes::run(cluster, intent, JobOfModel::Remove, &context.report).await?;
+            }
+            None => context.report.detail(format!("pvc/{claim} stays, and the models on it")),
+        }
+        Ok(())
+    }
 }

@@ -15,6 +15,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::asked::{self, Wanted, wanted};
+use super::changes::{self, Answer};
 use super::deployment::{self, Deployment};
 use super::kube_flags::FlagError;
 use super::plan_view::{self, PlanFormat};
@@ -67,6 +68,9 @@ pub(super) struct UpArgs {
     /// Take over fields that another manager holds
     #[arg(long, help_heading = "Flow")]
     pub force_conflicts: bool,
+    /// Do not ask before a change that leaves a serving deployment without answers for a while
+    #[arg(short, long, help_heading = "Flow")]
+    pub yes: bool,
     /// Read the hub token from stdin and keep it in the Secret of --hf-token-secret
     #[arg(long, help_heading = "Flow")]
     pub hf_token_stdin: bool,
@@ -202,6 +206,9 @@ async fn story(
         return print_server_dry_run(&changes);
     }
     report.done(Stage::Preflight, format!("{} accepts {} objects", cluster.server, changes.len()));
+    if !changes::accepted(cluster, &platform, &changes, Answer::of(args.yes), context).await? {
+        return Ok(Exit::Ok);
+    }
     apply_and_wait(args, token, context, cluster, deployment, &changes).await?;
     report.closing(closing_lines(deployment, cluster, args.detach));
     Ok(Exit::Ok)

@@ -52,24 +52,50 @@ pub(super) fn fetch_job(plan: &ServingPlan, cache: &ModelCache, namespace: &str)
     })
 }
 
-/// The Job that removes a model's folder from its claim; `None` where the model is not on a claim.
-pub(super) fn removal_job(intent: &ServingIntent, namespace: &str) -> Option<Value> {
+/// What a Job does with a model that is on a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobOfModel {
+    /// Deletes its folder; refused while a fetcher works in it.
+    Remove,
+    /// Says by its receipt whether it is complete.
+    Check,
+    /// Hashes every file again.
+    Verify,
+}
+
+impl JobOfModel {
+    /// The fetcher's verb.
+    fn verb(self) -> &'static str {
+        match self {
+            Self::Remove => "remove",
+            Self::Check => "check",
+            Self::Verify => "verify",
+        }
+    }
+}
+
+/// The Job that does something with a wish's model; `None` where the model is not on a claim.
+pub(super) fn job_of_model(intent: &ServingIntent, what: JobOfModel, namespace: &str) -> Option<Value> {
     let cache = model_cache(intent, FetchPlacement::Job).ok()?;
-    let mut remove = cache.fetch.clone();
-    remove.args = ["remove", &remove.repository, "--into", MOUNT].map(ToOwned::to_owned).to_vec();
-    remove.environment.retain(|variable| variable.name == environment::PROGRESS);
+    let mut step = cache.fetch.clone();
+    step.args = vec![what.verb().into(), step.repository.clone()];
+    if what != JobOfModel::Remove {
+        step.args.extend(["--revision".into(), step.revision.clone()]);
+    }
+    step.args.extend(["--into", MOUNT].map(ToOwned::to_owned));
+    step.environment.retain(|variable| variable.name == environment::PROGRESS);
     let spec = json!({
         "backoffLimit": 0,
         "template": {
             "metadata": { "labels": own_labels(&[]) },
-            "spec": pod(&remove, &cache, &intent.placement),
+            "spec": pod(&step, &cache, &intent.placement),
         },
     });
     Some(json!({
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
-            "name": name("remove", &cache.fetch.repository, &cache.fetch.revision, &spec),
+            "name": name(what.verb(), &cache.fetch.repository, &cache.fetch.revision, &spec),
             "namespace": namespace,
             "labels": own_labels(&[]),
         },

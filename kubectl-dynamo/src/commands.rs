@@ -14,6 +14,7 @@ mod endpoint;
 mod events;
 mod evidence;
 mod explain;
+mod fit;
 mod frontend;
 mod kube_flags;
 mod list;
@@ -73,6 +74,7 @@ enum Verb {
     Up(Box<up::UpArgs>),
     Render(Box<render::RenderArgs>),
     Diff(Box<diff::DiffArgs>),
+    Fit(Box<fit::FitArgs>),
     Down(down::DownArgs),
     List(list::ListArgs),
     Status(status::StatusArgs),
@@ -159,6 +161,7 @@ fn dispatch(verb: Verb, context: &Context) -> Result<Exit> {
         Verb::Diagnose(args) => wait(diagnose::run(args, context)),
         Verb::Events(args) => wait(events::run(args, context)),
         Verb::Explain(args) => explain::run(&args),
+        Verb::Fit(args) => wait(fit::run(*args, context)),
         Verb::Chat(args) => wait(chat::run(args, context)),
         Verb::Endpoint(args) => wait(endpoint::run(args, context)),
         Verb::PortForward(args) => wait(port_forward::run(args, context)),

@@ -1,6 +1,7 @@
 //! What a person sees who types something that cannot work: one coded message that names the thing and what to
 //! type, the documented exit code, nothing on stdout, no panic. No cluster and no network are needed.
 
+mod fit;
 mod requests;
 mod settings;
 mod wizard;

@@ -43,6 +43,7 @@ fn main() -> ExitCode {
         installing::an_interrupted_installation_is_repaired,
         installing::a_missing_python_is_named_with_the_command_that_installs_it,
         models::a_model_of_the_hub_is_fetched_and_served,
+        models::what_fits_is_told_from_the_listing_alone,
         models::a_gated_model_is_refused_to_a_wrong_token,
         models::a_full_disk_is_named_and_the_same_command_goes_on_with_room,
         models::a_folder_is_served_as_it_is,

@@ -32,6 +32,24 @@ pub(crate) async fn a_model_of_the_hub_is_fetched_and_served(shared: Arc<Shared>
     Ok(())
 }
 
+/// Where a model of the hub fits is told without its weights.
+pub(crate) async fn what_fits_is_told_from_the_listing_alone(shared: Arc<Shared>) -> Outcome {
+    let folder = tempfile::tempdir()?;
+    model::write_with_weights(folder.path(), 3 << 20)?;
+    let repository = Repository::from_folder(ID, folder.path())?;
+    let machine = Machine::new(&shared)?;
+    let (url, hub) = machine.hub(Settings { repositories: vec![repository], ..Settings::default() })?;
+    let mut fit = machine.command(&["fit", ID, "--gpu", "l4", "-o", "json"]);
+    let said = finish(fit.env("HF_ENDPOINT", url).env("KUBECTL_DYNAMO_CACHE", machine.home().join("cache")))?;
+    let document = said.json()?;
+    let weights = std::fs::metadata(folder.path().join("model.safetensors"))?.len();
+    ensure!(document["weightBytes"] == weights && document["shapes"][0]["fits"] == true, "{document}");
+    drop(hub);
+    let weights = machine.home().join("cache/configurations").join(ID).join("model.safetensors");
+    ensure!(!weights.exists(), "the weights were fetched");
+    Ok(())
+}
+
 pub(crate) async fn a_gated_model_is_refused_to_a_wrong_token(shared: Arc<Shared>) -> Outcome {
     let folder = tempfile::tempdir()?;
     model::write(folder.path())?;

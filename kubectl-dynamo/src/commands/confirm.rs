@@ -25,11 +25,23 @@ impl Explain for NobodyToAsk {
     }
 }
 
-/// Asks; the default is no.
-pub(super) fn confirm(question: &str) -> Result<bool> {
+/// Checks that somebody is there to be asked.
+///
+/// # Errors
+/// No terminal.
+pub(super) fn somebody() -> Result<()> {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         return Err(NobodyToAsk.into());
     }
+    Ok(())
+}
+
+/// Asks; the default is no.
+///
+/// # Errors
+/// No terminal.
+pub(super) fn confirm(question: &str) -> Result<bool> {
+    somebody()?;
     let answer = Confirm::new().with_prompt(question).default(false).interact();
     Ok(answer.map_err(std::io::Error::other)?)
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::Value;
 
-use super::confirm::confirm;
+use super::confirm::{self, confirm};
 use super::model_volumes::{self, JobOfModel};
 use super::{Context, frontend, kube_flags, summary, words};
 use crate::cluster::{Cluster, Kind, Platform};
@@ -72,6 +72,9 @@ pub(super) async fn run(args: DownArgs, context: &Context) -> Result<Exit> {
         return super::local::down(&args.names, args.all, context).await;
     }
     context.kube.refuse_all_namespaces()?;
+    if !args.yes {
+        confirm::somebody()?;
+    }
     let cluster = context.cluster().await?;
     let platform = cluster.platform().await?;
     let seen = Seen::gather(&cluster, &platform).await?;

@@ -15,6 +15,6 @@ pub(super) use down::down;
 pub(super) use find::serving;
 pub(super) use logs::logs;
 pub(super) use look::{list, status};
-pub(super) use machine::folders;
+pub(super) use machine::{fetch_options, folders};
 pub(super) use supervise::{SuperviseArgs, run as supervise};
 pub(super) use up::run as up;

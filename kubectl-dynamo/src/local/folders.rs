@@ -27,6 +27,11 @@ impl Folders {
         self.cache.join("models")
     }
 
+    /// Configurations of models whose weights are not here.
+    pub fn configurations(&self) -> PathBuf {
+        self.cache.join("configurations")
+    }
+
     /// The folder of the model this program writes by itself.
     pub fn built_in_model(&self, name: &str) -> PathBuf {
         self.cache.join("built-in").join(name)

@@ -57,7 +57,11 @@ pub(super) fn dynamo_variables() -> Vec<String> {
 }
 
 /// A fetch from the hub into the local cache, as the ecosystem's variables want it done.
-pub(super) fn fetch_options(repository: &str, revision: Option<&str>, folders: &Folders) -> FetchOptions {
+pub(in crate::commands) fn fetch_options(
+    repository: &str,
+    revision: Option<&str>,
+    folders: &Folders,
+) -> FetchOptions {
     let variable = |name: &str| std::env::var(name).ok();
     let mut options = FetchOptions::new(repository, folders.models());
     options.hub = HubAccess::from_variables(variable);

@@ -14,10 +14,11 @@ use kube::api::{DynamicObject, ListParams, LogParams};
 use kube::{Api, Client};
 use serde_json::Value;
 
+pub use crate::preflight::{ClaimFacts, Platform};
 pub use apply::{Change, Outcome};
 pub use connect::{Access, DEFAULT_NAMESPACE, contexts};
 pub use error::ClusterError;
-pub use facts::{ClaimFacts, Platform};
+pub use facts::{Look, claim_facts};
 pub use kinds::Kind;
 pub use streams::{Tunnel, TunnelTarget};
 pub use watch::{Reach, Seen, Watched};

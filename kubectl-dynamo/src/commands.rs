@@ -3,6 +3,7 @@
 mod asked;
 mod changes;
 mod chat;
+mod check;
 mod completion;
 mod config;
 mod confirm;
@@ -74,6 +75,7 @@ enum Verb {
     Up(Box<up::UpArgs>),
     Render(Box<render::RenderArgs>),
     Diff(Box<diff::DiffArgs>),
+    Check(Box<check::CheckArgs>),
     Fit(Box<fit::FitArgs>),
     Down(down::DownArgs),
     List(list::ListArgs),
@@ -154,6 +156,7 @@ fn dispatch(verb: Verb, context: &Context) -> Result<Exit> {
         Verb::Up(args) => wait(up::run(*args, context)),
         Verb::Render(args) => wait(render::run(*args, context)),
         Verb::Diff(args) => wait(diff::run(*args, context)),
+        Verb::Check(args) => wait(check::run(*args, context)),
         Verb::Down(args) => wait(down::run(args, context)),
         Verb::Logs(args) => wait(logs::run(args, context)),
         Verb::List(args) => wait(list::run(args, context)),

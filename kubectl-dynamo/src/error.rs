@@ -51,6 +51,11 @@ pub trait Explain: std::error::Error {
     fn exit(&self) -> Exit {
         Exit::Failed
     }
+
+    /// Whether it was found before anything was changed, so that nothing is there to be looked into.
+    fn is_preflight(&self) -> bool {
+        false
+    }
 }
 
 /// A failure of any verb, as `commands::run` prints it.

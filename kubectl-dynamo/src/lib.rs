@@ -16,6 +16,7 @@ pub mod fit;
 pub mod intent;
 pub mod local;
 pub mod plan;
+pub mod preflight;
 pub mod readiness;
 pub mod release;
 pub mod report;

@@ -31,9 +31,10 @@ pub const MODEL_ANNOTATION: &str = "kubectl-dynamo.dev/model";
 pub const MODEL_LABEL: &str = "kubectl-dynamo.dev/model";
 
 /// Which shape of DynamoGraphDeployment the cluster stores.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum GraphApi {
     V1Alpha1,
+    #[default]
     V1Beta1,
 }
 
@@ -179,7 +180,7 @@ fn short_hash(value: &Value, digits: usize) -> String {
 }
 
 /// Whether the operator can read a version from an image's tag: `v?N.N.N` with an optional suffix.
-fn has_version_tag(image: &str) -> bool {
+pub(crate) fn has_version_tag(image: &str) -> bool {
     let without_digest = image.split('@').next().unwrap_or(image);
     let tag = match without_digest.rsplit_once(':') {
         Some((_, tag)) if !tag.contains('/') => tag,

@@ -8,6 +8,7 @@ mod diff;
 mod leaving;
 mod operator;
 mod plugin;
+mod preflight;
 mod recorded;
 mod serving;
 
@@ -15,7 +16,7 @@ use std::process::ExitCode;
 
 use kubectl_dynamo_tests::kubernetes::case_namespace::CaseNamespace;
 use kubectl_dynamo_tests::kubernetes::definitions::{self, GraphGeneration};
-use kubectl_dynamo_tests::kubernetes::{self, Cluster, Layout, programs};
+use kubectl_dynamo_tests::kubernetes::{self, Cluster, Layout, node, programs};
 use kubectl_dynamo_tests::operator::Operator;
 use kubectl_dynamo_tests::{Outcome, cases, tier};
 use tokio::runtime::Runtime;
@@ -60,6 +61,14 @@ fn main() -> ExitCode {
         changing::a_name_without_a_deployment_is_not_taken_for_a_model,
         changing::a_graph_of_a_file_is_applied_as_it_is,
         changing::an_unchanged_up_asks_little,
+        preflight::a_check_tells_what_it_found_in_three_formats,
+        preflight::what_can_never_be_placed_is_refused,
+        preflight::gpus_that_others_hold_are_waited_for,
+        preflight::the_pod_on_top_of_a_rolling_update_needs_a_gpu,
+        preflight::a_namespace_without_room_is_refused,
+        preflight::a_storage_class_that_is_not_there_is_refused,
+        preflight::what_is_missing_for_a_plan_is_a_finding,
+        preflight::fewer_rights_leave_checks_out,
         diff::a_difference_is_named_by_field_and_pod,
         diff::a_failure_is_no_difference,
         diff::down_takes_the_deployments_with_a_label,
@@ -85,6 +94,7 @@ fn start() -> Outcome<(Runtime, Shared)> {
     for generation in [GraphGeneration::V1Alpha1, GraphGeneration::V1Beta1] {
         let log = cluster.folder().join(format!("log/operator-{}.log", generation.version()));
         let plane = cluster.control_plane(generation)?;
+        runtime.block_on(node::make_storage_classes(plane))?;
         operators.push(runtime.block_on(Operator::start(plane, cluster.authority(), &log))?);
     }
     Ok((runtime, Shared { cluster, _operators: operators }))

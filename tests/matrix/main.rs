@@ -1,6 +1,7 @@
 //! The matrix tier: what is rendered for every combination of release, engine, mode, shape, router and offload is put
 //! before those who must understand it: the release's own parsers, a real API server, the operators' admission rules.
 
+mod check;
 mod parser;
 mod server;
 
@@ -20,7 +21,12 @@ fn main() -> ExitCode {
         parser::the_words_of_another_release_are_refused,
         parser::a_router_without_events_is_read_as_one,
     ];
-    let server = cases![server::every_object_of_every_cell_is_accepted, server::what_is_wrong_is_refused];
+    let server = cases![
+        server::every_object_of_every_cell_is_accepted,
+        server::what_is_wrong_is_refused,
+        check::the_definitions_of_each_generation_are_told,
+        check::an_operator_that_does_not_run_is_told,
+    ];
     // The parsers first: they may have to be installed, and the cluster's namespace has no network.
     let passed = [
         tier::passes("matrix", parser::missing(), parsers, parser::start),

@@ -18,8 +18,8 @@ use crate::{Accepted, Server, Wrong};
 const NAMESPACE: &str = "default";
 
 /// Definitions of one upstream state, storing one version, and the releases that meet them.
-struct Home {
-    definition: GraphDefinition,
+pub(crate) struct Home {
+    pub(crate) definition: GraphDefinition,
     releases: &'static [&'static str],
 }
 
@@ -29,7 +29,7 @@ const fn home(folder: &'static str, stored: Stored, releases: &'static [&'static
 
 /// Fields only ever came, so a release whose own definitions are not here meets the nearest older ones in the shape
 /// that was there already, and the nearest newer ones in the shape that came with it.
-const HOMES: &[Home] = &[
+pub(crate) const HOMES: &[Home] = &[
     home("0.9.1", Stored::V1Alpha1, &["0.9.1"]),
     home("1.0.2", Stored::V1Alpha1, &["1.0.2", "1.1.1", "1.2.1", "1.3.1"]),
     home("1.4.0-main-20260730", Stored::V1Alpha1, &["1.4.2"]),

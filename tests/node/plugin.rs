@@ -64,8 +64,11 @@ pub(crate) async fn the_same_up_again_changes_nothing(shared: Arc<Shared>) -> Ou
     let plane = shared.cluster.control_plane(shared.generation())?;
     let versions = place.versions(shared.generation()).await?;
     let position = plane.audit().position()?;
-    let said = plugin.run(&up(&shared, &[])).await?.expect(0)?;
-    ensure!(said.err.contains("unchanged"), "{}", said.err);
+    let counted = ["--as=counted-again", "--as-group=system:masters"];
+    let said = plugin.run(&up(&shared, &counted)).await?.expect(0)?;
+    ensure!(said.err.contains("unchanged") && said.err.contains("smoke test: done"), "{}", said.err);
+    let asked = plane.audit().requests_for(position, "counted-again")?;
+    ensure!(asked.len() <= 25, "{} requests: {asked:?}", asked.len());
     for request in plane.audit().requests_since(position, place.name())? {
         let changes =
             matches!(request.verb.as_str(), "create" | "update" | "patch" | "delete") && !request.dry_run;

@@ -53,19 +53,39 @@ impl Cluster {
     /// # Errors
     /// The first refusal.
     pub async fn compare(&self, resources: &[Resource], force: bool) -> Result<Vec<Change>> {
-        try_join_all(resources.iter().map(|resource| self.compare_one(resource, force))).await
+        self.compare_knowing(&[], resources, force).await
     }
 
-    async fn compare_one(&self, resource: &Resource, force: bool) -> Result<Change> {
+    /// The same, where some of the objects were read a moment ago: a claim or Job among them is not read again.
+    ///
+    /// # Errors
+    /// The first refusal.
+    pub async fn compare_knowing(
+        &self,
+        read: &[Value],
+        resources: &[Resource],
+        force: bool,
+    ) -> Result<Vec<Change>> {
+        try_join_all(resources.iter().map(|resource| self.compare_one(read, resource, force))).await
+    }
+
+    async fn compare_one(&self, read: &[Value], resource: &Resource, force: bool) -> Result<Change> {
         let kind = kind_of(resource)?;
-        let live = self.get(kind, resource.name()).await?;
+        if !matches!(kind, Kind::Claim | Kind::Job) {
+            return self.compare_with_live(resource, kind, force).await;
+        }
+        let is_it =
+            |one: &&Value| one["kind"] == resource.kind() && one["metadata"]["name"] == resource.name();
+        let live = match read.iter().find(is_it) {
+            Some(live) => Some(live.clone()),
+            None => self.get(kind, resource.name()).await?,
+        };
         let mut result = None;
         let outcome = match &live {
             Some(job) if kind == Kind::Job && condition(job, "Failed")["status"] == "True" => {
                 Outcome::Repeated
             }
-            Some(_) if matches!(kind, Kind::Claim | Kind::Job) => Outcome::Kept,
-            Some(_) => return self.compare_with_live(resource, kind, force).await,
+            Some(_) => Outcome::Kept,
             None => {
                 result = Some(self.patch(resource, force, true).await?);
                 Outcome::Created

@@ -1,4 +1,7 @@
-//! What one look at the cluster tells before anything is applied.
+//! What one look at the cluster tells before anything is applied: single questions here, the whole pass in `gather`.
+
+mod gather;
+mod read;
 
 use base64::Engine;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResourceList;
@@ -6,34 +9,9 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{Cluster, ClusterError, Kind, Result};
+use crate::preflight::{ClaimFacts, Platform};
 use crate::resources::GraphApi;
-
-/// What the cluster's discovery says of the Dynamo platform; any logged-in user may ask it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Platform {
-    /// The shape that is stored. The other one may be served and still come back empty.
-    pub graph_api: GraphApi,
-    /// Whether the group is served as v1beta1 at all: it is from Dynamo 1.0 on.
-    pub serves_v1beta1: bool,
-    /// Whether v1beta1 knows DynamoGraphDeployment: it does from 1.2 on.
-    pub serves_v1beta1_graph: bool,
-    /// Whether Grove is there, which puts its own limit on names.
-    pub grove: bool,
-    /// Whether Prometheus' operator is there to collect what pods say (its PodMonitor).
-    pub pod_monitors: bool,
-}
-
-/// What is known of the claim that holds models.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ClaimFacts {
-    pub bound: bool,
-    pub many_nodes: bool,
-    /// What was requested, as the claim spells it.
-    pub size: String,
-    pub storage_class: String,
-    /// All of them, with commas between.
-    pub access_modes: String,
-}
+pub use gather::Look;
 
 impl Cluster {
     /// Reads which Dynamo platform the cluster has.
@@ -41,12 +19,13 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError::NoPlatform`] where no version serves DynamoGraphDeployment; refusals.
     pub async fn platform(&self) -> Result<Platform> {
-        let (beta, alpha, grove, monitoring) = futures::try_join!(
+        let (beta, alpha, monitoring, groups) = futures::try_join!(
             self.group_resources("nvidia.com/v1beta1"),
             self.group_resources("nvidia.com/v1alpha1"),
-            self.group_resources("grove.io/v1alpha1"),
             self.group_resources("monitoring.coreos.com/v1"),
+            self.groups(),
         )?;
+        let has = |name: &str| groups.iter().any(|group| group == name);
         let beta_graph = beta.as_ref().and_then(graph_storage_hash);
         let alpha_graph = alpha.as_ref().and_then(graph_storage_hash);
         let stored_as_beta =
@@ -61,10 +40,21 @@ impl Cluster {
             graph_api,
             serves_v1beta1: beta.is_some(),
             serves_v1beta1_graph: beta_graph.is_some(),
-            grove: grove.is_some(),
+            grove: has("grove.io"),
+            leader_worker_sets: has("leaderworkerset.x-k8s.io"),
+            volcano: has("scheduling.volcano.sh"),
+            kai_scheduler: has("scheduling.run.ai"),
+            karpenter: has("karpenter.sh"),
             pod_monitors: monitoring
                 .is_some_and(|list| list.resources.iter().any(|resource| resource.name == "podmonitors")),
         })
+    }
+
+    /// The names of all groups that are served.
+    async fn groups(&self) -> Result<Vec<String>> {
+        let groups = self.client.list_api_groups().await;
+        let groups = groups.map_err(|e| self.explain(e, "discover", Kind::Graph(GraphApi::V1Beta1), ""))?;
+        Ok(groups.groups.into_iter().map(|group| group.name).collect())
     }
 
     async fn group_resources(&self, group_version: &str) -> Result<Option<APIResourceList>> {
@@ -80,17 +70,7 @@ impl Cluster {
     /// # Errors
     /// Refusals.
     pub async fn claim(&self, name: &str) -> Result<Option<ClaimFacts>> {
-        let Some(claim) = self.get(Kind::Claim, name).await? else { return Ok(None) };
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let modes: Vec<String> =
-            claim["spec"]["accessModes"].as_array().into_iter().flatten().map(text).collect();
-        Ok(Some(ClaimFacts {
-            bound: claim["status"]["phase"] == "Bound",
-            many_nodes: modes.iter().any(|mode| mode == "ReadWriteMany"),
-            size: text(&claim["spec"]["resources"]["requests"]["storage"]),
-            storage_class: text(&claim["spec"]["storageClassName"]),
-            access_modes: modes.join(","),
-        }))
+        Ok(self.get(Kind::Claim, name).await?.as_ref().map(claim_facts))
     }
 
     /// Whether a Secret has a key with something in it; `None` where the Secret does not exist.
@@ -100,6 +80,21 @@ impl Cluster {
     pub async fn secret_has_key(&self, name: &str, key: &str) -> Result<Option<bool>> {
         let secret = self.get(Kind::Secret, name).await?;
         Ok(secret.map(|secret| secret["data"][key].as_str().is_some_and(|value| !value.is_empty())))
+    }
+}
+
+/// What is known of a claim.
+pub fn claim_facts(claim: &Value) -> ClaimFacts {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let modes: Vec<String> =
+        claim["spec"]["accessModes"].as_array().into_iter().flatten().map(text).collect();
+    ClaimFacts {
+        bound: claim["status"]["phase"] == "Bound",
+        many_nodes: modes.iter().any(|mode| mode == "ReadWriteMany"),
+        size: text(&claim["spec"]["resources"]["requests"]["storage"]),
+        storage_class: text(&claim["spec"]["storageClassName"]),
+        access_modes: modes.join(","),
+        phase: text(&claim["status"]["phase"]),
     }
 }
 

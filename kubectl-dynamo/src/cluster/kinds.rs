@@ -11,23 +11,33 @@ pub enum Kind {
     /// What the operator makes of each component where it works without Grove.
     ComponentDeployment(GraphApi),
     Claim,
+    ConfigMap,
     Deployment,
+    /// Which addresses are behind a Service.
+    EndpointSlice,
     Event,
     Job,
     /// What the operator makes of a worker of several nodes without Grove.
     LeaderWorkerSet,
+    LimitRange,
+    MutatingWebhook,
     Namespace,
+    Node,
     Pod,
     /// What the operator makes of a whole graph where it works with Grove.
     PodCliqueSet,
+    Quota,
     /// An earlier state of a graph.
     Revision,
+    /// What a person may do, as the API server itself lists it.
+    Rights,
     /// What scales one component of a graph where its scaling adapter is on.
     ScalingAdapter(GraphApi),
     Secret,
     Service,
     StatefulSet,
     StorageClass,
+    ValidatingWebhook,
     Volume,
 }
 
@@ -68,15 +78,29 @@ impl Kind {
                 ("nvidia.com", graph_version(api), "DynamoComponentDeployment", "dynamocomponentdeployments")
             }
             Self::Claim => ("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims"),
+            Self::ConfigMap => ("", "v1", "ConfigMap", "configmaps"),
             Self::Deployment => ("apps", "v1", "Deployment", "deployments"),
+            Self::EndpointSlice => ("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices"),
             Self::Event => ("", "v1", "Event", "events"),
             Self::LeaderWorkerSet => {
                 ("leaderworkerset.x-k8s.io", "v1", "LeaderWorkerSet", "leaderworkersets")
             }
+            Self::LimitRange => ("", "v1", "LimitRange", "limitranges"),
+            Self::MutatingWebhook => (
+                "admissionregistration.k8s.io",
+                "v1",
+                "MutatingWebhookConfiguration",
+                "mutatingwebhookconfigurations",
+            ),
             Self::PodCliqueSet => ("grove.io", "v1alpha1", "PodCliqueSet", "podcliquesets"),
             Self::Job => ("batch", "v1", "Job", "jobs"),
             Self::Namespace => ("", "v1", "Namespace", "namespaces"),
+            Self::Node => ("", "v1", "Node", "nodes"),
             Self::Pod => ("", "v1", "Pod", "pods"),
+            Self::Quota => ("", "v1", "ResourceQuota", "resourcequotas"),
+            Self::Rights => {
+                ("authorization.k8s.io", "v1", "SelfSubjectRulesReview", "selfsubjectrulesreviews")
+            }
             Self::Revision => ("apps", "v1", "ControllerRevision", "controllerrevisions"),
             Self::ScalingAdapter(api) => (
                 "nvidia.com",
@@ -88,6 +112,12 @@ impl Kind {
             Self::Service => ("", "v1", "Service", "services"),
             Self::StatefulSet => ("apps", "v1", "StatefulSet", "statefulsets"),
             Self::StorageClass => ("storage.k8s.io", "v1", "StorageClass", "storageclasses"),
+            Self::ValidatingWebhook => (
+                "admissionregistration.k8s.io",
+                "v1",
+                "ValidatingWebhookConfiguration",
+                "validatingwebhookconfigurations",
+            ),
             Self::Volume => ("", "v1", "PersistentVolume", "persistentvolumes"),
         };
         ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)

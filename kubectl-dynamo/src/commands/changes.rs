@@ -34,6 +34,19 @@ pub(super) fn effect(change: &Change, platform: &Platform) -> Option<GraphChange
         .then(|| GraphChange::between(change.live.as_ref(), result, renewal(platform)))
 }
 
+/// Pods that come on top of those there are, of each component of the graph among the changes.
+pub(super) fn starts(changes: &[Change], platform: &Platform) -> Vec<(String, u64)> {
+    let effects = changes.iter().filter_map(|change| effect(change, platform));
+    let components = effects.flat_map(|effect| effect.components);
+    let pods = |one: &ComponentChange| match one.effect {
+        Effect::None => 0,
+        Effect::Scaled { from, to } => to.saturating_sub(from),
+        Effect::Rolls { on_top } => on_top,
+        Effect::Starts { pods } => pods,
+    };
+    components.map(|one| (one.name.clone(), pods(&one))).filter(|(_, pods)| *pods > 0).collect()
+}
+
 fn is_graph(change: &Change) -> bool {
     matches!(Kind::of(&change.resource), Some(Kind::Graph(_)))
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::asked::Asked;
 use super::summary;
-use crate::cluster::{ClaimFacts, Cluster, Kind, Platform};
+use crate::cluster::{ClaimFacts, Cluster, Kind, Platform, claim_facts};
 use crate::error::Result;
 use crate::intent::name::{self, NameBudget};
 use crate::intent::request::{Found, Layer, Leaf, Merged, Source, find, intent_leaves};
@@ -38,6 +38,12 @@ pub(super) struct Deployment {
     pub kept: Vec<String>,
     /// Every value with who said it.
     pub values: Vec<(String, Value, Source)>,
+    /// Whether the graph is on the cluster already.
+    pub exists: bool,
+    /// The claim for models, where it is there already.
+    pub claim: Option<ClaimFacts>,
+    /// Claim and Job as they were read on the way here.
+    pub read: Vec<Value>,
 }
 
 impl Deployment {
@@ -96,15 +102,21 @@ pub(super) async fn on_cluster(
     if let Some(secret) = intent.token_secret.as_ref().filter(|_| !token_follows) {
         check_secret(cluster, &secret.name, &secret.key).await?;
     }
-    let claim = cluster.claim(intent.cache.claim()).await?;
+    let live_claim = cluster.get(Kind::Claim, intent.cache.claim()).await?;
+    let claim = live_claim.as_ref().map(claim_facts);
     let placement = fetch_placement(&intent.cache, claim.as_ref(), &cluster.namespace)?;
     let surroundings =
         Surroundings { model: ModelPlace::Volume(placement), logging: logging(live.as_ref(), platform) };
     let mut deployment = finish(meant, &said, &cluster.namespace, platform.graph_api, surroundings)?;
     if live.as_ref().and_then(summary::intent).is_some_and(|live| live.model == intent.model) {
-        drop_job_that_is_over(cluster, &mut deployment).await?;
+        let job = drop_job_that_is_over(cluster, &mut deployment).await?;
+        deployment.read.extend(job);
     }
-    deployment.warnings = claim.map(|claim| claim_differences(&intent.cache, &claim)).unwrap_or_default();
+    deployment.read.extend(live_claim);
+    deployment.warnings =
+        claim.as_ref().map(|claim| claim_differences(&intent.cache, claim)).unwrap_or_default();
+    deployment.exists = live.is_some();
+    deployment.claim = claim;
     Ok(deployment)
 }
 
@@ -166,14 +178,16 @@ fn meant(said: &Merged, namespace: &str, budget: NameBudget) -> Result<Meant> {
 }
 
 /// A graph that is there has fetched its model. Its Job may never have been (the claim was unbound then and is
-/// bound now) or may have been cleaned up: neither is a reason to make one.
-async fn drop_job_that_is_over(cluster: &Cluster, deployment: &mut Deployment) -> Result<()> {
-    if let Some(job) = deployment.resources.iter().find(|resource| resource.kind() == "Job")
-        && cluster.get(Kind::Job, job.name()).await?.is_none()
-    {
+/// bound now) or may have been cleaned up: neither is a reason to make one. Answers the Job where it is there.
+async fn drop_job_that_is_over(cluster: &Cluster, deployment: &mut Deployment) -> Result<Option<Value>> {
+    let Some(job) = deployment.resources.iter().find(|resource| resource.kind() == "Job") else {
+        return Ok(None);
+    };
+    let job = cluster.get(Kind::Job, job.name()).await?;
+    if job.is_none() {
         deployment.resources.retain(|resource| resource.kind() != "Job");
     }
-    Ok(())
+    Ok(job)
 }
 
 fn finish(
@@ -205,6 +219,9 @@ fn finish(
         warnings: Vec::new(),
         kept: kept.collect(),
         values,
+        exists: false,
+        claim: None,
+        read: Vec::new(),
     })
 }
 

@@ -4,6 +4,7 @@ mod deploy;
 mod error;
 mod failed;
 pub(super) mod fetch;
+mod preflight;
 pub(super) mod screen;
 mod starting;
 mod troubled;
@@ -27,6 +28,7 @@ use crate::error::{Exit, Result};
 use crate::intent::{TokenSecret, Word};
 use crate::report::{Event, Stage};
 use error::UpError;
+use preflight::Preflight;
 use screen::{closing_lines, plan_lines, print_client_dry_run, print_server_dry_run};
 
 /// Serve a model: create or update a deployment and wait until it answers
@@ -71,6 +73,9 @@ pub(super) struct UpArgs {
     /// Do not ask before a change that leaves a serving deployment without answers for a while
     #[arg(short, long, help_heading = "Flow")]
     pub yes: bool,
+    /// Begin although the check that says this code fails, or `all`; may be given again
+    #[arg(long, value_name = "CODE", value_delimiter = ',', help_heading = "Flow")]
+    pub ignore_preflight: Vec<String>,
     /// Read the hub token from stdin and keep it in the Secret of --hf-token-secret
     #[arg(long, help_heading = "Flow")]
     pub hf_token_stdin: bool,
@@ -186,9 +191,13 @@ async fn story(
     if args.plan {
         return plan_view::print(deployment, &cluster.namespace, args.output.unwrap_or(PlanFormat::Table));
     }
-    report.event(&Event::Plan {
-        lines: plan_lines(deployment, &cluster.namespace, cluster.context.as_deref()),
-    });
+    let mut preflight = Preflight::new(cluster, &platform, deployment, &args.ignore_preflight, report);
+    if args.dry_run != DryRun::Client {
+        preflight.look().await?;
+    }
+    let mut lines = plan_lines(deployment, &cluster.namespace, cluster.context.as_deref());
+    lines.extend(preflight.gpu_line());
+    report.event(&Event::Plan { lines });
     for warning in deployment.plan_warnings() {
         report.warn(Some(warning.code()), warning.to_string(), None);
     }
@@ -198,14 +207,17 @@ async fn story(
     if args.dry_run == DryRun::Client {
         return print_client_dry_run(&cluster.look(&deployment.resources).await?);
     }
-    let changes = cluster.compare(&deployment.resources, args.force_conflicts).await?;
+    preflight.judge()?;
+    let changes =
+        cluster.compare_knowing(&deployment.read, &deployment.resources, args.force_conflicts).await?;
     if let Some((secret, token)) = kept_in(deployment, token) {
         cluster.put_secret(&secret.name, &secret.key, token, true).await?;
     }
+    preflight.judge_change(&changes).await?;
     if args.dry_run == DryRun::Server {
         return print_server_dry_run(&changes);
     }
-    report.done(Stage::Preflight, format!("{} accepts {} objects", cluster.server, changes.len()));
+    report.done(Stage::Preflight, preflight.tally());
     if !changes::accepted(cluster, &platform, &changes, Answer::of(args.yes), context).await? {
         return Ok(Exit::Ok);
     }

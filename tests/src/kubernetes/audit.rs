@@ -23,6 +23,8 @@ pub struct Request {
     /// The resource version of the object in the answer, where it was one object.
     pub resource_version: Option<String>,
     pub dry_run: bool,
+    /// Who it was made for: the impersonated user, where there is one.
+    pub user: String,
 }
 
 impl Request {
@@ -45,14 +47,29 @@ impl Audit {
 
     /// The requests in `namespace` behind `position`, in the order of their answers.
     pub fn requests_since(&self, position: u64, namespace: &str) -> Outcome<Vec<Request>> {
+        let mut requests = self.all_since(position)?;
+        requests.retain(|request| request.namespace == namespace);
+        Ok(requests)
+    }
+
+    /// Every request that was made for `user` behind `position`, discovery and objects of no namespace among them: run
+    /// the plugin with `--as USER`, and nothing of another case is counted.
+    pub fn requests_for(&self, position: u64, user: &str) -> Outcome<Vec<Request>> {
+        let mut requests = self.all_since(position)?;
+        requests.retain(|request| request.user == user);
+        Ok(requests)
+    }
+
+    fn all_since(&self, position: u64) -> Outcome<Vec<Request>> {
         let log = std::fs::read(&self.path)?;
         let new = log.get(usize::try_from(position)?..).unwrap_or_default();
         let mut requests = Vec::new();
         for line in new.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             let event: Value = serde_json::from_slice(line)?;
-            let request = read(&event);
-            if event["stage"] == "ResponseComplete" && request.namespace == namespace {
-                requests.push(request);
+            // A watch is answered when it starts and complete when it ends, which may be after the count.
+            let watch = event["verb"] == "watch";
+            if event["stage"] == if watch { "ResponseStarted" } else { "ResponseComplete" } {
+                requests.push(read(&event));
             }
         }
         Ok(requests)
@@ -69,6 +86,10 @@ fn read(event: &Value) -> Request {
         name: text(&object["name"]),
         code: event["responseStatus"]["code"].as_u64().unwrap_or_default(),
         resource_version: event["responseObject"]["metadata"]["resourceVersion"].as_str().map(str::to_owned),
+        user: match &event["impersonatedUser"]["username"] {
+            Value::Null => text(&event["user"]["username"]),
+            user => text(user),
+        },
         dry_run: event["requestURI"].as_str().is_some_and(|uri| uri.contains("dryRun=All")),
     }
 }

@@ -31,7 +31,11 @@ pub(in crate::commands) async fn as_is(
     budget(platform).check(graph.name(), &cluster.namespace, &components)?;
     check_claims(&resources, cluster).await?;
     check_secrets(&resources, cluster).await?;
+    let exists = cluster.get(Kind::Graph(platform.graph_api), graph.name()).await?.is_some();
     Ok(Deployment {
+        exists,
+        claim: None,
+        read: Vec::new(),
         name: graph.name().into(),
         plan: None,
         graph_api: platform.graph_api,

@@ -44,17 +44,25 @@ pub(super) async fn wait(
     let mut troubled = Troubled::default();
     let mut starting = Starting::new(cluster);
     let mut watches_more = false;
+    // Until each has brought its list a deployment that is ready looks like one that waits.
+    let mut lists_to_come: usize = 3;
     loop {
         tokio::select! {
-            Some(event) = events.next() => match event {
-                Seen::Now(Kind::Event, event) => starting.note(&event),
-                Seen::All(Kind::Event, all) => all.iter().for_each(|event| starting.note(event)),
-                event => remember(event, &mut seen, report)?,
-            },
+            Some(event) = events.next() => {
+                lists_to_come -= usize::from(lists_to_come > 0 && begins(&event));
+                match event {
+                    Seen::Now(Kind::Event, event) => starting.note(&event),
+                    Seen::All(Kind::Event, all) => all.iter().for_each(|event| starting.note(event)),
+                    event => remember(event, &mut seen, report)?,
+                }
+            }
             () = starting.hear() => {}
             trouble = troubled.lasts() => return Err(trouble.into()),
         }
         check_identity(&seen, name, uid)?;
+        if lists_to_come > 0 {
+            continue;
+        }
         let standing = standing(&seen);
         if !watches_more && matches!(standing, Standing::Waiting { .. } | Standing::Troubled { .. }) {
             // Only what takes a while is worth more watches.
@@ -86,6 +94,11 @@ pub(super) async fn wait(
             }
         }
     }
+}
+
+/// Whether a watch has brought all there is at its beginning, or that it may not.
+fn begins(event: &Seen) -> bool {
+    matches!(event, Seen::All(..) | Seen::Trouble(..))
 }
 
 /// What passes when somebody else acts: a node that comes, a fetch or a crashed container that is tried again.

@@ -47,6 +47,7 @@ pub(super) async fn explained(
 /// Not a flag, a right or a missing platform: those are known without looking at pods.
 fn is_about_the_deployment(error: &Error) -> bool {
     match error.exit() {
+        _ if error.is_preflight() => false,
         Exit::Usage | Exit::Access | Exit::Platform | Exit::Interrupted => false,
         // Refused before the graph was written, or gone.
         _ => !error.code().is_some_and(|code| ["KD0204", "KD0205", "KD0208"].contains(&code)),

@@ -1,0 +1,132 @@
+//! The preflight of `up`: what is asked of the cluster depends on what will start. A new deployment is looked at whole;
+//! an unchanged one only for the rights and the operator that waiting needs, and a change also for the room of the pods
+//! that it brings.
+
+use crate::cluster::{Change, Cluster, Look, Platform};
+use crate::commands::changes;
+use crate::commands::deployment::Deployment;
+use crate::error::Result;
+use crate::preflight::{
+    ClusterFacts, Fact, Finding, Outcome, Problem, Subject, Tally, check, demand, gpu_line,
+};
+use crate::report::Report;
+
+/// What was found of a deployment so far.
+pub(super) struct Preflight<'a> {
+    cluster: &'a Cluster,
+    platform: &'a Platform,
+    deployment: &'a Deployment,
+    /// Codes that stop nothing.
+    ignored: &'a [String],
+    report: &'a Report,
+    facts: ClusterFacts,
+    findings: Vec<Finding>,
+}
+
+impl<'a> Preflight<'a> {
+    pub(super) fn new(
+        cluster: &'a Cluster,
+        platform: &'a Platform,
+        deployment: &'a Deployment,
+        ignored: &'a [String],
+        report: &'a Report,
+    ) -> Self {
+        let facts = ClusterFacts { platform: Fact::Known(Some(*platform)), ..ClusterFacts::default() };
+        Self { cluster, platform, deployment, ignored, report, facts, findings: Vec::new() }
+    }
+
+    /// Asks the cluster.
+    ///
+    /// # Errors
+    /// A server that cannot be reached.
+    pub(super) async fn look(&mut self) -> Result<()> {
+        let look = if self.deployment.exists {
+            Look { rights: true, operators: true, ..Look::default() }
+        } else {
+            let room = self.room(None);
+            let storage = self.deployment.claim.as_ref().is_none_or(|claim| !claim.bound);
+            Look { rights: true, operators: true, webhooks: true, storage, ..room }
+        };
+        let gathered = self.cluster.gather(&look).await?;
+        self.facts = ClusterFacts { platform: Fact::Known(Some(*self.platform)), ..gathered };
+        Ok(())
+    }
+
+    /// What tells whether the pods that start find room.
+    fn room(&self, starts: Option<&[(String, u64)]>) -> Look {
+        let gpus = demand(&Subject { starts, ..self.subject() }).iter().any(|one| one.all_gpus() > 0);
+        Look { nodes: gpus, pods: gpus, limits: true, ..Look::default() }
+    }
+
+    fn subject(&self) -> Subject<'a> {
+        Subject {
+            plan: self.deployment.plan.as_ref(),
+            resources: &self.deployment.resources,
+            claim: self.deployment.claim.as_ref(),
+            starts: self.deployment.exists.then_some(&[]),
+        }
+    }
+
+    /// What the plan's screen says of GPUs.
+    pub(super) fn gpu_line(&self) -> Option<String> {
+        gpu_line(&self.facts, &self.subject()).map(|line| format!("  {:<9} {line}", "GPUs"))
+    }
+
+    /// Says what stands in the way, by what was asked.
+    ///
+    /// # Errors
+    /// The first problem that somebody has to mend; the others are told before.
+    pub(super) fn judge(&mut self) -> Result<()> {
+        let found = check(&self.facts, &self.subject());
+        self.take(found)
+    }
+
+    /// The same of the pods that a change of a deployment brings.
+    ///
+    /// # Errors
+    /// As for [`Self::judge`], and a server that cannot be reached.
+    pub(super) async fn judge_change(&mut self, changes: &[Change]) -> Result<()> {
+        let starts = changes::starts(changes, self.platform);
+        if !self.deployment.exists || starts.is_empty() {
+            return Ok(());
+        }
+        let facts = self.cluster.gather(&self.room(Some(&starts))).await?;
+        let subject = Subject { starts: Some(&starts), ..self.subject() };
+        // What does not hang on the pods that start was judged before.
+        let found = check(&facts, &subject).into_iter().filter(|finding| !self.has(finding)).collect();
+        self.take(found)
+    }
+
+    fn has(&self, finding: &Finding) -> bool {
+        self.findings.iter().any(|known| known.name == finding.name)
+    }
+
+    fn take(&mut self, found: Vec<Finding>) -> Result<()> {
+        let mut refused: Option<Problem> = None;
+        for finding in found {
+            let Some(problem) = finding.outcome.problem() else {
+                self.findings.push(finding);
+                continue;
+            };
+            let Problem { code, text, hint, .. } = problem;
+            let stops = matches!(finding.outcome, Outcome::Failed(_)) && !self.ignores(code);
+            match (stops, &refused) {
+                (true, None) => refused = Some(problem.clone()),
+                (true, Some(_)) => self.report.detail(format!("✗ {code} {text}; {hint}")),
+                (false, _) => self.report.warn(Some(code), text, Some(hint.clone())),
+            }
+            let outcome = if stops { finding.outcome } else { Outcome::Warning(problem.clone()) };
+            self.findings.push(Finding { outcome, ..finding });
+        }
+        refused.map_or(Ok(()), |problem| Err(problem.into()))
+    }
+
+    fn ignores(&self, code: &str) -> bool {
+        self.ignored.iter().any(|one| one == "all" || one.eq_ignore_ascii_case(code))
+    }
+
+    /// `22 passed, 1 warning`.
+    pub(super) fn tally(&self) -> String {
+        Tally::of(&self.findings).to_string()
+    }
+}

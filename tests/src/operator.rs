@@ -10,6 +10,7 @@ mod graph;
 mod graph_controller;
 mod objects;
 mod pods;
+mod scaling;
 mod status;
 mod words;
 mod workload;
@@ -69,9 +70,10 @@ impl Drop for Operator {
 }
 
 async fn watch_graphs(access: Arc<Access>, log: Log) {
-    let (graphs, components) = (access.graphs(), access.components());
+    let (graphs, components, adapters) = (access.graphs(), access.components(), access.adapters());
     Controller::new_with(all(&access, &graphs), watcher::Config::default(), graphs)
         .owns_with(all(&access, &components), components, watcher::Config::default())
+        .owns_with(all(&access, &adapters), adapters, watcher::Config::default())
         .run(graph_controller::reconcile, again, access)
         .for_each(|done| note(&log, done.err()))
         .await;

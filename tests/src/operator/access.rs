@@ -28,6 +28,10 @@ impl Access {
         self.dynamo("DynamoComponentDeployment")
     }
 
+    pub(super) fn adapters(&self) -> ApiResource {
+        self.dynamo(super::scaling::KIND)
+    }
+
     fn dynamo(&self, kind: &str) -> ApiResource {
         ApiResource::from_gvk(&GroupVersionKind::gvk(words::GROUP, self.generation.version(), kind))
     }
@@ -118,16 +122,20 @@ impl Access {
         if object.get("status") == Some(&status) {
             return Ok(());
         }
+        self.patch(object, "/status", json!([{"op": "add", "path": "/status", "value": status}])).await
+    }
+
+    /// Changes these places by a JSON patch, of the object or of a subresource such as `/status`.
+    pub(super) async fn patch(&self, object: &Value, subresource: &str, patch: Value) -> Result<()> {
         let resource = resource_of(object);
         let path = format!(
-            "/apis/{}/namespaces/{}/{}/{}/status?fieldManager={}",
+            "/apis/{}/namespaces/{}/{}/{}{subresource}?fieldManager={}",
             resource.api_version,
             text(object, "/metadata/namespace"),
             resource.plural,
             text(object, "/metadata/name"),
             words::MANAGER,
         );
-        let patch = json!([{"op": "add", "path": "/status", "value": status}]);
         let request = http::Request::patch(path)
             .header(http::header::CONTENT_TYPE, "application/json-patch+json")
             .body(patch.to_string().into_bytes())

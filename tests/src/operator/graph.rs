@@ -20,6 +20,18 @@ pub(super) struct Component {
     spec: Value,
 }
 
+impl Component {
+    /// Whether it turns its scaling adapter on: 0.9.1 has a switch, an empty object is enough for 1.5.
+    pub(super) fn has_adapter(&self) -> bool {
+        let adapter = &self.spec["scalingAdapter"];
+        adapter["enabled"] == true || (adapter.is_object() && self.spec["componentType"].is_null())
+    }
+
+    pub(super) fn replicas(&self) -> u64 {
+        self.spec["replicas"].as_u64().unwrap_or(1)
+    }
+}
+
 /// A graph and the hash over its workers, by which 1.5 names them.
 #[derive(Debug, Clone)]
 pub(super) struct Graph {
@@ -158,6 +170,7 @@ fn template_of(spec: &Value) -> Value {
     let mut spec = spec.clone();
     if let Some(fields) = spec.as_object_mut() {
         fields.remove("replicas");
+        fields.remove("scalingAdapter");
     }
     spec
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::access::{Access, Result, list, now, owned_by, strings, text};
 use super::graph::Graph;
 use super::status::{self, Standing};
-use super::{objects, words};
+use super::{objects, scaling, words};
 use crate::kubernetes::definitions::GraphGeneration;
 
 /// How long a new graph has no status, and a changed one the status of its old specification.
@@ -39,6 +39,9 @@ pub(super) async fn reconcile(object: Arc<DynamicObject>, access: Arc<Access>) -
     let graph = Graph::read(found, access.generation);
     if graph.generation == GraphGeneration::V1Beta1 && graph.current_hash().is_empty() {
         set_hash(&graph, &access).await?;
+        return Ok(Action::await_change());
+    }
+    if scaling::follow(&graph, &access).await? {
         return Ok(Action::await_change());
     }
     wait_as_the_real_one(&graph).await;

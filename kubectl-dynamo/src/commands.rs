@@ -1,5 +1,6 @@
 //! The command line: the root parser, kubectl's own flags, and the dispatch to one file per verb.
 
+mod adopt;
 mod asked;
 mod changes;
 mod chat;
@@ -25,7 +26,11 @@ mod model_volumes;
 mod plan_view;
 mod port_forward;
 mod render;
+mod revisions;
+mod rollout;
+mod scale;
 mod serving_flags;
+mod settle;
 mod status;
 mod summary;
 mod table;
@@ -77,6 +82,9 @@ enum Verb {
     Diff(Box<diff::DiffArgs>),
     Check(Box<check::CheckArgs>),
     Fit(Box<fit::FitArgs>),
+    Scale(scale::ScaleArgs),
+    Rollout(rollout::RolloutArgs),
+    Adopt(adopt::AdoptArgs),
     Down(down::DownArgs),
     List(list::ListArgs),
     Status(status::StatusArgs),
@@ -157,6 +165,9 @@ fn dispatch(verb: Verb, context: &Context) -> Result<Exit> {
         Verb::Render(args) => wait(render::run(*args, context)),
         Verb::Diff(args) => wait(diff::run(*args, context)),
         Verb::Check(args) => wait(check::run(*args, context)),
+        Verb::Scale(args) => wait(scale::run(args, context)),
+        Verb::Rollout(args) => wait(rollout::run(args, context)),
+        Verb::Adopt(args) => wait(adopt::run(args, context)),
         Verb::Down(args) => wait(down::run(args, context)),
         Verb::Logs(args) => wait(logs::run(args, context)),
         Verb::List(args) => wait(list::run(args, context)),

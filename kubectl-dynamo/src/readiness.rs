@@ -78,7 +78,7 @@ pub fn standing(seen: &Observation) -> Standing {
 /// Whether `Ready` is said of this very spec: a status of an earlier one stays for a moment after each change.
 fn is_reported_ready(graph: &Value, component_deployments: &[Value]) -> bool {
     let ready = condition(graph, "Ready");
-    if ready["status"] != "True" {
+    if ready["status"] != "True" || restarting(graph).is_some() {
         return false;
     }
     let generation = &graph["metadata"]["generation"];
@@ -87,6 +87,23 @@ fn is_reported_ready(graph: &Value, component_deployments: &[Value]) -> bool {
         return observed == generation && ready["observedGeneration"] == *generation;
     }
     alpha_components_are_current(graph, component_deployments)
+}
+
+/// What a restart that was asked for still does. `Ready` flashes between its components, and stands for a moment before
+/// the first.
+fn restarting(graph: &Value) -> Option<String> {
+    let asked = graph["spec"]["restart"]["id"].as_str()?;
+    let restart = &graph["status"]["restart"];
+    if restart["observedID"] != asked {
+        return Some("the Dynamo operator to take the restart up".into());
+    }
+    let names = restart["inProgress"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let names: Vec<&str> = names.collect();
+    match (restart["phase"].as_str(), names.as_slice()) {
+        (Some("Completed" | "Superseded"), _) => None,
+        (_, []) => Some("the restart to end".into()),
+        (_, names) => Some(format!("{} to restart", names.join(", "))),
+    }
 }
 
 /// 0.9.1 writes no generation into its status. There each component's deployment must belong to this graph,
@@ -154,7 +171,7 @@ fn waits_for(graph: &Value, standings: &[ComponentStanding]) -> String {
         })
         .collect();
     match missing.as_slice() {
-        [] => "the operator to report this spec as ready".into(),
+        [] => restarting(graph).unwrap_or_else(|| "the operator to report this spec as ready".into()),
         missing => missing.join(", "),
     }
 }
@@ -184,6 +201,24 @@ mod tests {
         assert_eq!(standing(&beta(2, 2, "True")), Standing::Reported);
         assert!(matches!(standing(&beta(3, 2, "True")), Standing::Waiting { .. }));
         assert!(matches!(standing(&beta(2, 2, "False")), Standing::Waiting { .. }));
+    }
+
+    #[test]
+    fn a_restart_is_over_when_every_component_had_its_turn() {
+        let mut seen = beta(2, 2, "True");
+        let graph = seen.graph.as_mut().expect("it is there");
+        graph["spec"]["restart"] = json!({ "id": "r2" });
+        graph["status"]["restart"] = json!({ "observedID": "r1", "phase": "Completed" });
+        let waits_for = |seen: &Observation| match standing(seen) {
+            Standing::Waiting { waits_for } => waits_for,
+            other => format!("{other:?}"),
+        };
+        assert!(waits_for(&seen).contains("take the restart up"), "{}", waits_for(&seen));
+        let restart = json!({ "observedID": "r2", "phase": "Restarting", "inProgress": ["decode"] });
+        seen.graph.as_mut().expect("it is there")["status"]["restart"] = restart;
+        assert_eq!(waits_for(&seen), "decode to restart");
+        seen.graph.as_mut().expect("it is there")["status"]["restart"]["phase"] = "Completed".into();
+        assert_eq!(standing(&seen), Standing::Reported);
     }
 
     fn alpha(owner: &str, hash: &str, observed: u64, available: &str) -> Observation {

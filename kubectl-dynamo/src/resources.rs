@@ -6,7 +6,10 @@ pub use container::FETCH_CONTAINER;
 mod fetch_job;
 pub use fetch_job::JobOfModel;
 mod graph_v1alpha1;
+pub use graph_v1alpha1::stamp;
 mod graph_v1beta1;
+mod schema;
+pub use schema::{Misfit, MisfitReason, misfits};
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -22,6 +25,10 @@ pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 pub const INTENT_ANNOTATION: &str = "kubectl-dynamo.dev/intent";
 /// Holds the Dynamo version the graph was rendered for.
 pub const RELEASE_ANNOTATION: &str = "kubectl-dynamo.dev/release";
+/// On a graph that somebody else wrote and this program took over: changes are carried over to it, not rendered.
+pub const ADOPTED_ANNOTATION: &str = "kubectl-dynamo.dev/adopted";
+/// The number of a graph's revision, on the graph and on the ControllerRevision that keeps it.
+pub const REVISION_LABEL: &str = "kubectl-dynamo.dev/revision";
 /// On every service of a v1alpha1 graph: a hash of that service. The operator copies it to the component
 /// deployments and never to pods, so it tells which spec a status belongs to where no generation does.
 pub const SPEC_HASH_ANNOTATION: &str = "kubectl-dynamo.dev/spec-hash";

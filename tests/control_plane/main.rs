@@ -2,6 +2,7 @@
 
 mod access;
 mod admission;
+mod adopting;
 mod changing;
 mod completion;
 mod diff;
@@ -10,6 +11,8 @@ mod operator;
 mod plugin;
 mod preflight;
 mod recorded;
+mod revisions;
+mod scaling;
 mod serving;
 
 use std::process::ExitCode;
@@ -72,6 +75,16 @@ fn main() -> ExitCode {
         diff::a_difference_is_named_by_field_and_pod,
         diff::a_failure_is_no_difference,
         diff::down_takes_the_deployments_with_a_label,
+        revisions::each_change_is_kept_and_undone,
+        revisions::ten_revisions_are_kept_and_go_with_their_graph,
+        revisions::a_restart_is_asked_for_and_left_alone_by_up,
+        revisions::a_change_that_is_not_ready_in_time_is_taken_back,
+        scaling::scale_moves_replicas_alone_and_up_keeps_them,
+        scaling::replicas_of_a_scaling_adapter_are_scaled_through_it,
+        adopting::a_hand_made_graph_is_taken_over_and_no_pod_moves,
+        adopting::a_strange_graph_is_left_alone,
+        adopting::what_does_not_fit_the_schema_is_named_with_a_suggestion,
+        adopting::conflicts_name_the_other_manager_in_every_verb,
         access::a_kubeconfig_may_run_a_command_for_its_credentials,
         access::a_proxy_is_gone_through,
         access::another_authority_is_not_trusted_unless_told_to,

@@ -71,6 +71,7 @@ fn main() -> ExitCode {
         trouble::a_detached_up_comes_up_by_itself,
         trouble::an_image_that_cannot_be_pulled_is_named,
         trouble::a_worker_without_a_gpu_waits_and_one_that_crashes_ends_it,
+        trouble::a_change_that_fails_is_rolled_back_and_answers_again,
     ];
     // The same deployments where the cluster stores the older object version.
     let older = cases![

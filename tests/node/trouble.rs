@@ -64,6 +64,25 @@ pub(crate) async fn a_worker_without_a_gpu_waits_and_one_that_crashes_ends_it(
     place.delete().await
 }
 
+pub(crate) async fn a_change_that_fails_is_rolled_back_and_answers_again(shared: Arc<Shared>) -> Outcome {
+    let place = shared.place("rollback").await?;
+    place.volume("model-cache", "manual").await?;
+    let plugin = shared.plugin(&place)?;
+    explained(plugin.run(&up(&shared, &[])).await?.expect(0), &place).await?;
+    let change =
+        ["up", "tiny", "--timeout=4m", "--rollback-on-failure", "--", "--no-such-flag-of-the-mocker", "1"];
+    let said = plugin.run(&change).await?;
+    // The exit code is that of the failure, and both are said.
+    ensure!(said.code == Some(1) && said.err.contains("error [KD06"), "{:?}: {}", said.code, said.err);
+    ensure!(said.err.contains("what was there before serves again, as revision 3"), "{}", said.err);
+    let answer = plugin.run(&["chat", "tiny", "Still there?"]).await?.expect(0)?;
+    ensure!(!answer.out.trim().is_empty(), "it does not answer");
+    let history = plugin.run(&["rollout", "history", "tiny"]).await?.expect(0)?;
+    ensure!(history.out.contains("rollback of a failed up"), "{}", history.out);
+    plugin.run(&["rollout", "status", "tiny"]).await?.expect(0)?;
+    place.delete().await
+}
+
 /// The folder of evidence that a failed `up` names holds what a person needs to ask for help.
 fn evidence_is_kept(said: &str) -> Outcome {
     let (_, rest) = said.split_once("evidence: ").ok_or_else(|| format!("no evidence is named:\n{said}"))?;

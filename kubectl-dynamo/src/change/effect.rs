@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde_json::Value;
 
+use super::component::{Component, graph_components};
+
 /// How an operator renews the workers of a graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Renewal {
@@ -72,12 +74,12 @@ pub struct GraphChange {
 impl GraphChange {
     /// Compares a live graph, if there is one, with what it becomes.
     pub fn between(live: Option<&Value>, becomes: &Value, renewal: Renewal) -> Self {
-        let after = components(becomes);
+        let after = graph_components(becomes);
         let Some(live) = live else {
             let components = after.iter().map(Component::start).collect();
             return Self { components, gap: false };
         };
-        let before = components(live);
+        let before = graph_components(live);
         let all_move = ["env", "envs", "labels", "annotations"]
             .iter()
             .any(|field| live["spec"][field] != becomes["spec"][field]);
@@ -111,57 +113,7 @@ impl GraphChange {
     }
 }
 
-struct Component<'a> {
-    name: &'a str,
-    spec: &'a Value,
-}
-
-/// The components of either shape.
-fn components(graph: &Value) -> Vec<Component<'_>> {
-    let listed = graph["spec"]["components"].as_array().into_iter().flatten();
-    let keyed = graph["spec"]["services"].as_object().into_iter().flatten();
-    listed
-        .map(|spec| Component { name: spec["name"].as_str().unwrap_or_default(), spec })
-        .chain(keyed.map(|(name, spec)| Component { name, spec }))
-        .collect()
-}
-
 impl Component<'_> {
-    fn replicas(&self) -> u64 {
-        self.spec["replicas"].as_u64().unwrap_or(1)
-    }
-
-    fn role(&self) -> &str {
-        let named = [&self.spec["subComponentType"], &self.spec["type"], &self.spec["componentType"]];
-        named.into_iter().find_map(Value::as_str).unwrap_or_default()
-    }
-
-    fn is_worker(&self) -> bool {
-        matches!(self.role(), "worker" | "prefill" | "decode")
-    }
-
-    /// What its pods are made from. A service's annotations stay on its Deployment.
-    fn pods(&self) -> Value {
-        let mut pods = self.spec.clone();
-        if let Some(fields) = pods.as_object_mut() {
-            for field in ["replicas", "scalingAdapter", "autoscaling", "minAvailable", "annotations"] {
-                fields.remove(field);
-            }
-        }
-        pods
-    }
-
-    fn gpus_per_replica(&self) -> u64 {
-        let containers = self.spec["podTemplate"]["spec"]["containers"].as_array();
-        let main = containers.and_then(|all| all.iter().find(|container| container["name"] == "main"));
-        let limit = match main {
-            Some(main) => &main["resources"]["limits"]["nvidia.com/gpu"],
-            None => &self.spec["resources"]["limits"]["gpu"],
-        };
-        let gpus = limit.as_u64().or_else(|| limit.as_str()?.parse().ok()).unwrap_or(0);
-        gpus * self.spec["multinode"]["nodeCount"].as_u64().unwrap_or(1)
-    }
-
     fn change(&self, effect: Effect, pods_on_top: u64) -> ComponentChange {
         let gpus_on_top = pods_on_top * self.gpus_per_replica();
         ComponentChange { name: self.name.into(), effect, gpus_on_top }

@@ -6,9 +6,9 @@ use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use super::{Cluster, ClusterError, Kind, Result, Seen, Watched, json_of};
-use crate::change::differences;
+use crate::change::{LeftToAdapter, differences, leave_to_others};
 use crate::readiness::condition;
-use crate::resources::{MANAGED_BY, MANAGER, Resource};
+use crate::resources::{MANAGED_BY, MANAGER, Resource, misfits};
 
 /// What applying an object does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +44,8 @@ pub struct Change {
     pub live: Option<Value>,
     /// The object as a dry run made it; absent where none was needed.
     pub result: Option<Value>,
+    /// Replicas that were asked for and are a scaling adapter's to change.
+    pub left: Vec<LeftToAdapter>,
 }
 
 impl Cluster {
@@ -91,7 +93,7 @@ impl Cluster {
                 Outcome::Created
             }
         };
-        Ok(Change { resource: resource.clone(), outcome, live, result })
+        Ok(Change { resource: resource.clone(), outcome, live, result, left: Vec::new() })
     }
 
     /// A dry run against the object as it is. Where the operator wrote between the look and the dry run, the
@@ -99,14 +101,19 @@ impl Cluster {
     async fn compare_with_live(&self, resource: &Resource, kind: Kind, force: bool) -> Result<Change> {
         loop {
             let live = self.get(kind, resource.name()).await?;
-            let result = self.patch(resource, force, true).await?;
+            let mut resource = resource.clone();
+            let left = match (kind, &live) {
+                (Kind::Graph(_), Some(live)) => leave_to_others(&mut resource.object, live, MANAGER),
+                _ => Vec::new(),
+            };
+            let result = self.patch(&resource, force, true).await?;
             let outcome = match &live {
                 None => Outcome::Created,
                 Some(live) if differences(live, &result).is_empty() => Outcome::Unchanged,
                 Some(live) if version(live) != version(&result) => continue,
                 Some(_) => Outcome::Configured,
             };
-            return Ok(Change { resource: resource.clone(), outcome, live, result: Some(result) });
+            return Ok(Change { resource, outcome, live, result: Some(result), left });
         }
     }
 
@@ -140,7 +147,7 @@ impl Cluster {
                 Some(_) if matches!(kind, Kind::Claim | Kind::Job) => Outcome::Kept,
                 Some(_) => Outcome::Configured,
             };
-            Ok(Change { resource: resource.clone(), outcome, live, result: None })
+            Ok(Change { resource: resource.clone(), outcome, live, result: None, left: Vec::new() })
         }))
         .await
     }
@@ -197,6 +204,20 @@ impl Cluster {
         self.send(resource, &parameters).await
     }
 
+    /// Says who holds which fields of an object, as long as nobody has written to it since it was read.
+    ///
+    /// # Errors
+    /// Every refusal, also that it was written to.
+    pub async fn set_managed_fields(&self, kind: Kind, object: &Value, fields: Value) -> Result<Value> {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        let change = json!({
+            "metadata": { "resourceVersion": version(object), "managedFields": fields },
+        });
+        let parameters = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+        let patched = self.api(kind).patch(name, &parameters, &Patch::Merge(change)).await;
+        patched.map(json_of).map_err(|e| self.explain(e, "patch", kind, name))
+    }
+
     async fn patch(&self, resource: &Resource, force: bool, dry_run: bool) -> Result<Value> {
         let mut parameters = PatchParams::apply(MANAGER);
         parameters.force = force;
@@ -208,7 +229,25 @@ impl Cluster {
         let kind = kind_of(resource)?;
         let patched =
             self.api(kind).patch(resource.name(), parameters, &Patch::Apply(&resource.object)).await;
-        patched.map(json_of).map_err(|e| self.explain(e, "patch", kind, resource.name()))
+        match patched.map_err(|e| self.explain(e, "patch", kind, resource.name())) {
+            // The schema is 100 times an object, so it is only read where something does not fit: every apply is a dry
+            // run first, and nothing is written by then.
+            Err(error @ ClusterError::Untyped { .. }) => Err(self.by_schema(resource, kind, error).await),
+            patched => Ok(json_of(patched?)),
+        }
+    }
+
+    /// What of an object does not fit; the error itself where the schema cannot be read or tells nothing.
+    async fn by_schema(&self, resource: &Resource, kind: Kind, error: ClusterError) -> ClusterError {
+        let request =
+            http::Request::get(format!("/openapi/v3/apis/{}", resource.api_version())).body(Vec::new());
+        let Ok(request) = request else { return error };
+        let Ok(document) = self.client.request::<Value>(request).await else { return error };
+        let misfits = misfits(&resource.object, &document);
+        if misfits.is_empty() {
+            return error;
+        }
+        ClusterError::Misfits { kind, name: resource.name().into(), misfits }
     }
 }
 

@@ -9,6 +9,7 @@ use kube::core::Status;
 use super::connect::root_cause;
 use super::{Cluster, Kind};
 use crate::error::{Exit, Explain};
+use crate::resources::Misfit;
 
 /// The subresources of a pod have rights of their own; these are their verbs in messages.
 pub(super) const READ_LOG: &str = "read the log of";
@@ -45,6 +46,11 @@ pub enum ClusterError {
     NoPlatform { server: String },
     #[error("{kind}/{name} is refused: {message}")]
     Refused { kind: Kind, name: String, message: String },
+    /// What server-side apply says of an object that does not fit its schema, or an error without any reason.
+    #[error("{kind}/{name} is refused: {message}")]
+    Untyped { kind: Kind, name: String, message: String },
+    #[error("{kind}/{name} does not fit the schema that the cluster publishes: {}", together(.misfits))]
+    Misfits { kind: Kind, name: String, misfits: Vec<Misfit> },
     #[error("{kind}/{name} is also managed by {held}")]
     Conflict { kind: Kind, name: String, held: String },
     #[error("no frontend of {name} in namespace {namespace} is ready")]
@@ -118,8 +124,8 @@ impl ClusterError {
             }
             400 | 409 | 422 => Self::Refused { kind, name, message },
             // Server-side apply answers a field that the schema does not know with 500 and no reason.
-            500 if message.contains("failed to create typed patch object") => {
-                Self::Refused { kind, name, message: untyped(&message) }
+            500 if status.reason.is_empty() || message.contains("failed to create typed patch object") => {
+                Self::Untyped { kind, name, message: untyped(&message) }
             }
             500 if message.contains("failed calling webhook") => Self::OperatorSilent { message },
             _ => Self::Server { verb, kind, name, message },
@@ -130,6 +136,10 @@ impl ClusterError {
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Server { .. } | Self::OperatorSilent { .. })
     }
+}
+
+fn together(misfits: &[Misfit]) -> String {
+    misfits.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// The other managers, each with the fields it holds, from the causes of a conflict.
@@ -175,7 +185,8 @@ impl Explain for ClusterError {
             Self::Server { .. } => "KD0108",
             Self::Kubeconfig { .. } => "KD0109",
             Self::NoPlatform { .. } => "KD0203",
-            Self::Refused { .. } => "KD0204",
+            Self::Refused { .. } | Self::Untyped { .. } => "KD0204",
+            Self::Misfits { .. } => "KD0245",
             Self::Conflict { .. } => "KD0205",
             Self::Quota { .. } => "KD0301",
             Self::OperatorSilent { .. } => "KD0220",
@@ -220,7 +231,14 @@ impl Explain for ClusterError {
                 "see whether it runs: kubectl get pods -A -l app.kubernetes.io/name=dynamo-operator".into()
             }
             Self::Listen { .. } => "leave the local port out for a free one".into(),
-            Self::Refused { .. } => return None,
+            Self::Misfits { kind, .. } => {
+                let resource = kind.api_resource();
+                format!(
+                    "correct them; what there is: kubectl explain {}.spec --api-version={}",
+                    resource.plural, resource.api_version
+                )
+            }
+            Self::Refused { .. } | Self::Untyped { .. } => return None,
             Self::Server { .. } => "try again; the same command continues".into(),
         })
     }
@@ -241,6 +259,8 @@ impl Explain for ClusterError {
             Self::NoNamespace { .. }
             | Self::NotFound { .. }
             | Self::Refused { .. }
+            | Self::Untyped { .. }
+            | Self::Misfits { .. }
             | Self::Conflict { .. }
             | Self::NoReadyPod { .. }
             | Self::Listen { .. }

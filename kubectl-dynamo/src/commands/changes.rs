@@ -3,7 +3,7 @@
 
 use super::Context;
 use super::confirm::confirm;
-use crate::change::{ComponentChange, Effect, GraphChange, Renewal, last_start_seconds};
+use crate::change::{ComponentChange, Effect, GraphChange, LeftToAdapter, Renewal, last_start_seconds};
 use crate::cluster::{Change, Cluster, Kind, Outcome, Platform};
 use crate::error::Result;
 use crate::readiness::{GRAPH_LABEL, condition};
@@ -57,6 +57,14 @@ pub(super) fn lines(effect: &GraphChange) -> Vec<String> {
     effect.components.iter().map(line).collect()
 }
 
+/// What was asked for and is not applied, because a scaling adapter decides it.
+pub(super) fn left_lines(change: &Change) -> impl Iterator<Item = String> {
+    change.left.iter().map(|left| {
+        let LeftToAdapter { component, asked, live } = left;
+        format!("{component} keeps {live} replicas, which its scaling adapter decides, not {asked}")
+    })
+}
+
 /// Says what an update of a graph will do, and asks before one that interrupts it. Answers whether to go on.
 pub(super) async fn accepted(
     cluster: &Cluster,
@@ -65,6 +73,7 @@ pub(super) async fn accepted(
     answer: Answer,
     context: &Context,
 ) -> Result<bool> {
+    changes.iter().flat_map(left_lines).for_each(|line| context.report.detail(line));
     let updates = changes.iter().filter(|change| change.live.is_some());
     for (change, effect) in updates.filter_map(|change| Some((change, effect(change, platform)?))) {
         let name = change.resource.name();

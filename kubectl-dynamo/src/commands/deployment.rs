@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::asked::Asked;
 use super::summary;
+use crate::change::{applied, carried};
 use crate::cluster::{ClaimFacts, Cluster, Kind, Platform, claim_facts};
 use crate::error::Result;
 use crate::intent::name::{self, NameBudget};
@@ -18,7 +19,7 @@ use crate::intent::{
 };
 use crate::plan::{FetchPlacement, Logging, ModelPlace, PlanWarning, ServingPlan, Surroundings, plan};
 use crate::release::{self, OperatorGeneration, Release};
-use crate::resources::{self, GraphApi, RELEASE_ANNOTATION, Resource};
+use crate::resources::{self, ADOPTED_ANNOTATION, GraphApi, MANAGER, RELEASE_ANNOTATION, Resource};
 pub(super) use as_is::as_is;
 use error::PreflightError;
 use version::Version;
@@ -107,7 +108,16 @@ pub(super) async fn on_cluster(
     let placement = fetch_placement(&intent.cache, claim.as_ref(), &cluster.namespace)?;
     let surroundings =
         Surroundings { model: ModelPlace::Volume(placement), logging: logging(live.as_ref(), platform) };
-    let mut deployment = finish(meant, &said, &cluster.namespace, platform.graph_api, surroundings)?;
+    let mut deployment = finish(meant, &said, &cluster.namespace, platform.graph_api, surroundings.clone())?;
+    deployment.exists = live.is_some();
+    if let Some(graph) = live.as_ref().filter(|graph| is_adopted(graph)) {
+        let weaker = asked.layers.iter().filter(|layer| !layer.source.is_of_this_deployment()).cloned();
+        let before = Asked { layers: weaker.collect(), existing: None };
+        let said = together(&before, live_layer(graph), detected_release(platform), Source::Detected);
+        let before = self::meant(&said, &cluster.namespace, budget(platform))?;
+        let before = finish(before, &said, &cluster.namespace, platform.graph_api, surroundings)?;
+        return carried_over(graph, &before, Deployment { claim, ..deployment });
+    }
     if live.as_ref().and_then(summary::intent).is_some_and(|live| live.model == intent.model) {
         let job = drop_job_that_is_over(cluster, &mut deployment).await?;
         deployment.read.extend(job);
@@ -115,9 +125,38 @@ pub(super) async fn on_cluster(
     deployment.read.extend(live_claim);
     deployment.warnings =
         claim.as_ref().map(|claim| claim_differences(&intent.cache, claim)).unwrap_or_default();
-    deployment.exists = live.is_some();
     deployment.claim = claim;
     Ok(deployment)
+}
+
+fn is_adopted(graph: &Value) -> bool {
+    graph["metadata"]["annotations"][ADOPTED_ANNOTATION].is_string()
+}
+
+/// What was asked of a graph that somebody else wrote: the change alone, in the graph as it is. Claim and Job are
+/// whoever's they were.
+fn carried_over(live: &Value, before: &Deployment, mut after: Deployment) -> Result<Deployment> {
+    let own = applied(live, MANAGER).unwrap_or_default();
+    let graph = |deployment: &Deployment| deployment.resources.last().map(|one| one.object.clone());
+    let (was, becomes) = (graph(before).unwrap_or_default(), graph(&after).unwrap_or_default());
+    let object = carried(&own, &was, &becomes)
+        .map_err(|fields| PreflightError::KeptAsItIs { name: after.name.clone(), fields })?;
+    after.resources = vec![Resource { object }];
+    Ok(after)
+}
+
+/// A wish that was read from a graph, with its release.
+pub(super) struct Wish {
+    pub intent: ServingIntent,
+    pub release: String,
+}
+
+/// The wish that a graph of somebody else's says, with what it leaves open filled in.
+pub(super) fn understood_wish(layer: Layer, namespace: &str, platform: &Platform) -> Result<Wish> {
+    let nothing = Asked { layers: Vec::new(), existing: None };
+    let said = together(&nothing, Some(layer), detected_release(platform), Source::Detected);
+    let Meant { intent, version } = meant(&said, namespace, budget(platform))?;
+    Ok(Wish { intent, release: version.text })
 }
 
 /// What a live graph of ours was asked to be, with every value that was filled in then.

@@ -93,6 +93,10 @@ async fn compare(args: &DiffArgs, context: &Context) -> Result<Exit> {
         .into_iter()
         .map(|change| Compared { effect: changes::effect(&change, &platform), change })
         .collect();
+    found
+        .iter()
+        .flat_map(|one| changes::left_lines(&one.change))
+        .for_each(|line| context.report.detail(line));
     let differs = found.iter().any(Compared::differs);
     print_data(&match args.output {
         DiffFormat::Text => found.iter().filter(|one| one.differs()).map(text).collect(),
@@ -158,7 +162,7 @@ fn verb(outcome: Outcome) -> &'static str {
 }
 
 /// A word as it is; anything else as JSON.
-fn shown(value: &Value) -> String {
+pub(super) fn shown(value: &Value) -> String {
     match value {
         Value::String(word) if !word.is_empty() && !word.contains(char::is_whitespace) => word.clone(),
         value => value.to_string(),

@@ -85,7 +85,8 @@ pub(super) async fn run(
 
 async fn run_job(cluster: &Cluster, job: Resource, report: &Report) -> Result<()> {
     let name = job.name().to_owned();
-    let change = Change { resource: job, outcome: Outcome::Created, live: None, result: None };
+    let change =
+        Change { resource: job, outcome: Outcome::Created, live: None, result: None, left: Vec::new() };
     cluster.apply(&change, false).await?;
     let ended = fetch::wait(cluster, &name, report).await;
     cluster.delete(Kind::Job, &name).await?;

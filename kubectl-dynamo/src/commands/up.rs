@@ -1,10 +1,11 @@
 //! `up`: create or update a deployment, and return when it has answered a real request.
 
-mod deploy;
-mod error;
-mod failed;
+pub(super) mod deploy;
+pub(super) mod error;
+pub(super) mod failed;
 pub(super) mod fetch;
 mod preflight;
+mod rollback;
 pub(super) mod screen;
 mod starting;
 mod troubled;
@@ -22,11 +23,12 @@ use super::kube_flags::FlagError;
 use super::plan_view::{self, PlanFormat};
 use super::serving_flags::ServingFlags;
 use super::wizard::{self, Agreed};
-use super::{Context, kube_flags, local, words};
+use super::{Context, kube_flags, local, revisions, words};
 use crate::cluster::{Change, Cluster, Kind, Outcome};
 use crate::error::{Exit, Result};
 use crate::intent::{TokenSecret, Word};
 use crate::report::{Event, Stage};
+use deploy::Awaited;
 use error::UpError;
 use preflight::Preflight;
 use screen::{closing_lines, plan_lines, print_client_dry_run, print_server_dry_run};
@@ -67,6 +69,9 @@ pub(super) struct UpArgs {
     /// Output format of --plan
     #[arg(short, long, requires = "plan", value_parser = words::<PlanFormat>(), help_heading = "Flow")]
     pub output: Option<PlanFormat>,
+    /// When a change of a deployment fails, or is not ready in time, go back to what was there before
+    #[arg(long, conflicts_with_all = ["local", "detach"], help_heading = "Flow")]
+    pub rollback_on_failure: bool,
     /// Take over fields that another manager holds
     #[arg(long, help_heading = "Flow")]
     pub force_conflicts: bool,
@@ -156,29 +161,45 @@ async fn carry_out(
     context: &Context,
     cluster: &Cluster,
 ) -> Result<Exit> {
-    let planned = OnceCell::new();
+    let done = Progress::default();
     let told = async {
-        let story = story(args, wanted, token.as_deref(), context, cluster, &planned);
+        let story = story(args, wanted, token.as_deref(), context, cluster, &done);
         let outcome = tokio::time::timeout(args.timeout, story).await;
-        match outcome.unwrap_or_else(|_| Err(not_in_time(args, context, cluster, &planned).into())) {
-            Err(error) => Err(failed::explained(error, cluster, planned.get(), &context.report).await),
+        match outcome.unwrap_or_else(|_| Err(not_in_time(args, context, cluster, &done).into())) {
+            Err(error) => {
+                let awaited = done.planned.get().map(Awaited::of);
+                let error = failed::explained(error, cluster, awaited.as_ref(), &context.report).await;
+                Err(match done.applied.get().filter(|_| args.rollback_on_failure) {
+                    Some(change) => rollback::go_back(error, change, args, cluster, &context.report).await,
+                    None => error,
+                })
+            }
             done => done,
         }
     };
     tokio::select! {
         outcome = told => outcome,
-        _ = tokio::signal::ctrl_c() => Ok(interrupted(context, cluster, planned.get()).await),
+        _ = tokio::signal::ctrl_c() => Ok(interrupted(context, cluster, done.planned.get()).await),
     }
 }
 
-/// From the first question to the last answer. `planned` is filled as soon as it is known what will be applied.
+/// How far it came.
+#[derive(Default)]
+struct Progress {
+    /// Filled as soon as it is known what will be applied.
+    planned: OnceCell<Deployment>,
+    /// The graph's change, filled when it is made.
+    applied: OnceCell<Change>,
+}
+
+/// From the first question to the last answer.
 async fn story(
     args: &UpArgs,
     wanted: &Wanted,
     token: Option<&str>,
     context: &Context,
     cluster: &Cluster,
-    planned: &OnceCell<Deployment>,
+    done: &Progress,
 ) -> Result<Exit> {
     let report = &context.report;
     report.waiting(Stage::Preflight, format!("{} to answer", cluster.server));
@@ -187,7 +208,7 @@ async fn story(
         Wanted::Request(asked) => deployment::on_cluster(asked, cluster, &platform, token.is_some()).await?,
         Wanted::Objects(objects) => deployment::as_is(objects, cluster, &platform).await?,
     };
-    let deployment = planned.get_or_init(|| deployment);
+    let deployment = done.planned.get_or_init(|| deployment);
     if args.plan {
         return plan_view::print(deployment, &cluster.namespace, args.output.unwrap_or(PlanFormat::Table));
     }
@@ -221,7 +242,7 @@ async fn story(
     if !changes::accepted(cluster, &platform, &changes, Answer::of(args.yes), context).await? {
         return Ok(Exit::Ok);
     }
-    apply_and_wait(args, token, context, cluster, deployment, &changes).await?;
+    apply_and_wait(args, token, context, cluster, deployment, &changes, done).await?;
     report.closing(closing_lines(deployment, cluster, args.detach));
     Ok(Exit::Ok)
 }
@@ -233,6 +254,7 @@ async fn apply_and_wait(
     cluster: &Cluster,
     deployment: &Deployment,
     changes: &[Change],
+    done: &Progress,
 ) -> Result<()> {
     let report = &context.report;
     let (graph, before) = changes.split_last().expect("a graph is always rendered, and last");
@@ -256,7 +278,8 @@ async fn apply_and_wait(
         fetch::wait(cluster, job.resource.name(), report).await?;
     }
     let pods_before = deploy::attempts(cluster, &deployment.name).await;
-    let live = cluster.apply(graph, args.force_conflicts).await?;
+    let live = revisions::apply(cluster, graph, args.force_conflicts, "up", report).await?;
+    let _ = done.applied.set(graph.clone());
     let uid = live["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
     report.done(Stage::Deploy, format!("{} {}", graph.resource, graph.outcome));
     if outcomes.iter().all(|outcome| matches!(outcome, Outcome::Unchanged | Outcome::Kept)) {
@@ -265,21 +288,17 @@ async fn apply_and_wait(
     if args.detach {
         return Ok(());
     }
-    deploy::wait(cluster, deployment, &uid, pods_before, report).await?;
+    let awaited = Awaited::of(deployment);
+    deploy::wait(cluster, &awaited, &uid, pods_before, report).await?;
     if !args.no_smoke_test {
-        deploy::smoke_test(cluster, deployment, report).await?;
+        deploy::smoke_test(cluster, &awaited, report).await?;
     }
     Ok(())
 }
 
-fn not_in_time(
-    args: &UpArgs,
-    context: &Context,
-    cluster: &Cluster,
-    planned: &OnceCell<Deployment>,
-) -> UpError {
+fn not_in_time(args: &UpArgs, context: &Context, cluster: &Cluster, done: &Progress) -> UpError {
     UpError::NotInTime {
-        name: planned.get().map_or_else(|| "the deployment".into(), |planned| planned.name.clone()),
+        name: done.planned.get().map_or_else(|| "the deployment".into(), |planned| planned.name.clone()),
         namespace: cluster.namespace.clone(),
         timeout: args.timeout,
         last: context.report.last_wait().unwrap_or_else(|| "the cluster".into()),

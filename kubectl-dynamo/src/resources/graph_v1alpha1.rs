@@ -11,24 +11,35 @@ use crate::plan::{Component, Quantity, ServingPlan, model_cache::MOUNT};
 use crate::release::ImageTag;
 
 pub(super) fn graph(plan: &ServingPlan, namespace: &str) -> Value {
-    let mut services: Map<String, Value> =
+    let services: Map<String, Value> =
         plan.components.iter().map(|component| (component.name().into(), service(plan, component))).collect();
-    // Each service by itself: where the operator hands it on to pods, only those of a changed service move.
-    for service in services.values_mut() {
-        service["annotations"] = json!({ SPEC_HASH_ANNOTATION: short_hash(service, 12) });
-    }
     let mut spec = json!({ "backendFramework": "vllm", "services": services });
     if let Some(cache) = &plan.cache {
         // Never `create: true`: such a claim dies with its graph. Without `size` the operator adds "0" itself
         // and owns the list from then on, which makes the next apply fail.
         spec["pvcs"] = json!([{ "name": cache.cache.claim(), "create": false, "size": "0" }]);
     }
-    json!({
+    let mut graph = json!({
         "apiVersion": "nvidia.com/v1alpha1",
         "kind": "DynamoGraphDeployment",
         "metadata": graph_metadata(plan, namespace),
         "spec": spec,
-    })
+    });
+    stamp(&mut graph);
+    graph
+}
+
+/// Gives every service the hash of what it says now; the other shape has none and needs none. Each service by itself:
+/// where the operator hands it on to pods, only those of a changed service move.
+pub fn stamp(graph: &mut Value) {
+    let services = graph.pointer_mut("/spec/services").and_then(Value::as_object_mut);
+    for service in services.into_iter().flat_map(Map::values_mut) {
+        let Some(fields) = service.as_object_mut() else { continue };
+        let annotations = fields.remove("annotations");
+        let hash = short_hash(service, 12);
+        service["annotations"] = annotations.filter(Value::is_object).unwrap_or_else(|| json!({}));
+        service["annotations"][SPEC_HASH_ANNOTATION] = hash.into();
+    }
 }
 
 fn service(plan: &ServingPlan, component: &Component) -> Value {

@@ -21,6 +21,8 @@ pub(in crate::commands) enum PreflightError {
     OtherShape { given: String, stored: &'static str },
     #[error("{name} in namespace {namespace} was not made by this program, so its choices are not known")]
     NotOurs { name: String, namespace: String },
+    #[error("{name} was taken over as it is, and this cannot be changed in it: {}", .fields.join(", "))]
+    KeptAsItIs { name: String, fields: Vec<String> },
     #[error("secret {secret} in namespace {namespace} has no key {key}")]
     KeylessSecret { secret: String, key: String, namespace: String },
 }
@@ -30,6 +32,7 @@ impl Explain for PreflightError {
         Some(match self {
             Self::AbsentClaim { .. } => "KD0411",
             Self::NotOurs { .. } => "KD0211",
+            Self::KeptAsItIs { .. } => "KD0248",
             Self::AbsentSecret { .. } | Self::KeylessSecret { .. } | Self::AbsentSecretOfFile { .. } => {
                 "KD0412"
             }
@@ -55,8 +58,11 @@ impl Explain for PreflightError {
             Self::OtherShape { stored, .. } => format!("write it as {stored}"),
             Self::NotOurs { name, namespace } => {
                 format!(
-                    "change it where it came from, or with: kubectl edit dynamographdeployment {name} -n {namespace}"
+                    "change it where it came from, or take it over: kubectl dynamo adopt {name} -n {namespace}"
                 )
+            }
+            Self::KeptAsItIs { name, .. } => {
+                format!("change those with: kubectl edit dynamographdeployment {name}")
             }
             Self::AbsentSecret { secret, key, .. } | Self::KeylessSecret { secret, key, .. } => {
                 format!(
@@ -68,7 +74,10 @@ impl Explain for PreflightError {
 
     fn exit(&self) -> Exit {
         match self {
-            Self::NotOurs { .. } | Self::OtherNamespace { .. } | Self::Nameless { .. } => Exit::Usage,
+            Self::NotOurs { .. }
+            | Self::KeptAsItIs { .. }
+            | Self::OtherNamespace { .. }
+            | Self::Nameless { .. } => Exit::Usage,
             Self::OtherShape { .. } => Exit::Platform,
             _ => Exit::Model,
         }

@@ -11,30 +11,56 @@ use super::starting::Starting;
 use super::troubled::Troubled;
 use crate::cluster::{Cluster, Kind, Seen, Watched};
 use crate::commands::deployment::Deployment;
-use crate::commands::frontend;
+use crate::commands::{frontend, summary};
 use crate::error::Result;
 use crate::readiness::{self, GRAPH_LABEL, Observation, Standing, Trouble, components, standing};
 use crate::report::{Event, Report, Stage};
 use crate::resources::GraphApi;
 use crate::smoke_test::{self, Answer};
 
+/// A graph that is waited for.
+#[derive(Debug, Clone)]
+pub(in crate::commands) struct Awaited {
+    pub name: String,
+    pub graph_api: GraphApi,
+    /// The name that clients ask for; where it is not known, the frontend tells it.
+    pub served: Option<String>,
+}
+
+impl Awaited {
+    /// A deployment that is about to be applied.
+    pub(in crate::commands) fn of(deployment: &Deployment) -> Self {
+        Self {
+            name: deployment.name.clone(),
+            graph_api: deployment.graph_api,
+            served: deployment.plan.as_ref().map(|plan| plan.served_model_name.clone()),
+        }
+    }
+
+    /// A graph that is there, or was.
+    pub(in crate::commands) fn graph(graph: &Value, graph_api: GraphApi) -> Self {
+        let name = graph["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        Self { name, graph_api, served: summary::intent(graph).map(|intent| intent.served_model_name) }
+    }
+}
+
 /// [`readiness::attempts`] of the pods there are before a change; none where they may not be seen.
-pub(super) async fn attempts(cluster: &Cluster, name: &str) -> BTreeMap<String, u64> {
+pub(in crate::commands) async fn attempts(cluster: &Cluster, name: &str) -> BTreeMap<String, u64> {
     let pods = cluster.list(Kind::Pod, &format!("{GRAPH_LABEL}={name}"), false).await;
     readiness::attempts(&pods.unwrap_or_default())
 }
 
 /// Returns when the operator reports the spec that was applied as ready.
-pub(super) async fn wait(
+pub(in crate::commands) async fn wait(
     cluster: &Cluster,
-    deployment: &Deployment,
+    awaited: &Awaited,
     uid: &str,
     attempts_before: BTreeMap<String, u64>,
     report: &Report,
 ) -> Result<()> {
-    let name = &deployment.name;
+    let name = &awaited.name;
     let of_graph = || format!("{GRAPH_LABEL}={name}");
-    let api = deployment.graph_api;
+    let api = awaited.graph_api;
     let mut events = cluster.watch(&[
         Watched::named(Kind::Graph(api), name),
         Watched::labelled(Kind::ComponentDeployment(api), of_graph()),
@@ -162,18 +188,18 @@ fn check_identity(seen: &Observation, name: &str, uid: &str) -> Result<()> {
 }
 
 /// Asks the deployment for a completion, through a tunnel of its own.
-pub(super) async fn smoke_test(
+pub(in crate::commands) async fn smoke_test(
     cluster: &Cluster,
-    deployment: &Deployment,
+    awaited: &Awaited,
     report: &Report,
 ) -> Result<Answer> {
-    let name = &deployment.name;
+    let name = &awaited.name;
     let tunnel = cluster.tunnel(frontend::target(name), (Ipv4Addr::LOCALHOST, 0).into()).await?;
     let base_url = format!("http://{}/v1", tunnel.local);
     let not_serving =
         |cause| UpError::NotServing { name: name.clone(), namespace: cluster.namespace.clone(), cause };
-    let model = match &deployment.plan {
-        Some(plan) => plan.served_model_name.clone(),
+    let model = match &awaited.served {
+        Some(served) => served.clone(),
         // Which model a file's own objects serve, the frontend tells.
         None => {
             let listed = smoke_test::models(&base_url, smoke_test::PATIENCE).await.map_err(not_serving)?;

@@ -7,7 +7,7 @@ use crate::smoke_test::SmokeTestError;
 
 /// A failure of `up` on a cluster.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum UpError {
+pub(in crate::commands) enum UpError {
     #[error("{name} is not ready after {} s: it still waits for {last}", timeout.as_secs())]
     NotInTime { name: String, namespace: String, timeout: Duration, last: String },
     #[error("{name} reports ready and does not serve: {cause}")]

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use crate::cluster::{Cluster, Kind};
-use crate::commands::deployment::Deployment;
 use crate::commands::evidence::{gather, save};
 use crate::commands::status::tree;
+use crate::commands::up::deploy::Awaited;
 use crate::diagnosis::{diagnose, redacted};
 use crate::error::{Error, Exit};
 use crate::report::Report;
@@ -18,16 +18,16 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const GENERAL: [&str; 7] = ["KD0206", "KD0216", "KD0302", "KD0309", "KD0501", "KD0502", "KD0602"];
 
 /// The error, or the cause behind it; on the way the chain is shown and the evidence kept.
-pub(super) async fn explained(
+pub(in crate::commands) async fn explained(
     error: Error,
     cluster: &Cluster,
-    planned: Option<&Deployment>,
+    awaited: Option<&Awaited>,
     report: &Report,
 ) -> Error {
-    let Some(planned) = planned.filter(|_| is_about_the_deployment(&error)) else { return error };
+    let Some(awaited) = awaited.filter(|_| is_about_the_deployment(&error)) else { return error };
     let looked = async {
-        let graph = cluster.get(Kind::Graph(planned.graph_api), &planned.name).await.ok()??;
-        gather(cluster, graph, planned.graph_api).await.ok()
+        let graph = cluster.get(Kind::Graph(awaited.graph_api), &awaited.name).await.ok()??;
+        gather(cluster, graph, awaited.graph_api).await.ok()
     };
     let Ok(Some(gathered)) = tokio::time::timeout(PATIENCE, looked).await else { return error };
     let diagnosis = diagnose(&gathered.evidence);
@@ -50,6 +50,6 @@ fn is_about_the_deployment(error: &Error) -> bool {
         _ if error.is_preflight() => false,
         Exit::Usage | Exit::Access | Exit::Platform | Exit::Interrupted => false,
         // Refused before the graph was written, or gone.
-        _ => !error.code().is_some_and(|code| ["KD0204", "KD0205", "KD0208"].contains(&code)),
+        _ => !error.code().is_some_and(|code| ["KD0204", "KD0205", "KD0208", "KD0245"].contains(&code)),
     }
 }

@@ -1,0 +1,174 @@
+//! What the verbs share that change a deployment that is there and wait until it serves again: `scale`, `rollout undo`
+//! and `rollout restart`. The waiting itself is that of `up`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::Value;
+
+use super::changes::{self, Answer};
+use super::up::DryRun;
+use super::up::deploy::{self, Awaited};
+use super::up::error::UpError;
+use super::up::failed;
+use super::{Context, kube_flags, revisions, summary, words};
+use crate::cluster::{Change, Cluster, Outcome, Platform};
+use crate::error::{Exit, Result};
+use crate::report::{Report, Stage};
+use crate::resources::Resource;
+
+/// Whether and how long to wait.
+#[derive(Args, Debug, Clone)]
+pub(super) struct SettleArgs {
+    /// Wait until it answers; this is the default
+    #[arg(long, overrides_with = "detach")]
+    pub wait: bool,
+    /// Do not wait
+    #[arg(long, overrides_with = "wait")]
+    pub detach: bool,
+    /// Return when everything reports ready, without asking for a completion
+    #[arg(long)]
+    pub no_smoke_test: bool,
+    /// Longest time to wait
+    #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = kube_flags::duration)]
+    pub timeout: Duration,
+}
+
+/// How a change is made.
+#[derive(Args, Debug, Clone)]
+pub(super) struct ChangeArgs {
+    #[command(flatten)]
+    pub settle: SettleArgs,
+    /// Only say what would be done
+    #[arg(long, value_name = "MODE", value_parser = words::<DryRun>(), default_value = "none")]
+    pub dry_run: DryRun,
+    /// Take over fields that another manager holds
+    #[arg(long)]
+    pub force_conflicts: bool,
+}
+
+impl ChangeArgs {
+    /// Whether nothing is to be written.
+    pub(super) fn only_says(&self) -> bool {
+        self.dry_run != DryRun::None
+    }
+}
+
+/// Why a change is made, and whether its question is answered already.
+pub(super) struct Occasion<'a> {
+    pub cause: &'a str,
+    pub answer: Answer,
+}
+
+/// Says what applying a graph does, asks where that interrupts it, applies it and waits for it.
+///
+/// # Errors
+/// Refusals, and whatever keeps it from serving again.
+pub(super) async fn change(
+    resource: &Resource,
+    occasion: &Occasion<'_>,
+    args: &ChangeArgs,
+    platform: &Platform,
+    cluster: &Cluster,
+    context: &Context,
+) -> Result<Exit> {
+    let (force, settle) = (args.force_conflicts, &args.settle);
+    let changes = cluster.compare(std::slice::from_ref(resource), force).await?;
+    let Some(graph) = changes.first() else { return Ok(Exit::Ok) };
+    if args.only_says() {
+        return say(graph, platform);
+    }
+    if !changes::accepted(cluster, platform, &changes, occasion.answer, context).await? {
+        return Ok(Exit::Ok);
+    }
+    let awaited = Awaited::graph(&graph.resource.object, platform.graph_api);
+    let story = async {
+        let before = deploy::attempts(cluster, &awaited.name).await;
+        let live = revisions::apply(cluster, graph, force, occasion.cause, &context.report).await?;
+        context.report.done(Stage::Deploy, format!("{} {}", graph.resource, graph.outcome));
+        serve_again(&awaited, &live, before, settle, cluster, &context.report).await
+    };
+    let exit = in_time(story, settle, &awaited, cluster, context).await?;
+    let (name, namespace) = (&awaited.name, &cluster.namespace);
+    if exit == Exit::Ok && graph.outcome != Outcome::Unchanged {
+        context.report.closing(vec![
+            String::new(),
+            format!("  in-cluster {}", summary::in_cluster_url(name, namespace)),
+            format!("  back       kubectl dynamo rollout undo {name} -n {namespace}"),
+        ]);
+    }
+    Ok(exit)
+}
+
+/// What a dry run tells, on stdout.
+fn say(change: &Change, platform: &Platform) -> Result<Exit> {
+    let mut text = format!("{} {} (server dry run)\n", change.resource, change.outcome);
+    for line in changes::effect(change, platform).iter().flat_map(changes::lines) {
+        text.push_str(&line);
+        text.push('\n');
+    }
+    changes::left_lines(change).for_each(|line| text.push_str(&format!("  {line}\n")));
+    super::print_data(&text)?;
+    Ok(Exit::Ok)
+}
+
+/// Waits until a graph serves what was applied, unless nobody wants to.
+///
+/// # Errors
+/// Whatever keeps it from serving.
+pub(super) async fn serve_again(
+    awaited: &Awaited,
+    live: &Value,
+    attempts_before: BTreeMap<String, u64>,
+    settle: &SettleArgs,
+    cluster: &Cluster,
+    report: &Report,
+) -> Result<()> {
+    if settle.detach {
+        return Ok(());
+    }
+    let uid = live["metadata"]["uid"].as_str().unwrap_or_default();
+    deploy::wait(cluster, awaited, uid, attempts_before, report).await?;
+    if !settle.no_smoke_test {
+        deploy::smoke_test(cluster, awaited, report).await?;
+    }
+    Ok(())
+}
+
+/// Tells a story within its time: a failure is explained and its evidence kept, Ctrl-C only ends the watching.
+///
+/// # Errors
+/// Those of the story, and that it took too long.
+pub(super) async fn in_time(
+    story: impl Future<Output = Result<()>>,
+    settle: &SettleArgs,
+    awaited: &Awaited,
+    cluster: &Cluster,
+    context: &Context,
+) -> Result<Exit> {
+    let (name, namespace) = (&awaited.name, &cluster.namespace);
+    let told = async {
+        let outcome = tokio::time::timeout(settle.timeout, story).await;
+        let late = || UpError::NotInTime {
+            name: name.clone(),
+            namespace: namespace.clone(),
+            timeout: settle.timeout,
+            last: context.report.last_wait().unwrap_or_else(|| "the cluster".into()),
+        };
+        match outcome.unwrap_or_else(|_| Err(late().into())) {
+            Ok(()) => Ok(Exit::Ok),
+            Err(error) => Err(failed::explained(error, cluster, Some(awaited), &context.report).await),
+        }
+    };
+    tokio::select! {
+        exit = told => exit,
+        _ = tokio::signal::ctrl_c() => {
+            context.report.closing(vec![
+                format!("{name} goes on; only the watching ended"),
+                format!("  see      kubectl dynamo status {name} -n {namespace}"),
+            ]);
+            Ok(Exit::Interrupted)
+        }
+    }
+}

@@ -6,7 +6,7 @@ mod connect;
 mod error;
 mod facts;
 mod kinds;
-mod streams;
+mod tunnel;
 mod watch;
 
 use k8s_openapi::api::core::v1::Pod;
@@ -20,7 +20,7 @@ pub use connect::{Access, DEFAULT_NAMESPACE, contexts};
 pub use error::ClusterError;
 pub use facts::{Look, claim_facts};
 pub use kinds::Kind;
-pub use streams::{Tunnel, TunnelTarget};
+pub use tunnel::{Tunnel, TunnelTarget};
 pub use watch::{Reach, Seen, Watched};
 
 /// The result of asking the cluster.
@@ -107,6 +107,8 @@ impl Cluster {
             previous: options.previous,
             tail_lines: options.tail,
             since_seconds: options.since_seconds,
+            since_time: options.since,
+            timestamps: options.timestamps,
             ..LogParams::default()
         };
         let stream = self
@@ -127,6 +129,10 @@ pub struct LogOptions {
     /// The last lines only.
     pub tail: Option<i64>,
     pub since_seconds: Option<i64>,
+    /// Lines from this second on; the client library rounds, so it must be a whole one.
+    pub since: Option<jiff::Timestamp>,
+    /// Each line begins with when it was written.
+    pub timestamps: bool,
 }
 
 fn json_of(object: DynamicObject) -> Value {

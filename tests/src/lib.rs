@@ -11,6 +11,7 @@ pub mod model;
 pub mod namespace;
 pub mod operator;
 pub mod plugin;
+pub mod probe;
 pub mod processes;
 pub mod programs;
 pub mod relay;

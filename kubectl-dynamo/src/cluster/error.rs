@@ -59,6 +59,10 @@ pub enum ClusterError {
     OperatorSilent { message: String },
     #[error("{address} cannot be listened on: {cause}")]
     Listen { address: std::net::SocketAddr, cause: String },
+    #[error("{pod} does not answer on port {port}: {cause}")]
+    PodRefuses { pod: String, port: u16, cause: String },
+    #[error("a connection to {pod} broke: {cause}")]
+    ForwardBroke { pod: String, cause: String },
     #[error("the API server failed to {verb} {kind} {name}: {message}")]
     Server { verb: &'static str, kind: Kind, name: String, message: String },
 }
@@ -192,6 +196,8 @@ impl Explain for ClusterError {
             Self::OperatorSilent { .. } => "KD0220",
             Self::NoReadyPod { .. } => "KD0801",
             Self::Listen { .. } => "KD0803",
+            Self::PodRefuses { .. } => "KD0820",
+            Self::ForwardBroke { .. } => "KD0821",
         })
     }
 
@@ -239,6 +245,8 @@ impl Explain for ClusterError {
                 )
             }
             Self::Refused { .. } | Self::Untyped { .. } => return None,
+            Self::PodRefuses { pod, .. } => format!("see what it listens on and says: kubectl logs {pod}"),
+            Self::ForwardBroke { .. } => "connect again: the tunnel stays, and leads to a pod that is ready".into(),
             Self::Server { .. } => "try again; the same command continues".into(),
         })
     }
@@ -264,6 +272,8 @@ impl Explain for ClusterError {
             | Self::Conflict { .. }
             | Self::NoReadyPod { .. }
             | Self::Listen { .. }
+            | Self::PodRefuses { .. }
+            | Self::ForwardBroke { .. }
             | Self::Server { .. } => Exit::Failed,
         }
     }

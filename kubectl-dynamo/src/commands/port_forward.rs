@@ -9,6 +9,7 @@ use crate::error::{Exit, Explain, Result};
 
 /// Forward a local port to a deployment's frontend until Ctrl-C
 #[derive(Args)]
+#[command(after_help = LIMITS)]
 pub(super) struct PortForwardArgs {
     /// Name of the deployment
     pub name: String,
@@ -19,6 +20,13 @@ pub(super) struct PortForwardArgs {
     #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     pub address: IpAddr,
 }
+
+const LIMITS: &str = "\
+The forward stays when its pod is replaced or the API server restarts: connections that are open then break, new
+ones wait up to 30 s for a pod that is ready. What cannot be passed on is TCP only in part:
+  - that a client has no more to say (half-close): the pod does not see it, so that its whole answer arrives
+  - that a pod has no more to say: the connection ends as a whole, up to half a second later
+  - UDP, urgent data, and the client's own address: the pod sees connections from its loopback";
 
 pub(super) async fn run(args: PortForwardArgs, context: &Context) -> Result<Exit> {
     let found = frontend::find(&args.name, context).await?;

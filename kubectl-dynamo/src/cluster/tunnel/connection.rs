@@ -1,0 +1,291 @@
+//! One connection of a client, carried to a pod and back until both have said everything.
+//!
+//! A client that has no more to say is not passed on: the node's runtime takes it for the end of the whole
+//! connection, half a second later, and the rest of the answer would be lost.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::{BufMut, BytesMut};
+use kube::api::Portforwarder;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf as ClientReader, WriteHalf as ClientWriter};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::frames::HEAD;
+use super::peer::{self, Peer};
+use super::session::{Gone, Told, Voice};
+
+/// What is read from a client at once.
+const READ: usize = 64 * 1024;
+/// What a client may have said for its connection to be carried anew when it turns out that no pod heard it.
+const REMEMBERED: usize = 64 * 1024;
+/// Most clients speak first, at once; then their first words open the stream.
+const SPEAKS_FIRST: Duration = Duration::from_millis(1);
+/// How long after the last bytes it may be told that they are not all.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How often a client that has no more to say is looked at: this, and up to a second later.
+const FIRST_LOOK: Duration = Duration::from_millis(2);
+const LAST_LOOK: Duration = Duration::from_secs(1);
+/// Where nobody can tell whether it still listens: the silence after which it is taken for gone, once the answer
+/// has begun and before. A model may think for minutes.
+const SILENT_IN_ANSWER: Duration = Duration::from_secs(30);
+const SILENT_BEFORE_ANSWER: Duration = Duration::from_secs(600);
+/// What runtimes say when a pod, or the port of it, was not there to be connected to.
+const NOT_REACHED: [&str; 6] = [
+    "failed to connect",
+    "failed to dial",
+    "failed to find sandbox",
+    "is not running",
+    "is closed",
+    "not found",
+];
+
+/// How carrying ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// Both sides are done, or the client went away.
+    Whole,
+    /// No pod heard a word of it, so that another may be asked; with the reason.
+    Unheard(String),
+    /// In the middle; with the reason.
+    Broken(String),
+}
+
+/// A stream to a pod, in the way that there is to it.
+pub(super) enum PodStream {
+    Session(Voice, mpsc::Receiver<Told>),
+    WebSocket(Portforwarder, DuplexStream),
+}
+
+enum Speaking {
+    Session(Voice),
+    WebSocket(WriteHalf<DuplexStream>),
+}
+
+enum Hearing {
+    Session(mpsc::Receiver<Told>),
+    WebSocket(ReadHalf<DuplexStream>),
+}
+
+impl Speaking {
+    async fn send(&mut self, frame: BytesMut) -> Result<(), Gone> {
+        match self {
+            Self::Session(voice) => voice.send(frame).await,
+            Self::WebSocket(writer) => writer.write_all(&frame[HEAD..]).await.map_err(|_| Gone),
+        }
+    }
+
+    async fn open(&mut self) -> Result<(), Gone> {
+        match self {
+            Self::Session(voice) => voice.open().await,
+            Self::WebSocket(_) => Ok(()),
+        }
+    }
+}
+
+impl Hearing {
+    async fn next(&mut self) -> Option<Told> {
+        match self {
+            Self::Session(told) => told.recv().await,
+            Self::WebSocket(reader) => {
+                let mut bytes = BytesMut::with_capacity(READ);
+                match reader.read_buf(&mut bytes).await {
+                    Ok(0) => Some(Told::End),
+                    Ok(_) => Some(Told::Bytes(bytes.freeze())),
+                    Err(_) => None,
+                }
+            }
+        }
+    }
+}
+
+/// A client's connection, and what it has said as long as no pod has answered.
+#[derive(Debug)]
+pub(super) struct Client {
+    socket: TcpStream,
+    ends: Option<(SocketAddr, SocketAddr)>,
+    said: Mutex<Said>,
+    answered: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Said {
+    /// None once it is too much to be said again.
+    words: Option<Vec<u8>>,
+    /// When either side last said something.
+    at: Instant,
+}
+
+impl Client {
+    pub(super) fn new(socket: TcpStream) -> Self {
+        let _ = socket.set_nodelay(true);
+        let ends = socket.peer_addr().ok().zip(socket.local_addr().ok());
+        let said = Said { words: Some(Vec::new()), at: Instant::now() };
+        Self { socket, ends, said: Mutex::new(said), answered: AtomicBool::new(false) }
+    }
+
+    /// Closes the connection so that the client sees that it broke, and not that all was said.
+    pub(super) fn break_off(self) {
+        let _ = self.socket.set_zero_linger();
+    }
+
+    /// Whether the client still waits for an answer, as far as can be told.
+    pub(super) fn waits(&self) -> bool {
+        self.ends.is_none_or(|(peer, local)| peer::look(peer, local) != Peer::Abandoned)
+    }
+
+    /// Carries the connection over `stream`.
+    pub(super) async fn carry(&mut self, stream: PodStream) -> Ended {
+        let (mut speaking, mut hearing, forwarder) = match stream {
+            PodStream::Session(voice, told) => (Speaking::Session(voice), Hearing::Session(told), None),
+            PodStream::WebSocket(forwarder, duplex) => {
+                let (reader, writer) = tokio::io::split(duplex);
+                (Speaking::WebSocket(writer), Hearing::WebSocket(reader), Some(forwarder))
+            }
+        };
+        let Self { socket, ends, said, answered } = self;
+        let (mut reader, mut writer) = socket.split();
+        let talk = Talk { said, answered, ends: *ends };
+        let ended = {
+            let mut down = std::pin::pin!(talk.down(&mut hearing, &mut writer));
+            let up = talk.up(&mut reader, &mut speaking);
+            match tokio::select! { up = up => Err(up), ended = &mut down => Ok(ended) } {
+                Ok(ended) => ended,
+                Err(Up::Aborted) => Ended::Whole,
+                Err(Up::Unheard) => down.await,
+                Err(Up::Everything) => tokio::select! {
+                    ended = &mut down => ended,
+                    () = talk.abandoned() => Ended::Whole,
+                },
+            }
+        };
+        if ended == Ended::Whole {
+            let _ = writer.shutdown().await;
+        }
+        drop(forwarder);
+        if let Speaking::Session(voice) = speaking {
+            tokio::spawn(voice.leave());
+        }
+        ended
+    }
+}
+
+/// Why a client's words came to an end.
+enum Up {
+    Everything,
+    Aborted,
+    Unheard,
+}
+
+/// What both directions of a connection know of each other.
+struct Talk<'a> {
+    said: &'a Mutex<Said>,
+    answered: &'a AtomicBool,
+    ends: Option<(SocketAddr, SocketAddr)>,
+}
+
+impl Talk<'_> {
+    fn said<T>(&self, look: impl FnOnce(&mut Said) -> T) -> T {
+        look(&mut self.said.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn up(&self, client: &mut ClientReader<'_>, pod: &mut Speaking) -> Up {
+        let before = self.said(|said| said.words.clone().unwrap_or_default());
+        if !before.is_empty() && pod.send(framed(&before)).await.is_err() {
+            return Up::Unheard;
+        }
+        if timeout(SPEAKS_FIRST, client.readable()).await.is_err() && pod.open().await.is_err() {
+            return Up::Unheard;
+        }
+        loop {
+            let mut frame = BytesMut::with_capacity(HEAD + READ);
+            frame.put_bytes(0, HEAD);
+            match client.read_buf(&mut frame).await {
+                Ok(0) => {
+                    self.said(|said| said.at = Instant::now());
+                    return if pod.open().await.is_ok() { Up::Everything } else { Up::Unheard };
+                }
+                Ok(_) => {}
+                Err(_) => return Up::Aborted,
+            }
+            self.remember(&frame[HEAD..]);
+            if pod.send(frame).await.is_err() {
+                return Up::Unheard;
+            }
+        }
+    }
+
+    fn remember(&self, words: &[u8]) {
+        if self.answered.load(Ordering::Relaxed) {
+            return;
+        }
+        self.said(|said| {
+            let fits = said.words.as_ref().is_some_and(|before| before.len() + words.len() <= REMEMBERED);
+            match &mut said.words {
+                Some(before) if fits => before.extend_from_slice(words),
+                words => *words = None,
+            }
+        });
+    }
+
+    async fn down(&self, pod: &mut Hearing, client: &mut ClientWriter<'_>) -> Ended {
+        loop {
+            match pod.next().await {
+                Some(Told::Bytes(bytes)) => {
+                    self.answered.store(true, Ordering::Relaxed);
+                    if client.write_all(&bytes).await.is_err() {
+                        return Ended::Whole;
+                    }
+                    self.said(|said| said.at = Instant::now());
+                }
+                Some(Told::End) => {
+                    return match timeout(LAST_WORDS, pod.next()).await {
+                        Ok(Some(Told::Failed(reason))) => self.failed(reason),
+                        _ => Ended::Whole,
+                    };
+                }
+                Some(Told::Failed(reason)) => return self.failed(reason),
+                None => return Ended::Broken("the way to it closed".into()),
+            }
+        }
+    }
+
+    fn failed(&self, reason: String) -> Ended {
+        let unheard = NOT_REACHED.iter().any(|words| reason.contains(words));
+        let again = !self.answered.load(Ordering::Relaxed) && self.said(|said| said.words.is_some());
+        // The node's runtime names its folders and ids first.
+        let reason = reason.rsplit("\": ").next().unwrap_or_default().trim().to_owned();
+        if unheard && again { Ended::Unheard(reason) } else { Ended::Broken(reason) }
+    }
+
+    /// Returns when nobody is left to hear the answer.
+    async fn abandoned(&self) {
+        let mut pause = Duration::ZERO;
+        loop {
+            sleep(pause).await;
+            pause = (pause * 2).clamp(FIRST_LOOK, LAST_LOOK);
+            match self.ends.map_or(Peer::Unknown, |(peer, local)| peer::look(peer, local)) {
+                Peer::Held => {}
+                Peer::Abandoned => return,
+                Peer::Unknown => {
+                    let answered = self.answered.load(Ordering::Relaxed);
+                    let patience = if answered { SILENT_IN_ANSWER } else { SILENT_BEFORE_ANSWER };
+                    if self.said(|said| said.at.elapsed()) > patience {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn framed(words: &[u8]) -> BytesMut {
+    let mut frame = BytesMut::zeroed(HEAD);
+    frame.extend_from_slice(words);
+    frame
+}

@@ -1,0 +1,42 @@
+"""The node of the tests with a probe pod, for benchmarks: a process, and this one moved into its network namespace."""
+
+import ctypes
+import json
+import os
+import subprocess
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+CACHE = os.environ.get("KUBECTL_DYNAMO_TEST_CACHE") or os.path.expanduser("~/.cache/kubectl-dynamo-tests")
+
+
+def build(*arguments):
+    """The programs that cargo makes of these arguments, by name."""
+    command = ["cargo", "build", "--message-format=json", *arguments]
+    messages = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True).stdout
+    artifacts = (json.loads(line) for line in messages.splitlines())
+    return {a["target"]["name"]: a["executable"] for a in artifacts if a.get("executable")}
+
+
+class Node:
+    """A running node; `pod` is the address of its probe, whose program was given `words`."""
+
+    def __init__(self, *words):
+        program = os.environ.get("TEST_NODE_BIN") or build("-p", "kubectl-dynamo-tests", "--bin", "test-node")["test-node"]
+        self.server = subprocess.Popen([program, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        line = self.server.stdout.readline().split()
+        if line[:1] != ["ready"]:
+            sys.exit("the node did not come up")
+        _, namespace, kubeconfig, self.pod = line
+        # Only what this process does from here on is inside; the node's own programs are already.
+        with open(f"/run/netns/{namespace}") as inside:
+            if ctypes.CDLL(None, use_errno=True).setns(inside.fileno(), 0):
+                sys.exit(f"the namespace {namespace} cannot be entered: {os.strerror(ctypes.get_errno())}")
+        os.environ["KUBECONFIG"] = kubeconfig
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.server.stdin.close()
+        self.server.wait()

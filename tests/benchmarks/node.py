@@ -18,6 +18,11 @@ def build(*arguments):
     return {a["target"]["name"]: a["executable"] for a in artifacts if a.get("executable")}
 
 
+def move_into(namespace):
+    if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), 0):
+        sys.exit(f"a network namespace cannot be entered: {os.strerror(ctypes.get_errno())}")
+
+
 class Node:
     """A running node; `pod` is the address of its probe, whose program was given `words`."""
 
@@ -28,15 +33,17 @@ class Node:
         if line[:1] != ["ready"]:
             sys.exit("the node did not come up")
         _, namespace, kubeconfig, self.pod = line
+        self.outside = open("/proc/self/ns/net")
         # Only what this process does from here on is inside; the node's own programs are already.
         with open(f"/run/netns/{namespace}") as inside:
-            if ctypes.CDLL(None, use_errno=True).setns(inside.fileno(), 0):
-                sys.exit(f"the namespace {namespace} cannot be entered: {os.strerror(ctypes.get_errno())}")
+            move_into(inside)
         os.environ["KUBECONFIG"] = kubeconfig
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
+        # What is still inside ends with the node.
+        move_into(self.outside)
         self.server.stdin.close()
         self.server.wait()

@@ -1,21 +1,28 @@
 //! `logs`: the lines of all of a deployment's pods in one stream, each with its pod's name.
 
-use std::collections::HashSet;
+mod instance;
+mod position;
+mod shown;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use anstyle::{AnsiColor, Style};
 use clap::Args;
-use futures::{AsyncBufReadExt, StreamExt};
+use futures::StreamExt;
+use regex::Regex;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::frontend::{self, Sought};
 use super::kube_flags::{self, FlagError};
 use super::{Context, print_data};
-use crate::cluster::{Cluster, ClusterError, Kind, LogOptions, Seen, Watched};
+use crate::cluster::{Cluster, Kind, LogOptions, Seen, Watched};
 use crate::error::{Exit, Explain, Result};
 use crate::readiness::{COMPONENT_LABEL, GRAPH_LABEL, JOB_LABEL, components};
 use crate::resources::FETCH_CONTAINER;
+use instance::{Instance, ReadLine};
+use shown::{Shown, Wanted};
 
 /// The word of `-c` that means the containers which fetch the model.
 const FETCH: &str = "fetch";
@@ -24,25 +31,13 @@ const MAIN: &str = "main";
 /// Lines that may wait for a slow terminal; beyond that the streams wait, and nothing is lost.
 const BACKLOG: usize = 1024;
 
-/// A line to print, or why a container's log cannot be read.
-type ReadLine = std::result::Result<String, ClusterError>;
-
-const COLOURS: [AnsiColor; 6] = [
-    AnsiColor::Cyan,
-    AnsiColor::Green,
-    AnsiColor::Magenta,
-    AnsiColor::Yellow,
-    AnsiColor::Blue,
-    AnsiColor::BrightRed,
-];
-
 /// Show the logs of a deployment's pods, merged
 #[derive(Args)]
 pub(super) struct LogsArgs {
     /// Name of the deployment
     pub name: String,
     /// The deployment is one of this machine
-    #[arg(long, conflicts_with_all = ["since", "previous"])]
+    #[arg(long, conflicts_with_all = ["since", "previous", "include", "exclude", "timestamps"])]
     pub local: bool,
     /// Only one component: frontend, worker, prefill, decode, or fetch for the model's download
     #[arg(short, long, value_name = "COMPONENT")]
@@ -59,6 +54,15 @@ pub(super) struct LogsArgs {
     /// Of the containers before their last restart
     #[arg(short, long, conflicts_with = "follow")]
     pub previous: bool,
+    /// Only lines that match this regular expression; of several, one must match
+    #[arg(short, long, value_name = "REGEX")]
+    pub include: Vec<Regex>,
+    /// No lines that match this regular expression
+    #[arg(short, long, value_name = "REGEX")]
+    pub exclude: Vec<Regex>,
+    /// Put before each line when it was written
+    #[arg(long)]
+    pub timestamps: bool,
 }
 
 pub(super) async fn run(args: LogsArgs, context: &Context) -> Result<Exit> {
@@ -83,22 +87,21 @@ pub(super) async fn run(args: LogsArgs, context: &Context) -> Result<Exit> {
         previous: args.previous,
         tail: args.tail.map(i64::from),
         since_seconds: args.since.map(|since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX)),
+        ..LogOptions::default()
     };
-    let (lines, mut printed) = mpsc::channel(BACKLOG);
-    let reading = read_all(&cluster, &selectors, args.component.as_deref(), &options, lines);
-    let printing = async {
-        let mut first_refusal = None;
-        while let Some(read) = printed.recv().await {
-            match read {
-                Ok(line) => print_data(&line)?,
-                Err(error) => {
-                    context.report.warn(error.code(), error.to_string(), error.hint());
-                    first_refusal.get_or_insert(error.exit());
-                }
-            }
-        }
-        Ok(first_refusal.unwrap_or(Exit::Ok))
+    let wanted = Wanted { include: args.include, exclude: args.exclude, timestamps: args.timestamps };
+    let (lines, read) = mpsc::channel(BACKLOG);
+    let readers = Readers {
+        cluster: cluster.clone(),
+        options,
+        wanted: Arc::new(wanted),
+        begun: false,
+        started: HashSet::new(),
+        pods: HashMap::new(),
+        lines,
     };
+    let reading = read_all(&cluster, &selectors, args.component.as_deref(), readers);
+    let printing = print(read, context);
     tokio::select! {
         result = async { futures::try_join!(reading, printing) } => result.map(|((), exit)| exit),
         _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
@@ -116,20 +119,37 @@ fn check_component(graph: &Value, wanted: Option<&str>) -> Result<()> {
     }
 }
 
-/// Reads every pod that there is, and with `follow` every one that comes.
+/// Prints what is read, as much at once as there is; why something could not be read goes to stderr.
+async fn print(mut read: mpsc::Receiver<ReadLine>, context: &Context) -> Result<Exit> {
+    let mut first_refusal = None;
+    let mut several = Vec::new();
+    while read.recv_many(&mut several, BACKLOG).await > 0 {
+        let mut text = String::new();
+        for line in several.drain(..) {
+            match line {
+                Ok(line) => text.push_str(&line),
+                Err(error) => {
+                    context.report.warn(error.code(), error.to_string(), error.hint());
+                    first_refusal.get_or_insert(error.exit());
+                }
+            }
+        }
+        print_data(&text)?;
+    }
+    Ok(first_refusal.unwrap_or(Exit::Ok))
+}
+
+/// Reads every pod that there is, and to follow every one that comes.
 async fn read_all(
     cluster: &Cluster,
     selectors: &[String],
     component: Option<&str>,
-    options: &LogOptions,
-    lines: mpsc::Sender<ReadLine>,
+    mut readers: Readers,
 ) -> Result<()> {
-    let mut readers =
-        Readers { cluster: cluster.clone(), options: options.clone(), started: HashSet::new(), lines };
-    if !options.follow {
+    if !readers.options.follow {
         let lists = selectors.iter().map(|labels| cluster.list(Kind::Pod, labels, false));
         let pods = futures::future::try_join_all(lists).await?;
-        let tasks: Vec<_> = pods.iter().flatten().filter_map(|pod| readers.start(pod, component)).collect();
+        let tasks: Vec<_> = pods.iter().flatten().flat_map(|pod| readers.start(pod, component)).collect();
         futures::future::join_all(tasks).await;
         return Ok(());
     }
@@ -146,6 +166,7 @@ async fn read_all(
         for pod in &pods {
             readers.start(pod, component);
         }
+        readers.begun = true;
     }
     Ok(())
 }
@@ -154,55 +175,62 @@ async fn read_all(
 struct Readers {
     cluster: Cluster,
     options: LogOptions,
+    wanted: Arc<Wanted>,
+    /// Those that were there at first are being read: what starts now is new, and read from its first line on.
+    begun: bool,
     started: HashSet<String>,
+    /// In the order they were met, for their colours.
+    pods: HashMap<String, usize>,
     lines: mpsc::Sender<ReadLine>,
 }
 
 impl Readers {
-    fn start(&mut self, pod: &Value, component: Option<&str>) -> Option<tokio::task::JoinHandle<()>> {
+    /// Reads what this pod has to say that is not being read yet.
+    fn start(&mut self, pod: &Value, component: Option<&str>) -> Vec<tokio::task::JoinHandle<()>> {
         let container = if component == Some(FETCH) { FETCH_CONTAINER } else { MAIN };
         let of_component = pod["metadata"]["labels"][COMPONENT_LABEL].as_str().unwrap_or_default();
         let wanted =
             component.is_none_or(|wanted| wanted == FETCH || wanted.eq_ignore_ascii_case(of_component));
-        let id = started_container(pod, container)?;
-        if !wanted || !self.started.insert(id) {
-            return None;
+        let (Some(name), Some(status), true) =
+            (pod["metadata"]["name"].as_str(), instance::status(pod, container), wanted)
+        else {
+            return Vec::new();
+        };
+        let id = |status: &Value| {
+            status["containerID"].as_str().filter(|id| !id.is_empty()).map(ToOwned::to_owned)
+        };
+        let mut instances = Vec::new();
+        // One that came and went between two looks has left its log as the previous one.
+        let before = id(&status["lastState"]["terminated"]).filter(|_| self.options.follow);
+        if let Some(before) = before
+            && self.started.insert(before.clone())
+            && self.begun
+        {
+            instances.push((before, true));
         }
-        let name = pod["metadata"]["name"].as_str()?.to_owned();
-        let colour = COLOURS[(self.started.len() - 1) % COLOURS.len()].on_default();
-        let (cluster, options, lines) = (self.cluster.clone(), self.options.clone(), self.lines.clone());
-        Some(tokio::spawn(async move { read(&cluster, &name, container, &options, colour, &lines).await }))
-    }
-}
-
-/// The id of a container that has something to say: it runs, or it ran.
-fn started_container(pod: &Value, container: &str) -> Option<String> {
-    let status = ["containerStatuses", "initContainerStatuses"]
-        .iter()
-        .flat_map(|field| pod["status"][field].as_array().into_iter().flatten())
-        .find(|status| status["name"] == container)?;
-    status["containerID"].as_str().filter(|id| !id.is_empty()).map(ToOwned::to_owned)
-}
-
-async fn read(
-    cluster: &Cluster,
-    pod: &str,
-    container: &str,
-    options: &LogOptions,
-    colour: Style,
-    lines: &mpsc::Sender<ReadLine>,
-) {
-    let head = format!("{colour}{pod}{colour:#}");
-    let mut read = match cluster.log(pod, Some(container), options).await {
-        Ok(log) => log.lines(),
-        Err(error) => {
-            let _ = lines.send(Err(error)).await;
-            return;
+        if let Some(now) = id(status)
+            && self.started.insert(now.clone())
+        {
+            instances.push((now, self.options.previous));
         }
-    };
-    while let Some(Ok(line)) = read.next().await {
-        if lines.send(Ok(format!("{head} | {line}\n"))).await.is_err() {
-            return;
-        }
+        let number = self.pods.len();
+        let number = *self.pods.entry(name.to_owned()).or_insert(number);
+        let read = |(id, previous)| {
+            let options = match self.begun {
+                true => LogOptions { follow: true, ..LogOptions::default() },
+                false => self.options.clone(),
+            };
+            let instance = Instance {
+                cluster: self.cluster.clone(),
+                pod: name.to_owned(),
+                container,
+                id,
+                options: LogOptions { previous, ..options },
+                shown: Shown::of(name, number, self.wanted.clone()),
+                lines: self.lines.clone(),
+            };
+            tokio::spawn(instance.read())
+        };
+        instances.into_iter().map(read).collect()
     }
 }

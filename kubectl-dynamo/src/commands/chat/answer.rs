@@ -25,12 +25,14 @@ pub(super) struct Conversation<'a> {
     request: Request,
     report: &'a Report,
     output: OutputFormat,
+    /// The last question, answered or not.
+    asked: Option<String>,
 }
 
 impl<'a> Conversation<'a> {
     pub(super) fn new(endpoint: Endpoint, model: String, report: &'a Report, output: OutputFormat) -> Self {
         let request = Request { model, messages: Vec::new(), max_tokens: None, temperature: None };
-        Self { endpoint, request, report, output }
+        Self { endpoint, request, report, output, asked: None }
     }
 
     /// How long and how freely it may answer.
@@ -39,9 +41,25 @@ impl<'a> Conversation<'a> {
         self.request.temperature = temperature;
     }
 
-    /// Sets the system prompt.
+    /// Sets the system prompt, or with an empty one takes it away.
     pub(super) fn instruct(&mut self, system: &str) {
-        self.say(Role::System, system.to_owned());
+        let messages = &mut self.request.messages;
+        messages.retain(|message| message.role != Role::System);
+        if !system.is_empty() {
+            messages.insert(0, Message { role: Role::System, content: system.to_owned() });
+        }
+    }
+
+    /// The last question; the conversation is as it was before it.
+    pub(super) fn last_question(&mut self) -> Option<String> {
+        let question = self.asked.clone()?;
+        let messages = &mut self.request.messages;
+        if let Some(at) = messages.iter().rposition(|message| message.role == Role::User)
+            && messages[at].content == question
+        {
+            messages.truncate(at);
+        }
+        Some(question)
     }
 
     /// Forgets every turn; the system prompt stays.
@@ -59,6 +77,7 @@ impl<'a> Conversation<'a> {
 
     /// Asks, shows the answer and its numbers. Ctrl-C ends the turn and keeps what was said.
     pub(super) async fn turn(&mut self, prompt: String) -> Result<Exit> {
+        self.asked = Some(prompt.clone());
         self.say(Role::User, prompt);
         let mut said = Said { text: String::new(), shown: self.output == OutputFormat::Text, stdout: Ok(()) };
         let outcome = tokio::select! {

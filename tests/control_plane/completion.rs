@@ -33,6 +33,7 @@ pub(crate) async fn offers_the_names_of_what_is_there(shared: Arc<Shared>) -> Ou
         (&["chat", "-n", "completion", "--url", "http://127.0.0.1/v1", ""], ":4\n"),
         (&["down", "-n", "completion", "one", "ot"], "other\n:4\n"),
         (&["logs", "--namespace=completion", "on"], "one\n:4\n"),
+        (&["rollout", "undo", "-n", "completion", "on"], "one\n:4\n"),
         (&["status", ""], ":4\n"),
         (&["list", "-n", "complet"], "completion\n:4\n"),
     ] {

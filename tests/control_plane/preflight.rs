@@ -174,6 +174,12 @@ pub(crate) async fn the_pod_on_top_of_a_rolling_update_needs_a_gpu(shared: Arc<S
     );
     let said = plugin.run(&["check", "tiny", "--env=A=b", "-o", "json"]).await?.expect(1)?;
     ensure!(finding(&said, "gpu-placement")?["code"] == "KD0303", "{}", said.out);
+    let said = plugin.run(&["scale", "tiny", "--replicas=2", "--detach"]).await?.expect(5)?;
+    ensure!(said.err.contains("error [KD0303]"), "{}", said.err);
+    plugin
+        .run(&["scale", "tiny", "--replicas=2", "--detach", "--ignore-preflight=KD0303"])
+        .await?
+        .expect(0)?;
     // What brings no pod needs no room.
     plugin.run(&["up", "tiny", "--detach"]).await?.expect(0)?;
     without_node(place, "surge-1").await

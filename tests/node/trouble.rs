@@ -73,7 +73,7 @@ pub(crate) async fn a_change_that_fails_is_rolled_back_and_answers_again(shared:
         ["up", "tiny", "--timeout=4m", "--rollback-on-failure", "--", "--no-such-flag-of-the-mocker", "1"];
     let said = plugin.run(&change).await?;
     // The exit code is that of the failure, and both are said.
-    ensure!(said.code == Some(1) && said.err.contains("error [KD06"), "{:?}: {}", said.code, said.err);
+    ensure!(said.code == Some(2) && said.err.contains("error [KD0608]"), "{:?}: {}", said.code, said.err);
     ensure!(said.err.contains("what was there before serves again, as revision 3"), "{}", said.err);
     let answer = plugin.run(&["chat", "tiny", "Still there?"]).await?.expect(0)?;
     ensure!(!answer.out.trim().is_empty(), "it does not answer");

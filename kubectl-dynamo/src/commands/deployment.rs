@@ -48,6 +48,28 @@ pub(super) struct Deployment {
 }
 
 impl Deployment {
+    /// Objects as they are, the graph last.
+    pub(super) fn of_objects(
+        name: &str,
+        graph_api: GraphApi,
+        resources: Vec<Resource>,
+        exists: bool,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            plan: None,
+            graph_api,
+            release_source: String::new(),
+            resources,
+            warnings: Vec::new(),
+            kept: Vec::new(),
+            values: Vec::new(),
+            exists,
+            claim: None,
+            read: Vec::new(),
+        }
+    }
+
     /// What the plan warns of.
     pub(super) fn plan_warnings(&self) -> impl Iterator<Item = &PlanWarning> {
         self.plan.iter().flat_map(|plan| &plan.warnings)

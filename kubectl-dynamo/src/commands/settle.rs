@@ -8,10 +8,12 @@ use clap::Args;
 use serde_json::Value;
 
 use super::changes::{self, Answer};
+use super::deployment::Deployment;
 use super::up::DryRun;
 use super::up::deploy::{self, Awaited};
 use super::up::error::UpError;
 use super::up::failed;
+use super::up::preflight::Preflight;
 use super::{Context, kube_flags, revisions, summary, words};
 use crate::cluster::{Change, Cluster, Outcome, Platform};
 use crate::error::{Exit, Result};
@@ -46,6 +48,9 @@ pub(super) struct ChangeArgs {
     /// Take over fields that another manager holds
     #[arg(long)]
     pub force_conflicts: bool,
+    /// Begin although the check that says this code fails, or `all`; may be given again
+    #[arg(long, value_name = "CODE", value_delimiter = ',')]
+    pub ignore_preflight: Vec<String>,
 }
 
 impl ChangeArgs {
@@ -79,6 +84,11 @@ pub(super) async fn change(
     if args.only_says() {
         return say(graph, platform);
     }
+    let objects = vec![graph.resource.clone()];
+    let deployment = Deployment::of_objects(graph.resource.name(), platform.graph_api, objects, true);
+    let ignored = &args.ignore_preflight;
+    let mut preflight = Preflight::new(cluster, platform, &deployment, ignored, &context.report);
+    preflight.judge_change(&changes).await?;
     if !changes::accepted(cluster, platform, &changes, occasion.answer, context).await? {
         return Ok(Exit::Ok);
     }

@@ -4,7 +4,7 @@ pub(super) mod deploy;
 pub(super) mod error;
 pub(super) mod failed;
 pub(super) mod fetch;
-mod preflight;
+pub(super) mod preflight;
 mod rollback;
 pub(super) mod screen;
 mod starting;

@@ -85,17 +85,22 @@ pub(super) fn with_live_names(command: Command, typed: &[OsString]) -> Command {
     let Some(place) = place(command.clone(), typed) else {
         return command;
     };
+    offer_in(command, &place)
+}
+
+/// Names for a command, and for those below it.
+fn offer_in(command: Command, place: &Place) -> Command {
     let verbs: Vec<String> = command.get_subcommands().map(|verb| verb.get_name().into()).collect();
-    let offer_in = |command: Command| {
-        command.mut_args(|arg| match arg.get_id().as_str() {
-            "name" | "names" | "words" if arg.is_positional() => arg.add(offer(&place, deployments)),
-            "namespace" => arg.add(offer(&place, namespaces)),
-            "context" => arg.add(offer(&place, |place| contexts(&place.access))),
-            "release" => arg.add(ArgValueCandidates::new(releases)),
-            _ => arg,
-        })
-    };
-    verbs.into_iter().fold(offer_in(command), |command, verb| command.mut_subcommand(verb, offer_in))
+    let command = command.mut_args(|arg| match arg.get_id().as_str() {
+        "name" | "names" | "words" if arg.is_positional() => arg.add(offer(place, deployments)),
+        "namespace" => arg.add(offer(place, namespaces)),
+        "context" => arg.add(offer(place, |place| contexts(&place.access))),
+        "release" => arg.add(ArgValueCandidates::new(releases)),
+        _ => arg,
+    });
+    verbs
+        .into_iter()
+        .fold(command, |command, verb| command.mut_subcommand(verb, |verb| offer_in(verb, place)))
 }
 
 fn offer<N>(place: &Place, names: N) -> ArgValueCandidates

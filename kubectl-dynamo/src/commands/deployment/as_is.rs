@@ -32,19 +32,8 @@ pub(in crate::commands) async fn as_is(
     check_claims(&resources, cluster).await?;
     check_secrets(&resources, cluster).await?;
     let exists = cluster.get(Kind::Graph(platform.graph_api), graph.name()).await?.is_some();
-    Ok(Deployment {
-        exists,
-        claim: None,
-        read: Vec::new(),
-        name: graph.name().into(),
-        plan: None,
-        graph_api: platform.graph_api,
-        release_source: String::new(),
-        resources,
-        warnings: Vec::new(),
-        kept: Vec::new(),
-        values: Vec::new(),
-    })
+    let name = graph.name().to_owned();
+    Ok(Deployment::of_objects(&name, platform.graph_api, resources, exists))
 }
 
 fn in_namespace(mut object: Value, namespace: &str) -> Result<Resource> {

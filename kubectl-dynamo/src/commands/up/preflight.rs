@@ -12,7 +12,7 @@ use crate::preflight::{
 use crate::report::Report;
 
 /// What was found of a deployment so far.
-pub(super) struct Preflight<'a> {
+pub(in crate::commands) struct Preflight<'a> {
     cluster: &'a Cluster,
     platform: &'a Platform,
     deployment: &'a Deployment,
@@ -24,7 +24,7 @@ pub(super) struct Preflight<'a> {
 }
 
 impl<'a> Preflight<'a> {
-    pub(super) fn new(
+    pub(in crate::commands) fn new(
         cluster: &'a Cluster,
         platform: &'a Platform,
         deployment: &'a Deployment,
@@ -85,7 +85,7 @@ impl<'a> Preflight<'a> {
     ///
     /// # Errors
     /// As for [`Self::judge`], and a server that cannot be reached.
-    pub(super) async fn judge_change(&mut self, changes: &[Change]) -> Result<()> {
+    pub(in crate::commands) async fn judge_change(&mut self, changes: &[Change]) -> Result<()> {
         let starts = changes::starts(changes, self.platform);
         if !self.deployment.exists || starts.is_empty() {
             return Ok(());

@@ -45,6 +45,10 @@ pub(crate) async fn a_worker_without_a_gpu_waits_and_one_that_crashes_ends_it(
     let plugin = shared.plugin(&place)?;
     let words: Vec<&str> =
         up(&shared, &["--backend=vllm"]).into_iter().filter(|word| *word != "--backend=mocker").collect();
+    let said = plugin.run(&words).await?.expect(5)?;
+    ensure!(said.err.contains("error [KD0308]: no node offers GPUs"), "{}", said.err);
+    // Whoever knows that a node comes may go on all the same.
+    let words = [words.as_slice(), &["--ignore-preflight=KD0308"]].concat();
     let (running, seen) = plugin.run_until(&words, "Insufficient nvidia.com/gpu").await?;
     let mut running = running.ok_or_else(|| format!("it did not wait for a GPU:\n{}", seen.join("\n")))?;
     // The image has no vLLM: scheduled at last, the worker crashes.

@@ -25,6 +25,8 @@ pub struct Request {
     pub dry_run: bool,
     /// Who it was made for: the impersonated user, where there is one.
     pub user: String,
+    /// The object that was sent, if one was.
+    pub sent: Value,
 }
 
 impl Request {
@@ -91,5 +93,6 @@ fn read(event: &Value) -> Request {
             user => text(user),
         },
         dry_run: event["requestURI"].as_str().is_some_and(|uri| uri.contains("dryRun=All")),
+        sent: event["requestObject"].clone(),
     }
 }

@@ -4,7 +4,7 @@ use crate::commands::deployment::check_plan;
 use crate::commands::wizard::questions::NONE;
 use crate::error::Explain;
 use crate::intent::request::{Field, Layer, Merged, Source, find};
-use crate::intent::{Backend, Fallback, ServingIntent, resolve};
+use crate::intent::{Backend, Cache, Fallback, ServingIntent, resolve};
 
 pub(super) fn field(path: &str) -> &'static Field {
     find(path).expect("the table has every path that is written here")
@@ -19,7 +19,11 @@ pub(super) struct About {
 
 impl About {
     pub(super) fn check(&self, answer: &str) -> std::result::Result<(), String> {
-        if self.path == "engineArgs" && answer == NONE {
+        // These say nothing.
+        if matches!(
+            (self.path.as_str(), answer),
+            ("engineArgs", NONE) | ("cache.claim", Cache::DEFAULT_CLAIM)
+        ) {
             return Ok(());
         }
         let intent = self.with(answer)?;

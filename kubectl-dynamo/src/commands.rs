@@ -7,6 +7,7 @@ mod chat;
 mod check;
 mod completion;
 mod config;
+mod configuration;
 mod confirm;
 mod deployment;
 mod diagnose;

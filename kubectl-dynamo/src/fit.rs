@@ -4,12 +4,14 @@
 pub mod architecture;
 pub mod hardware;
 mod kv_cache;
+mod shape;
 mod weights;
 
 pub use architecture::{Architecture, UnknownArchitecture};
 pub use hardware::{Hardware, HardwareError};
+pub use shape::{ForbiddenShape, check_shape};
 
-use crate::intent::Parallelism;
+use crate::intent::{Parallelism, engine_flags};
 
 /// vLLM's own default of `--block-size` on NVIDIA GPUs.
 const BLOCK_TOKENS: u64 = 16;
@@ -64,7 +66,7 @@ impl EngineMemory {
 
     /// Reads engine flags; of one that is given twice the last counts, as in the engine.
     pub fn of(args: &[String]) -> Self {
-        let value = |flag: &str| last_value(args, flag);
+        let value = |flag: &str| engine_flags::value(args, flag);
         Self {
             utilization: value("--gpu-memory-utilization")
                 .and_then(|text| text.parse().ok())
@@ -90,18 +92,6 @@ pub fn tokens(text: &str) -> Option<u64> {
         "M" => 1 << 20,
         _ => return None,
     })
-}
-
-fn last_value(args: &[String], flag: &str) -> Option<String> {
-    let mut found = None;
-    for (place, arg) in args.iter().enumerate() {
-        let (name, value) =
-            arg.split_once('=').map_or((arg.as_str(), None), |(name, value)| (name, Some(value)));
-        if name.replace('_', "-") == flag {
-            found = value.map(ToOwned::to_owned).or_else(|| args.get(place + 1).cloned());
-        }
-    }
-    found
 }
 
 /// The memory of one GPU of a worker; of several that differ, of the fullest.

@@ -221,7 +221,7 @@ pub enum IntentError {
     #[error("engine flag `{flag}` says what `{ours}` already says")]
     EngineFlagTaken { flag: String, ours: &'static str },
     #[error("`{given}` is not a Dynamo release: {reason}")]
-    Release { given: String, reason: String, known: Vec<&'static str> },
+    Release { given: String, reason: String, known: Vec<&'static str>, forceable: bool },
 }
 
 impl Explain for IntentError {
@@ -270,7 +270,10 @@ impl Explain for IntentError {
             Self::Label { .. } => "for example --label team=search".into(),
             Self::Quantity { flag, .. } => format!("for example {flag}=200Gi"),
             Self::EngineFlagTaken { ours, .. } => format!("use only {ours}"),
-            Self::Release { known, .. } => format!("use --release with one of: {}", known.join(" ")),
+            Self::Release { known, forceable, .. } => {
+                let force = if *forceable { ", or add --force-release for the words of the nearest" } else { "" };
+                format!("use --release with one of: {}{force}", known.join(" "))
+            }
         })
     }
 

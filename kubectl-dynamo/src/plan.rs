@@ -3,6 +3,7 @@
 
 mod components;
 mod engine_args;
+mod engine_flags;
 mod environment;
 mod error;
 pub mod kv_offload;
@@ -10,16 +11,19 @@ pub mod model_cache;
 mod needs;
 mod nodes;
 mod quantity;
+mod warning;
 
 use crate::intent::ServingIntent;
 use crate::release::{CATALOG, DEFAULT, ModelCard, Release};
 pub use components::Component;
+pub use engine_flags::check_engine_names;
 pub use environment::{EnvironmentValue, EnvironmentVariable, JSON_LOGGING, Logging};
-pub use error::{PlanError, PlanWarning};
+pub use error::PlanError;
 pub use kv_offload::OffloadDisk;
 pub use model_cache::{FetchPlacement, FetchStep, ModelCache};
 pub use needs::Needs;
 pub use quantity::Quantity;
+pub use warning::PlanWarning;
 
 /// Everything that will run, and what it needs before.
 #[derive(Debug, Clone, PartialEq)]
@@ -89,7 +93,13 @@ pub fn plan(
     check_served_name(intent, release, &model_folder)?;
     nodes::check(intent, release)?;
     let offload = kv_offload::Offload::of(intent, release)?;
-    let warnings = offload.iter().filter_map(|_| kv_offload::warning(release)).collect();
+    let mut warnings = Vec::new();
+    if !release.tells_of(&version) {
+        warnings.push(PlanWarning::StandIn { version: version.clone(), release: release.version });
+    }
+    warnings.extend(engine_flags::check(intent, release, &version)?);
+    warnings.extend(engine_flags::shape_warnings(intent));
+    warnings.extend(offload.iter().filter_map(|_| kv_offload::warning(release)));
     let draft = components::Draft { intent, release, logging, model_folder: &model_folder, offload };
     let components = draft.components()?;
     Ok(ServingPlan {

@@ -56,30 +56,41 @@ impl Release {
     /// # Errors
     /// A text that is no version, a version older than the first row, an unknown major.
     pub fn find(version: &str) -> Result<&'static Self, IntentError> {
-        let refuse = |reason: String| IntentError::Release {
-            given: version.into(),
-            reason,
-            known: CATALOG.iter().map(|release| release.version).collect(),
-        };
-        // It becomes the tag of an image.
-        let in_tag = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        let (major, minor) = minor_of(version)
-            .filter(|_| version.chars().all(in_tag))
-            .ok_or_else(|| refuse(format!("expected a version such as {DEFAULT}")))?;
-        if let Some(known) = CATALOG.iter().find(|release| minor_of(release.version) == Some((major, minor)))
-        {
+        let asked = read(version)?;
+        if let Some(known) = CATALOG.iter().find(|release| minor_of(release.version) == Some(asked)) {
             return match known.cuda_images {
-                CudaImages::Thirteen if version.ends_with(CUDA_13_SUFFIX) => Err(refuse(format!(
-                    "its images are for CUDA 13 already, and none is called {CUDA_13_SUFFIX}"
-                ))),
+                CudaImages::Thirteen if version.ends_with(CUDA_13_SUFFIX) => {
+                    let reason =
+                        format!("its images are for CUDA 13 already, and none is called {CUDA_13_SUFFIX}");
+                    Err(refusal(version, reason, false))
+                }
                 _ => Ok(known),
             };
         }
-        let newest = &CATALOG[CATALOG.len() - 1];
+        let (oldest, newest) = (&CATALOG[0], &CATALOG[CATALOG.len() - 1]);
         match minor_of(newest.version) {
-            Some((newest_major, newest_minor)) if newest_major == major && minor > newest_minor => Ok(newest),
-            _ => Err(refuse(format!("{} to {} are known", CATALOG[0].version, newest.version))),
+            Some((major, minor)) if asked.0 == major && asked.1 > minor => Ok(newest),
+            _ => Err(refusal(version, format!("{} to {} are known", oldest.version, newest.version), true)),
         }
+    }
+
+    /// The same, for somebody who insists: the nearest row answers for what is older or newer than all of them.
+    ///
+    /// # Errors
+    /// A text that is no version.
+    pub fn nearest(version: &str) -> Result<&'static Self, IntentError> {
+        match Self::find(version) {
+            Err(IntentError::Release { forceable: true, .. }) => {
+                let is_older = Some(read(version)?) < minor_of(CATALOG[0].version);
+                Ok(if is_older { &CATALOG[0] } else { &CATALOG[CATALOG.len() - 1] })
+            }
+            found => found,
+        }
+    }
+
+    /// Whether the row tells of this version, and does not only stand in for it.
+    pub fn tells_of(&self, version: &str) -> bool {
+        minor_of(version) == minor_of(self.version)
     }
 
     /// The version in full: `v1.6` is the newest known patch of 1.6, and a patch or suffix that is named stays.
@@ -100,6 +111,20 @@ impl Release {
             ModelCard::WorkersServe => false,
         }
     }
+}
+
+/// Major and minor of a version as a person writes it.
+fn read(version: &str) -> Result<(u32, u32), IntentError> {
+    // It becomes the tag of an image.
+    let in_tag = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    minor_of(version)
+        .filter(|_| version.chars().all(in_tag))
+        .ok_or_else(|| refusal(version, format!("expected a version such as {DEFAULT}"), false))
+}
+
+fn refusal(version: &str, reason: String, forceable: bool) -> IntentError {
+    let known = CATALOG.iter().map(|release| release.version).collect();
+    IntentError::Release { given: version.into(), reason, known, forceable }
 }
 
 /// Major and minor of a version text with at least two numbers.
@@ -145,6 +170,17 @@ mod tests {
         {
             assert!(matches!(Release::find(given), Err(IntentError::Release { .. })), "{given}");
         }
+    }
+
+    #[test]
+    fn who_insists_gets_the_nearest_row() {
+        let nearest = |given: &str| Release::nearest(given).map(|release| release.version);
+        assert_eq!(nearest("2.0.0"), Ok(CATALOG[CATALOG.len() - 1].version));
+        assert_eq!(nearest("0.8.1"), Ok(CATALOG[0].version));
+        assert_eq!(nearest("1.5"), Ok("1.5.1"));
+        assert!(nearest("latest").is_err());
+        let newest = &CATALOG[CATALOG.len() - 1];
+        assert!(newest.tells_of("1.6.0") && !newest.tells_of("1.9.0"));
     }
 
     #[test]

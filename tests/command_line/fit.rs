@@ -45,6 +45,36 @@ fn each_way_to_split_a_model_is_told_with_what_it_leaves() {
 }
 
 #[test]
+fn a_whole_deployment_is_told_role_by_role() {
+    let place = place(CONFIG);
+    let whole = ["fit", "./model", "--gpu", "h100-80g:8x4", "--mode", "disagg", "--prefill-tp", "2"];
+    let whole =
+        [&whole[..], &["--prefill-replicas", "2", "--decode-tp", "4", "--decode-replicas", "4"]].concat();
+    let tiers =
+        [&whole[..], &["--kv-offload", "cpu=100Gi,disk=1Ti", "--", "--max-model-len", "32K"]].concat();
+    let shown = place.prints(&tiers);
+    assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+    let rows: Vec<&str> = shown.lines().filter(|line| line.contains('×')).collect();
+    assert!(rows[0].starts_with("prefill") && rows[1].starts_with("decode"), "{shown}");
+    assert!(shown.contains("GPUs: 20 of 32"), "{shown}");
+    assert!(shown.contains("CPU tier of a prefill worker") && !shown.contains("tier of a decode"), "{shown}");
+    let document = place.prints(&[&["fit", "./model", "-o", "json"], &tiers[2..]].concat());
+    let document: Value = serde_json::from_str(&document).expect("JSON");
+    let [prefill, decode] = [&document["roles"][0], &document["roles"][1]];
+    // 64 layers, keys and values, 8 heads of 128 numbers, 2 bytes; on both GPUs together.
+    let request = 32_768 * 64 * 2 * 8 * 128 * 2_u64;
+    assert_eq!(prefill["requestsInTiers"]["cpu"], (100 << 30) / request, "{document:#}");
+    assert_eq!((&decode["tensorParallelSize"], &decode["requestsInTiers"]["cpu"]), (&4.into(), &Value::Null));
+
+    // Tensor parallelism beyond a node is no shape without more nodes.
+    let output = place.run(&["fit", "./model", "--gpu", "l4:4x4", "--tp", "8", "--replicas", "1"]);
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.code() == Some(5) && stdout.contains("--nodes 2"), "{stdout}");
+    let output = place.run(&["fit", "./model", "--gpu", "h100:8", "--tp", "4", "--replicas", "3"]);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("12 GPUs are needed of 8"), "{output:?}");
+}
+
+#[test]
 fn what_fits_nowhere_ends_with_the_code_for_it() {
     let place = place(CONFIG);
     let output = place.run(&["fit", "./model", "--gpu", "t4:2"]);

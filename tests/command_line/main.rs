@@ -2,6 +2,7 @@
 //! type, the documented exit code, nothing on stdout, no panic. No cluster and no network are needed.
 
 mod fit;
+mod kit_promises;
 mod requests;
 mod settings;
 mod wizard;
@@ -91,7 +92,15 @@ fn a_name_over_the_budget_is_refused_with_the_arithmetic() {
         &["--name", long],
         2,
         "KD0201",
-        &[long, "49 characters", "at most 37 fit", "try --name"],
+        &[long, "49 characters", "at most 37 fit: 45 less 8 of component `frontend`", "try --name"],
+    );
+    // Grove counts the leader of what spans nodes, too.
+    refuses_to_render(
+        "a/b",
+        &["--name", "a-name-of-thirty-one-characters", "--tp", "8", "--nodes", "2"],
+        2,
+        "KD0201",
+        &["at most 29 fit: 45 less 6 of component `worker` and 10 of its leader `worker-ldr`"],
     );
     refuses_to_render("a/b", &["--name", "Upper"], 2, "KD0201", &["`Upper`", "lower-case"]);
 }
@@ -109,8 +118,49 @@ fn a_release_without_words_is_refused() {
         &["render", "a/b", "--release", "2.0.0", "--graph-api", "v1beta1"],
         6,
         "KD0202",
-        &["`2.0.0`", "0.9.1", "1.6.1"],
+        &["`2.0.0`", "0.9.1", "1.6.1", "--force-release"],
     );
+}
+
+#[test]
+fn a_release_that_is_not_known_is_taken_by_who_insists_and_said_to_be() {
+    for (flags, version) in
+        [(&["--release", "1.9.0"][..], "1.9.0"), (&["--release", "2.0.0", "--force-release"], "2.0.0")]
+    {
+        let output = run(&[&["render", "a/b", "--graph-api", "v1beta1"], flags].concat());
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{stderr}");
+        assert!(
+            stderr.contains("KD0222") && stderr.contains(version) && stderr.contains("1.6.1"),
+            "{stderr}"
+        );
+        assert!(String::from_utf8_lossy(&output.stdout).contains(&format!("vllm-runtime:{version}")));
+    }
+}
+
+#[test]
+fn each_object_goes_to_a_file_of_its_own() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("out").display().to_string();
+    let output = run(&[&["render", "a/b", "--output-dir", &path], &OFFLINE[..]].concat());
+    assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
+    let mut names: Vec<String> = std::fs::read_dir(&path)
+        .expect("the folder is made")
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    assert_eq!(names.len(), 3, "{names:?}");
+    assert_eq!(names[0], "1-persistentvolumeclaim-model-cache.yaml");
+    assert!(
+        names[1].starts_with("2-job-fetch-b-") && names[2] == "3-dynamographdeployment-b.yaml",
+        "{names:?}"
+    );
+    let whole = run(&[&["render", "a/b"], &OFFLINE[..]].concat());
+    let parts: String = names
+        .iter()
+        .map(|name| std::fs::read_to_string(folder.path().join("out").join(name)).expect("a file"))
+        .collect();
+    assert_eq!(parts, String::from_utf8_lossy(&whole.stdout));
 }
 
 #[test]

@@ -236,3 +236,49 @@ fn a_file_that_is_no_request_is_refused_with_what_it_is() {
         assert!(stderr.contains(code) && stderr.contains(said), "{content}: {stderr}");
     }
 }
+
+/// A hand-written graph, with a worker whose arguments are a list.
+fn graph(image: &str, flag: &str) -> String {
+    format!(
+        "\
+apiVersion: nvidia.com/v1beta1
+kind: DynamoGraphDeployment
+metadata: {{name: mine}}
+spec:
+  components:
+  - name: worker
+    type: worker
+    podTemplate:
+      spec:
+        containers:
+        - name: main
+          image: {image}
+          command: [python3, -m, dynamo.vllm]
+          args: [--model, Qwen/Qwen3-0.6B, {flag}]
+"
+    )
+}
+
+#[test]
+fn a_graph_of_a_file_is_rendered_as_it_is_after_the_same_checks() {
+    let place = Place::new();
+    let known = "nvcr.io/nvidia/ai-dynamo/vllm-runtime:1.6.1";
+    let render = ["render", "-f", "graph.yaml", "--graph-api", "v1beta1", "-n", "serving"];
+    place.write("graph.yaml", &graph(known, "--max-model-len=8192"));
+    let shown = place.prints(&render);
+    assert!(shown.contains("namespace: serving") && shown.contains("--max-model-len=8192"), "{shown}");
+    place.write("graph.yaml", &graph("registry.example/mine:7", "--brand-new"));
+    place.prints(&render);
+    let long = graph(known, "--seed=1").replace("name: mine", &format!("name: {}", "long".repeat(12)));
+    for (content, code, said) in [
+        (graph(known, "--max-model-length=8192"), "KD0627", "--max-model-len"),
+        (graph(known, "--connector=kvbm"), "KD0626", "--kv-offload"),
+        (long, "KD0201", "at most 39 fit"),
+    ] {
+        place.write("graph.yaml", &content);
+        let output = place.run(&render);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains(code) && stderr.contains(said), "{content}: {stderr}");
+        assert!(output.stdout.is_empty());
+    }
+}

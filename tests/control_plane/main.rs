@@ -3,6 +3,7 @@
 mod access;
 mod admission;
 mod adopting;
+mod asking;
 mod changing;
 mod completion;
 mod diff;
@@ -72,6 +73,8 @@ fn main() -> ExitCode {
         preflight::a_storage_class_that_is_not_there_is_refused,
         preflight::what_is_missing_for_a_plan_is_a_finding,
         preflight::fewer_rights_leave_checks_out,
+        asking::up_asks_and_deploys_what_was_agreed,
+        asking::kubectl_sends_what_a_dry_run_sends,
         diff::a_difference_is_named_by_field_and_pod,
         diff::a_failure_is_no_difference,
         diff::down_takes_the_deployments_with_a_label,

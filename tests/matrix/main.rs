@@ -2,6 +2,7 @@
 //! before those who must understand it: the release's own parsers, a real API server, the operators' admission rules.
 
 mod check;
+mod found;
 mod parser;
 mod server;
 
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         server::what_is_wrong_is_refused,
         check::the_definitions_of_each_generation_are_told,
         check::an_operator_that_does_not_run_is_told,
+        found::logs_are_json_and_nodes_of_eks_are_borne_where_they_are,
     ];
     // The parsers first: they may have to be installed, and the cluster's namespace has no network.
     let passed = [

@@ -1,6 +1,7 @@
 //! What is rendered for a wish, release by release, as files a person can review: read a changed one as you
 //! read code.
 
+mod contradictions;
 mod page;
 mod random;
 mod refusals;

@@ -44,12 +44,14 @@ fn pairs() -> impl Strategy<Value = Vec<(String, String)>> {
     vec((prop_oneof![text(), Just("DYN_ROUTER_MODE".to_owned()), Just("HF_TOKEN".to_owned())], text()), 0..4)
 }
 
+/// Engine flags that a plan moves, replaces or refuses.
+const FLAGS: &[&str] =
+    &["--migration-limit", "--migration_limit=3", "--connector", "--kv-transfer-config={}", "--no-such"];
+
 fn group() -> impl Strategy<Value = WorkerGroup> {
     let number = || prop_oneof![5 => 1u32..9, 1 => Just(0), 1 => Just(16), 1 => Just(u32::MAX)];
-    let args = vec(
-        prop_oneof![text(), Just("--migration-limit".to_owned()), Just("--migration_limit=3".to_owned())],
-        0..4,
-    );
+    let flags = proptest::sample::select(FLAGS).prop_map(ToOwned::to_owned);
+    let args = vec(prop_oneof![9 => text(), 2 => flags], 0..4);
     (0u32..4, number(), 1u32..4, 1u32..4, any::<bool>(), prop_oneof![4 => Just(1u32), 1 => 0u32..5], args)
         .prop_map(|(replicas, tensor, pipeline, data, expert, nodes, engine_args)| WorkerGroup {
             replicas,

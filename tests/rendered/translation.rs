@@ -182,7 +182,7 @@ fn sizes_and_shapes_that_cannot_be_are_refused_with_a_code() {
         let worker = WorkerGroup { parallelism, nodes, ..WorkerGroup::default() };
         ServingIntent { topology: Topology::Aggregated { worker }, ..wish() }
     };
-    let quoted = ServingIntent { engine_args: vec!["--override={\"a\":1}".into()], ..nodes(16, 2) };
+    let quoted = ServingIntent { engine_args: vec!["--hf-overrides={\"a\":1}".into()], ..nodes(16, 2) };
     for (intent, version, code) in [
         (cpu("lots"), "1.6.1", "KD0402"),
         (cpu("100Mi"), "1.6.1", "KD0620"),

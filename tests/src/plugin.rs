@@ -38,6 +38,21 @@ impl Plugin {
         command
     }
 
+    /// The same as a line for a shell, for programs that want a terminal.
+    pub fn line(&self, words: &str) -> String {
+        let (program, kubeconfig) = (self.program.display(), self.kubeconfig.display());
+        format!("{program} --kubeconfig {kubeconfig} --namespace {} {words}", self.namespace)
+    }
+
+    /// A kubectl for the same user in the same namespace.
+    pub fn kubectl(&self, words: &[&str]) -> Outcome<Command> {
+        let mut command = Command::new(crate::kubernetes::programs::compiled("kubectl")?);
+        command.arg("--kubeconfig").arg(&self.kubeconfig).arg("--namespace").arg(&self.namespace).args(words);
+        command.env_clear().env("HOME", self.kubeconfig.parent().unwrap_or(Path::new("/")));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        Ok(command)
+    }
+
     /// Runs it to its end.
     pub async fn run(&self, words: &[&str]) -> Outcome<Said> {
         said(self.command(words).output().await?)
@@ -45,11 +60,12 @@ impl Plugin {
 
     /// Runs it to its end with this text on its standard input.
     pub async fn run_with_input(&self, words: &[&str], input: &str) -> Outcome<Said> {
-        let mut child = self.command(words).stdin(Stdio::piped()).spawn()?;
-        let mut stdin = child.stdin.take().ok_or("a child without an input")?;
-        stdin.write_all(input.as_bytes()).await?;
-        drop(stdin);
-        said(child.wait_with_output().await?)
+        fed(self.command(words).stdin(Stdio::piped()), input).await
+    }
+
+    /// Runs kubectl to its end with this text on its standard input.
+    pub async fn run_kubectl(&self, words: &[&str], input: &str) -> Outcome<Said> {
+        fed(&mut self.kubectl(words)?, input).await
     }
 
     /// Starts it and answers it, still running, once a line of its stderr holds `text`; and the lines so far.
@@ -84,6 +100,14 @@ impl Said {
         );
         Ok(self)
     }
+}
+
+async fn fed(command: &mut Command, input: &str) -> Outcome<Said> {
+    let mut child = command.spawn()?;
+    let mut stdin = child.stdin.take().ok_or("a child without an input")?;
+    stdin.write_all(input.as_bytes()).await?;
+    drop(stdin);
+    said(child.wait_with_output().await?)
 }
 
 fn said(output: std::process::Output) -> Outcome<Said> {

@@ -26,6 +26,14 @@ impl Cluster {
             self.groups(),
         )?;
         let has = |name: &str| groups.iter().any(|group| group == name);
+        // Its group alone says little: EKS has one for the health of nodes, too.
+        let eks = match has("eks.amazonaws.com") {
+            true => self.group_resources("eks.amazonaws.com/v1").await?,
+            false => None,
+        };
+        let serves = |list: &Option<APIResourceList>, name: &str| {
+            list.iter().flat_map(|list| &list.resources).any(|resource| resource.name == name)
+        };
         let beta_graph = beta.as_ref().and_then(graph_storage_hash);
         let alpha_graph = alpha.as_ref().and_then(graph_storage_hash);
         let stored_as_beta =
@@ -45,8 +53,8 @@ impl Cluster {
             volcano: has("scheduling.volcano.sh"),
             kai_scheduler: has("scheduling.run.ai"),
             karpenter: has("karpenter.sh"),
-            pod_monitors: monitoring
-                .is_some_and(|list| list.resources.iter().any(|resource| resource.name == "podmonitors")),
+            pod_monitors: serves(&monitoring, "podmonitors"),
+            eks_auto_mode: serves(&eks, "nodeclasses"),
         })
     }
 

@@ -7,20 +7,20 @@ mod version;
 use serde_json::Value;
 
 use super::asked::Asked;
-use super::summary;
+use super::{configuration, summary};
 use crate::change::{applied, carried};
 use crate::cluster::{ClaimFacts, Cluster, Kind, Platform, claim_facts};
 use crate::error::Result;
-use crate::intent::name::{self, NameBudget};
+use crate::intent::name::{self, NameBudget, NamedPart};
 use crate::intent::request::{Found, Layer, Leaf, Merged, Source, find, intent_leaves};
 use crate::intent::{
-    AccessMode, Backend, Cache, Fallback, IntentError, ServingIntent, Word, WorkerRole, meant_name, resolve,
-    sources,
+    AccessMode, Backend, Cache, Fallback, IntentError, ServingIntent, Topology, Word, WorkerRole, meant_name,
+    resolve, sources,
 };
 use crate::plan::{FetchPlacement, Logging, ModelPlace, PlanWarning, ServingPlan, Surroundings, plan};
-use crate::release::{self, OperatorGeneration, Release};
+use crate::release::{self, OperatorGeneration};
 use crate::resources::{self, ADOPTED_ANNOTATION, GraphApi, MANAGER, RELEASE_ANNOTATION, Resource};
-pub(super) use as_is::as_is;
+pub(super) use as_is::{as_is, as_is_offline};
 use error::PreflightError;
 use version::Version;
 
@@ -119,7 +119,8 @@ pub(super) async fn on_cluster(
         }
         _ => {}
     }
-    let said = together(asked, remembered, detected_release(platform), Source::Detected);
+    let own_taint = live.is_none().then(|| taint_of(platform)).flatten();
+    let said = together(asked, remembered.or(own_taint), detected_release(platform), Source::Detected);
     let meant = meant(&said, &cluster.namespace, budget(platform))?;
     let intent = meant.intent.clone();
     if let Some(secret) = intent.token_secret.as_ref().filter(|_| !token_follows) {
@@ -181,6 +182,14 @@ pub(super) fn understood_wish(layer: Layer, namespace: &str, platform: &Platform
     Ok(Wish { intent, release: version.text })
 }
 
+/// EKS Auto Mode may taint its nodes so, as the starter kit expects. A graph that is there goes on without: no pod moves.
+fn taint_of(platform: &Platform) -> Option<Layer> {
+    const TAINT: &str = "eks.amazonaws.com/compute-type=auto:NoSchedule";
+    let tolerations = find("tolerations").expect("the table has it");
+    let leaf = Leaf { field: tolerations, key: Some(TAINT.into()), value: TAINT.into() };
+    platform.eks_auto_mode.then(|| Layer { source: Source::Detected, leaves: vec![leaf] })
+}
+
 /// What a live graph of ours was asked to be, with every value that was filled in then.
 fn live_layer(graph: &Value) -> Option<Layer> {
     let intent = summary::intent(graph)?;
@@ -218,24 +227,44 @@ fn check_namespace(namespace: &str) -> Result<()> {
 }
 
 fn fallback(said: &Merged, namespace: &str, budget: NameBudget) -> Fallback {
-    let roles: &[WorkerRole] = match said.get("mode").map(Found::text) {
-        Some("disagg") => &[WorkerRole::Frontend, WorkerRole::Prefill, WorkerRole::Decode],
-        _ => &[WorkerRole::Frontend, WorkerRole::Combined],
+    let roles: &[(WorkerRole, &str)] = match said.get("mode").map(Found::text) {
+        Some("disagg") => &[(WorkerRole::Prefill, "prefill.nodes"), (WorkerRole::Decode, "decode.nodes")],
+        _ => &[(WorkerRole::Combined, "worker.nodes")],
     };
-    let components: Vec<&str> = roles.iter().map(|role| role.component_name()).collect();
+    let spans = |path: &str| said.get(path).is_some_and(|found| found.leaf.value.as_u64() > Some(1));
+    let mut components = vec![NamedPart::alone(WorkerRole::Frontend.component_name())];
+    components.extend(roles.iter().map(|(role, nodes)| NamedPart {
+        name: role.component_name(),
+        spans_nodes: spans(nodes) || spans("worker.nodes"),
+    }));
     Fallback { model: None, backend: Backend::Vllm, name_length: budget.longest_name(namespace, &components) }
 }
 
 fn meant(said: &Merged, namespace: &str, budget: NameBudget) -> Result<Meant> {
     check_namespace(namespace)?;
     let mut intent = resolve(said, &fallback(said, namespace, budget))?;
-    let groups = intent.topology.groups();
-    let roles = [WorkerRole::Frontend].into_iter().chain(groups.into_iter().map(|(role, _)| role));
-    let components: Vec<&str> = roles.map(WorkerRole::component_name).collect();
-    budget.check(&intent.name, namespace, &components)?;
-    let version = version::version(said);
-    version::settle_images(&mut intent, said, &version.text)?;
+    budget.check(&intent.name, namespace, &named_parts(&intent.topology))?;
+    let version = version::version(said)?;
+    version::settle_images(&mut intent, said, &version);
     Ok(Meant { intent, version })
+}
+
+/// Whether a wish can be planned at all for the release that is said.
+pub(super) fn check_plan(mut intent: ServingIntent, said: &Merged) -> Result<()> {
+    let version = version::version(said)?;
+    version::settle_images(&mut intent, said, &version);
+    let anywhere = ModelPlace::Volume(FetchPlacement::Job);
+    plan(&intent, version.release, &version.text, anywhere)?;
+    configuration::check_kept(&intent)
+}
+
+/// The components of a shape, as far as names go.
+pub(super) fn named_parts(topology: &Topology) -> Vec<NamedPart<'static>> {
+    let workers = topology
+        .groups()
+        .into_iter()
+        .map(|(role, group)| NamedPart { name: role.component_name(), spans_nodes: group.nodes > 1 });
+    std::iter::once(NamedPart::alone(WorkerRole::Frontend.component_name())).chain(workers).collect()
 }
 
 /// A graph that is there has fetched its model. Its Job may never have been (the claim was unbound then and is
@@ -260,10 +289,12 @@ fn finish(
 ) -> Result<Deployment> {
     let mut values = sources(said, &intent);
     let release = Value::from(version.text.clone());
-    let release_source = said.get("release").filter(|found| found.leaf.value == release);
+    configuration::check_kept(&intent)?;
+    let said_by = if version.source == "image" { "image" } else { "release" };
+    let release_source = said.get(said_by).filter(|found| said_by == "image" || found.leaf.value == release);
     let release_source = release_source.map_or(Source::Default, |found| found.source.clone());
     values.insert(1, ("release".into(), release, release_source));
-    let plan = plan(&intent, Release::find(&version.text)?, &version.text, surroundings)?;
+    let plan = plan(&intent, version.release, &version.text, surroundings)?;
     let resources = resources::render(&plan, namespace, graph_api);
     let kept = said.kept().into_iter().map(|(kept, other)| {
         let shown = |found: &Found| {

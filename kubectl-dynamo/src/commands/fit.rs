@@ -1,16 +1,19 @@
 //! `fit`: what of a model lies on each GPU, for each way to split it, and how many requests that leaves room for.
 
 mod model;
+mod roles;
 
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::serving_flags::MemoryFlags;
 use super::table::table;
 use super::{Context, print_data, words};
 use crate::error::{Exit, Explain, Result};
 use crate::fit::{
     Architecture, EngineMemory, Fit, Hardware, HardwareError, Misfit, Worker, fit, misfits, weights_at_least,
 };
+use crate::intent::request::Merged;
 use crate::intent::{Parallelism, Word};
 use model::{Weighed, weighed};
 
@@ -25,31 +28,22 @@ pub(super) struct FitArgs {
     /// The GPUs: model, those of a node, and nodes
     #[arg(long, value_name = "NAME[:GPUS[xNODES]]", default_value = "h100-80g:8")]
     pub gpu: String,
-    /// Only this tensor parallelism
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub tp: Option<u32>,
-    /// Only this pipeline parallelism
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub pp: Option<u32>,
-    /// Spread the experts of a mixture over the GPUs
-    #[arg(long)]
-    pub enable_expert_parallel: bool,
+    #[command(flatten)]
+    pub shape: MemoryFlags,
     /// Tokens of the longest request; the model's own when absent
     #[arg(long, value_name = "TOKENS", value_parser = tokens)]
     pub max_model_len: Option<u64>,
     /// Output format
     #[arg(short, long, value_parser = words::<FitFormat>(), default_value = "table")]
     pub output: FitFormat,
-    /// Engine flags, as they will be given to `up`
-    #[arg(last = true, value_name = "ENGINE ARGS")]
-    pub engine_args: Vec<String>,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   kubectl dynamo fit Qwen/Qwen3-32B                          on one node of eight H100
   kubectl dynamo fit Qwen/Qwen3-32B --gpu l40s:4 --max-model-len 32K
-  kubectl dynamo fit ./model --gpu h200-141g:8x2 -- --kv-cache-dtype fp8";
+  kubectl dynamo fit ./model --gpu h200-141g:8x2 -- --kv-cache-dtype fp8
+  kubectl dynamo fit Qwen/Qwen3-32B --gpu h100-80g:8x2 --mode disagg --prefill-tp 2 --decode-tp 4";
 
 /// How the table is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,8 +96,12 @@ pub(super) async fn run(args: FitArgs, context: &Context) -> Result<Exit> {
         let text = format!("{unknown}, so only weights are counted, split evenly");
         context.report.warn(Some("KD0441"), text, None);
     }
-    let question = Question::new(&args, hardware, architecture.ok(), weighed);
-    let rows: Vec<Row> = question.shapes(&args).into_iter().map(|shape| question.row(shape)).collect();
+    let said = Merged::of([args.shape.layer()?]);
+    let question = Question::new(&args, &said, hardware, architecture.ok(), weighed);
+    if roles::is_whole(&said) {
+        return roles::answer(&question, said, args.output);
+    }
+    let rows: Vec<Row> = question.shapes(&said).into_iter().map(|shape| question.row(shape)).collect();
     print_data(&match args.output {
         FitFormat::Table => question.screen(&rows),
         FitFormat::Json => format!("{:#}\n", question.document(&rows)),
@@ -112,6 +110,7 @@ pub(super) async fn run(args: FitArgs, context: &Context) -> Result<Exit> {
 }
 
 /// A model, hardware, and what the engine will be told.
+#[derive(Clone)]
 struct Question {
     hardware: Hardware,
     architecture: Option<Architecture>,
@@ -149,20 +148,34 @@ impl Row {
 }
 
 impl Question {
-    fn new(args: &FitArgs, hardware: Hardware, architecture: Option<Architecture>, weighed: Weighed) -> Self {
-        let engine = EngineMemory::of(&args.engine_args);
+    fn new(
+        args: &FitArgs,
+        said: &Merged,
+        hardware: Hardware,
+        architecture: Option<Architecture>,
+        weighed: Weighed,
+    ) -> Self {
+        let engine_args = said.all("engineArgs").filter_map(|found| found.leaf.value.as_array()).flatten();
+        let engine_args: Vec<String> =
+            engine_args.filter_map(|arg| arg.as_str().map(ToOwned::to_owned)).collect();
+        let engine = EngineMemory::of(&engine_args);
         let own = architecture.as_ref().map_or(0, |architecture| architecture.longest_request);
         let longest_request = args.max_model_len.or(engine.longest_request).unwrap_or(own);
-        Self { hardware, architecture, weighed, engine, longest_request, expert: args.enable_expert_parallel }
+        let expert = said.get("worker.enableExpertParallel").is_some_and(|found| found.leaf.value == true);
+        Self { hardware, architecture, weighed, engine, longest_request, expert }
     }
 
     /// The shapes worth looking at: within a node by tensor, over nodes by pipeline, each a power of two.
-    fn shapes(&self, args: &FitArgs) -> Vec<Parallelism> {
+    fn shapes(&self, said: &Merged) -> Vec<Parallelism> {
+        let only = |path: &str| {
+            let count = said.get(path)?.leaf.value.as_u64()?;
+            u32::try_from(count).ok().filter(|count| *count > 0)
+        };
         let of = |tensor: u32, pipeline: u32| Parallelism { tensor, pipeline, data: 1, expert: self.expert };
         let doubled = |most: u32| {
             std::iter::successors(Some(1_u32), |n| n.checked_mul(2)).take_while(move |n| *n <= most)
         };
-        match (args.tp, args.pp) {
+        match (only("worker.tensorParallelSize"), only("worker.pipelineParallelSize")) {
             (Some(tensor), Some(pipeline)) => vec![of(tensor, pipeline)],
             (Some(tensor), None) => {
                 doubled(self.hardware.gpus() / tensor.max(1)).map(|n| of(tensor, n)).collect()
@@ -179,8 +192,7 @@ impl Question {
     }
 
     fn row(&self, shape: Parallelism) -> Row {
-        let gpus = shape.tensor.saturating_mul(shape.pipeline);
-        let nodes = gpus.div_ceil(self.hardware.gpus_per_node);
+        let nodes = shape.gpus().div_ceil(self.hardware.gpus_per_node);
         let Some(architecture) = &self.architecture else {
             let weights = weights_at_least(self.weighed.bytes, shape);
             let usable = (self.hardware.gpu_memory as f64 * self.engine.utilization) as u64;
@@ -204,7 +216,8 @@ impl Question {
         Row { shape, nodes, weights: fit.weights, fit: Some(fit), verdict }
     }
 
-    fn screen(&self, rows: &[Row]) -> String {
+    /// The model and the hardware, in two lines.
+    fn heading(&self) -> String {
         let name = self.architecture.as_ref().map_or("of unknown architecture", |known| known.name.as_str());
         let mut text = format!("{} · {name} · {} of weights\n", self.weighed.name, size(self.weighed.bytes));
         text += &format!(
@@ -216,6 +229,10 @@ impl Question {
         if self.longest_request > 0 {
             text += &format!(" · requests of {} tokens", self.longest_request);
         }
+        text
+    }
+
+    fn screen(&self, rows: &[Row]) -> String {
         let rows = rows.iter().map(|row| {
             let of_fit = |show: &dyn Fn(&Fit) -> String| row.fit.as_ref().map_or_else(|| "-".into(), show);
             vec![
@@ -230,22 +247,23 @@ impl Question {
             ]
         });
         let headings = ["TP", "PP", "NODES", "WEIGHTS", "KV ROOM", "A REQUEST", "AT ONCE", ""];
-        format!("{text}\n{}", table(&headings, rows.collect()))
+        format!("{}\n{}", self.heading(), table(&headings, rows.collect()))
     }
 
-    fn document(&self, rows: &[Row]) -> Value {
-        let row = |row: &Row| {
-            json!({
-                "tensorParallelSize": row.shape.tensor, "pipelineParallelSize": row.shape.pipeline,
-                "nodes": row.nodes, "fits": row.fits(), "says": said(&row.verdict),
-                "bytesOfEachGpu": {
-                    "weights": row.weights, "besides": row.fit.map(|fit| fit.besides),
-                    "kvRoom": row.fit.map(|fit| fit.kv_room), "kvOfOneToken": row.fit.map(|fit| fit.kv_per_token),
-                    "kvOfOneRequest": row.fit.map(|fit| fit.kv_per_request),
-                },
-                "requestsAtOnce": row.fit.map(|fit| fit.requests()),
-            })
-        };
+    fn row_document(&self, row: &Row) -> Value {
+        json!({
+            "tensorParallelSize": row.shape.tensor, "pipelineParallelSize": row.shape.pipeline,
+            "nodes": row.nodes, "fits": row.fits(), "says": said(&row.verdict),
+            "bytesOfEachGpu": {
+                "weights": row.weights, "besides": row.fit.map(|fit| fit.besides),
+                "kvRoom": row.fit.map(|fit| fit.kv_room), "kvOfOneToken": row.fit.map(|fit| fit.kv_per_token),
+                "kvOfOneRequest": row.fit.map(|fit| fit.kv_per_request),
+            },
+            "requestsAtOnce": row.fit.map(|fit| fit.requests()),
+        })
+    }
+
+    fn document_head(&self) -> Value {
         json!({
             "apiVersion": "kubectl-dynamo.dev/v1",
             "kind": "Fit",
@@ -256,8 +274,13 @@ impl Question {
             "gpuMemoryBytes": self.hardware.gpu_memory,
             "gpuMemoryUtilization": self.engine.utilization,
             "tokensOfLongestRequest": self.longest_request,
-            "shapes": rows.iter().map(row).collect::<Vec<_>>(),
         })
+    }
+
+    fn document(&self, rows: &[Row]) -> Value {
+        let mut document = self.document_head();
+        document["shapes"] = rows.iter().map(|row| self.row_document(row)).collect();
+        document
     }
 }
 

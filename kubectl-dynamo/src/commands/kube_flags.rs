@@ -126,8 +126,6 @@ pub(super) enum FlagError {
     OnlyLocal { flag: &'static str },
     #[error("a plan is a table or JSON, and objects are YAML or JSON")]
     PlanFormat,
-    #[error("the file holds the objects themselves, so there is nothing to render")]
-    NothingToRender,
 }
 
 impl Explain for FlagError {
@@ -143,7 +141,6 @@ impl Explain for FlagError {
                 "leave it out; on a cluster: kubectl dynamo port-forward, kubectl dynamo logs".into()
             }
             Self::PlanFormat => "for example --plan -o json, or -o yaml without --plan".into(),
-            Self::NothingToRender => "apply it: kubectl dynamo up -f FILE".into(),
             Self::AllNamespaces => "name the namespace with -n, or leave the name out".into(),
         })
     }

@@ -1,5 +1,7 @@
 //! `render`: exactly the objects that `up` would apply.
 
+use std::path::{Path, PathBuf};
+
 use clap::Args;
 
 use super::asked::{Wanted, wanted};
@@ -12,7 +14,7 @@ use crate::cluster::DEFAULT_NAMESPACE;
 use crate::error::{Exit, Result};
 use crate::intent::Word;
 use crate::intent::name::NameBudget;
-use crate::resources::GraphApi;
+use crate::resources::{GraphApi, to_yaml};
 
 /// Print the objects that `up` would apply
 ///
@@ -31,6 +33,9 @@ pub(super) struct RenderArgs {
     /// Show every value and who said it, instead of objects
     #[arg(long)]
     plan: bool,
+    /// Write each object to a file of its own in this folder, in the order they are applied
+    #[arg(long, value_name = "FOLDER", conflicts_with = "plan")]
+    output_dir: Option<PathBuf>,
     /// Output format; objects are yaml unless it is given
     #[arg(short, long, value_parser = words::<RenderFormat>())]
     output: Option<RenderFormat>,
@@ -61,26 +66,39 @@ pub(super) async fn run(mut args: RenderArgs, context: &Context) -> Result<Exit>
     context.kube.refuse_all_namespaces()?;
     let wanted = wanted(&args.serving)?;
     let asks = wanted.names_nothing() && wizard::can_ask();
-    let asked = match wanted {
-        Wanted::Request(asked) => asked,
-        Wanted::Objects(_) => return Err(FlagError::NothingToRender.into()),
+    let says_release = match &wanted {
+        Wanted::Request(asked) => asked.merged().get("release").is_some(),
+        Wanted::Objects(_) => true,
     };
-    let (deployment, namespace) = match args.graph_api {
-        Some(graph_api) if asked.merged().get("release").is_some() => {
+    let (deployment, namespace) = match args.graph_api.filter(|_| says_release) {
+        Some(graph_api) => {
             let namespace = context.namespace()?.unwrap_or_else(|| DEFAULT_NAMESPACE.into());
             let budget = offline_budget(args.assume_component_path, graph_api);
             let known = Offline { namespace: &namespace, graph_api, budget };
             if asks {
-                return wizard::for_render(&mut args, context, &known);
+                return wizard::for_render(&mut args.serving, context, &known);
             }
-            (deployment::offline(&asked, &known)?, namespace)
+            let deployment = match &wanted {
+                Wanted::Request(asked) => deployment::offline(asked, &known)?,
+                Wanted::Objects(objects) => deployment::as_is_offline(objects, &known)?,
+            };
+            (deployment, namespace)
         }
-        wanted => {
-            asked.check()?;
+        None => {
+            match &wanted {
+                Wanted::Request(asked) if !asks => asked.check()?,
+                Wanted::Request(_) | Wanted::Objects(_) => {}
+            }
             let cluster = context.cluster().await?;
             let mut platform = cluster.platform().await?;
-            platform.graph_api = wanted.unwrap_or(platform.graph_api);
-            let deployment = deployment::on_cluster(&asked, &cluster, &platform, false).await?;
+            platform.graph_api = args.graph_api.unwrap_or(platform.graph_api);
+            if asks {
+                return wizard::for_render_on(&mut args.serving, context, &cluster, &platform).await;
+            }
+            let deployment = match &wanted {
+                Wanted::Request(asked) => deployment::on_cluster(asked, &cluster, &platform, false).await?,
+                Wanted::Objects(objects) => deployment::as_is(objects, &cluster, &platform).await?,
+            };
             (deployment, cluster.namespace.clone())
         }
     };
@@ -90,8 +108,35 @@ pub(super) async fn run(mut args: RenderArgs, context: &Context) -> Result<Exit>
     for warning in deployment.plan_warnings() {
         context.report.warn(Some(warning.code()), warning.to_string(), None);
     }
-    print_data(&text(&deployment, args.output)?)?;
+    match &args.output_dir {
+        Some(folder) => write_each(&deployment, folder, args.output, context)?,
+        None => print_data(&text(&deployment, args.output)?)?,
+    }
     Ok(Exit::Ok)
+}
+
+/// Each object in a file of its own, numbered in the order they are applied.
+fn write_each(
+    deployment: &Deployment,
+    folder: &Path,
+    format: Option<RenderFormat>,
+    context: &Context,
+) -> Result<()> {
+    std::fs::create_dir_all(folder)?;
+    for (place, resource) in deployment.resources.iter().enumerate() {
+        let (ending, text) = match format {
+            Some(RenderFormat::Table) => return Err(FlagError::PlanFormat.into()),
+            Some(RenderFormat::Json) => ("json", format!("{:#}\n", resource.object)),
+            None | Some(RenderFormat::Yaml) => {
+                ("yaml", to_yaml(std::slice::from_ref(resource)).map_err(std::io::Error::other)?)
+            }
+        };
+        let kind = resource.kind().to_lowercase();
+        let path = folder.join(format!("{}-{kind}-{}.{ending}", place + 1, resource.name()));
+        std::fs::write(&path, text)?;
+        context.report.detail(format!("written: {}", path.display()));
+    }
+    Ok(())
 }
 
 fn offline_budget(component_path: bool, graph_api: GraphApi) -> NameBudget {

@@ -5,7 +5,7 @@ use clap::builder::{NonEmptyStringValueParser, PossibleValue, PossibleValuesPars
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
 use crate::error::Result;
-use crate::intent::request::{Field, Kind, Layer, RequestError, Source, fields, find};
+use crate::intent::request::{Field, Heading, Kind, Layer, RequestError, Source, fields, find};
 
 /// Engines of Dynamo that are known by name, to be refused with the names of those that work.
 const OTHER_BACKENDS: [&str; 3] = ["sglang", "trtllm", "tensorrt-llm"];
@@ -29,12 +29,6 @@ impl ServingFlags {
     /// Adds a flag as if it had been typed.
     pub(super) fn add(&mut self, field: &'static Field, texts: Vec<String>) {
         self.typed.push((field, texts));
-    }
-
-    /// What was typed for a field.
-    pub(super) fn text(&self, path: &str) -> Option<String> {
-        let (_, texts) = self.typed.iter().find(|(field, _)| field.path == path)?;
-        texts.first().cloned()
     }
 
     /// What the flags say, and what `--set` says.
@@ -173,16 +167,67 @@ fn argument(field: &'static Field) -> Arg {
     }
 }
 
+/// The flags of `up` that decide over memory, for verbs that only ask about it.
+#[derive(Debug, Default)]
+pub(super) struct MemoryFlags(ServingFlags);
+
+impl MemoryFlags {
+    /// What was typed.
+    ///
+    /// # Errors
+    /// Values that cannot be read.
+    pub(super) fn layer(&self) -> Result<Layer> {
+        let [typed, _] = self.0.layers()?;
+        Ok(typed)
+    }
+}
+
+/// Whether a field decides over memory.
+fn decides_over_memory(field: &Field) -> bool {
+    has_flag(field) && matches!(field.heading, Heading::Shape | Heading::KvOffload)
+}
+
+impl Args for MemoryFlags {
+    fn augment_args(command: Command) -> Command {
+        fields()
+            .filter(|field| decides_over_memory(field))
+            .fold(command, |command, field| command.arg(argument(field)))
+            .next_help_heading(None::<&str>)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for MemoryFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> std::result::Result<Self, clap::Error> {
+        let typed = typed(matches, decides_over_memory);
+        Ok(Self(ServingFlags { typed, ..ServingFlags::default() }))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> std::result::Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+fn texts(matches: &ArgMatches, id: &str) -> Vec<String> {
+    matches.get_many::<String>(id).into_iter().flatten().cloned().collect()
+}
+
+/// What was typed for the fields of a verb.
+fn typed(matches: &ArgMatches, has: impl Fn(&Field) -> bool) -> Vec<(&'static Field, Vec<String>)> {
+    fields()
+        .filter(|field| has(field))
+        .map(|field| (field, texts(matches, field.path)))
+        .filter(|(_, texts)| !texts.is_empty())
+        .collect()
+}
+
 impl FromArgMatches for ServingFlags {
     fn from_arg_matches(matches: &ArgMatches) -> std::result::Result<Self, clap::Error> {
-        let texts = |id: &str| -> Vec<String> {
-            matches.get_many::<String>(id).into_iter().flatten().cloned().collect()
-        };
-        let mut typed: Vec<(&'static Field, Vec<String>)> = fields()
-            .filter(|field| has_flag(field))
-            .map(|field| (field, texts(field.path)))
-            .filter(|(_, texts)| !texts.is_empty())
-            .collect();
+        let mut typed = typed(matches, has_flag);
         if matches.get_flag(NO_KV_EVENTS) {
             typed.push((field("router.kvEvents"), vec!["false".into()]));
         }
@@ -190,7 +235,7 @@ impl FromArgMatches for ServingFlags {
             target: matches.get_one::<String>(TARGET).cloned(),
             file: matches.get_one::<String>(FILE).cloned(),
             typed,
-            set: texts(SET),
+            set: texts(matches, SET),
         })
     }
 

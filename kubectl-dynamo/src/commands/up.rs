@@ -23,7 +23,7 @@ use super::kube_flags::FlagError;
 use super::plan_view::{self, PlanFormat};
 use super::serving_flags::ServingFlags;
 use super::wizard::{self, Agreed};
-use super::{Context, kube_flags, local, revisions, words};
+use super::{Context, configuration, kube_flags, local, revisions, words};
 use crate::cluster::{Change, Cluster, Kind, Outcome};
 use crate::error::{Exit, Result};
 use crate::intent::{TokenSecret, Word};
@@ -140,15 +140,15 @@ pub(super) async fn run(args: UpArgs, context: &Context) -> Result<Exit> {
 /// The wizard, and then what was agreed on.
 async fn ask_first(mut args: UpArgs, context: &Context) -> Result<Exit> {
     let cluster = context.cluster().await?;
-    match wizard::for_up(&mut args, context, &cluster).await? {
+    match wizard::for_up(&mut args.serving, context, &cluster).await? {
         Agreed::Left(exit) => Ok(exit),
-        Agreed::Deploy { token, repeat } => {
+        Agreed::GoOn { token, again, .. } => {
             let mut wanted = wanted(&args.serving)?;
             if let (Wanted::Request(asked), Some(_)) = (&mut wanted, &token) {
                 asked.layers.push(asked::usual_token_secret());
             }
             let exit = carry_out(&args, &wanted, token, context, &cluster).await;
-            context.report.closing(vec![format!("  again     {repeat}")]);
+            context.report.closing(again);
             exit
         }
     }
@@ -231,6 +231,11 @@ async fn story(
     preflight.judge()?;
     let changes =
         cluster.compare_knowing(&deployment.read, &deployment.resources, args.force_conflicts).await?;
+    let is_new = changes.last().is_some_and(|graph| graph.outcome == Outcome::Created);
+    if let Some(plan) = deployment.plan.as_ref().filter(|_| is_new) {
+        report.waiting(Stage::Preflight, format!("the hub to describe {}", plan.intent.model));
+        configuration::check_asking(&plan.intent).await?;
+    }
     if let Some((secret, token)) = kept_in(deployment, token) {
         cluster.put_secret(&secret.name, &secret.key, token, true).await?;
     }

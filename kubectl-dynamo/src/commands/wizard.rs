@@ -1,6 +1,7 @@
 //! The wizard: on a terminal, and only for what neither a flag nor a setting says. Every answer becomes a flag, so it
 //! ends with the one-line command that does the same without it.
 
+mod answers;
 mod ending;
 mod pager;
 mod prompt;
@@ -9,12 +10,11 @@ mod questions;
 use std::io::IsTerminal;
 
 use super::asked::{Wanted, usual_token_secret, wanted};
-use super::deployment::{self, Deployment, Offline, budget};
-use super::render::RenderArgs;
-use super::up::UpArgs;
+use super::deployment::{self, Deployment, Offline, budget, detected_release};
+use super::serving_flags::ServingFlags;
 use super::up::screen::plan_lines;
 use super::{Context, print_data};
-use crate::cluster::{Cluster, ClusterError};
+use crate::cluster::{Cluster, ClusterError, Kind, Platform};
 use crate::error::{Exit, Result};
 use crate::intent::{Cache, TokenSecret, Word};
 use crate::report::ProgressMode;
@@ -29,83 +29,152 @@ pub(super) fn can_ask() -> bool {
 
 /// What came of the questions.
 pub(super) enum Agreed {
-    /// Carry it out, with a token if one was typed.
-    Deploy { token: Option<String>, repeat: String },
+    /// Carry it out, with a token if one was typed; and what says the same again.
+    GoOn { token: Option<String>, deployment: Box<Deployment>, again: Vec<String> },
     /// Nothing is to be done any more.
     Left(Exit),
 }
 
 /// Asks on behalf of `up`: questions, the plan, and what to do with it. The answers are left in the flags.
-pub(super) async fn for_up(args: &mut UpArgs, context: &Context, cluster: &Cluster) -> Result<Agreed> {
+pub(super) async fn for_up(
+    serving: &mut ServingFlags,
+    context: &Context,
+    cluster: &Cluster,
+) -> Result<Agreed> {
     let platform = cluster.platform().await?;
-    let known = Known {
-        namespace: cluster.namespace.clone(),
-        budget: budget(&platform),
-        token_secret: has_token_secret(cluster).await?,
-        has_claim: cluster.claim(Cache::DEFAULT_CLAIM).await?.is_some(),
-    };
-    let mut prompt = Prompt::new(is_plain(context))?;
-    let mut session = Session::new(&mut args.serving, &mut prompt, known)?;
-    let asked = tokio::task::block_in_place(|| session.questions())?;
-    let Some(token) = asked else { return Ok(Agreed::Left(left(context))) };
-    let asked = match wanted(&args.serving)? {
-        Wanted::Request(mut asked) => {
-            asked.layers.extend(token.as_ref().map(|_| usual_token_secret()));
-            asked
-        }
-        Wanted::Objects(_) => return Ok(Agreed::Left(Exit::Ok)),
-    };
-    let deployment = deployment::on_cluster(&asked, cluster, &platform, token.is_some()).await?;
-    let live = cluster.get(crate::cluster::Kind::Graph(platform.graph_api), &deployment.name).await?;
-    let plan = Plan {
-        lines: plan_lines(&deployment, &cluster.namespace, cluster.context.as_deref()),
-        deployment: &deployment,
-        live: live.as_ref(),
-        choices: &[Choice::Deploy, Choice::Review, Choice::Save, Choice::Quit],
-        command: command("up", &args.serving, context, &cluster.namespace, &[])?,
-        leaves: said(&args.serving)?,
-        verb: "up",
-    };
-    match tokio::task::block_in_place(|| ending::decide(&plan, &mut prompt, &context.report))? {
-        Ending::GoOn => Ok(Agreed::Deploy { token, repeat: plan.command }),
-        Ending::Done => Ok(Agreed::Left(Exit::Ok)),
-        Ending::Left => Ok(Agreed::Left(left(context))),
-    }
+    let token_secret = has_token_secret(cluster).await?;
+    let choices = &[Choice::Deploy, Choice::Review, Choice::Save, Choice::Quit];
+    let asking = Asking { verb: "up", choices, token_secret };
+    asking.on_cluster(serving, context, cluster, &platform).await
+}
+
+/// Asks on behalf of `render` where a cluster says what is not said, and prints the objects.
+pub(super) async fn for_render_on(
+    serving: &mut ServingFlags,
+    context: &Context,
+    cluster: &Cluster,
+    platform: &Platform,
+) -> Result<Exit> {
+    let asking = Asking { verb: "render", choices: OF_RENDER, token_secret: TokenState::Unknown };
+    finish(asking.on_cluster(serving, context, cluster, platform).await?, context)
 }
 
 /// Asks on behalf of `render`, where no cluster is asked, and prints the objects.
-pub(super) fn for_render(args: &mut RenderArgs, context: &Context, known: &Offline<'_>) -> Result<Exit> {
-    let facts = Known {
-        namespace: known.namespace.into(),
-        budget: known.budget,
-        token_secret: TokenState::Unknown,
-        has_claim: false,
-    };
-    let mut prompt = Prompt::new(is_plain(context))?;
-    let mut session = Session::new(&mut args.serving, &mut prompt, facts)?;
-    if tokio::task::block_in_place(|| session.questions())?.is_none() {
-        return Ok(left(context));
-    }
-    let Wanted::Request(asked) = wanted(&args.serving)? else { return Ok(Exit::Ok) };
-    let deployment = deployment::offline(&asked, known)?;
-    let graph_api = ["--graph-api".to_owned(), known.graph_api.as_str().to_owned()];
-    let plan = Plan {
-        lines: plan_lines(&deployment, known.namespace, None),
-        deployment: &deployment,
-        live: None,
-        choices: &[Choice::Print, Choice::Review, Choice::Save, Choice::Quit],
-        command: command("render", &args.serving, context, known.namespace, &graph_api)?,
-        leaves: said(&args.serving)?,
-        verb: "render",
-    };
-    match tokio::task::block_in_place(|| ending::decide(&plan, &mut prompt, &context.report))? {
-        Ending::GoOn => {
+pub(super) fn for_render(serving: &mut ServingFlags, context: &Context, known: &Offline<'_>) -> Result<Exit> {
+    let asking = Asking { verb: "render", choices: OF_RENDER, token_secret: TokenState::Unknown };
+    finish(asking.offline(serving, context, known)?, context)
+}
+
+const OF_RENDER: &[Choice] = &[Choice::Print, Choice::Review, Choice::Save, Choice::Quit];
+
+fn finish(agreed: Agreed, context: &Context) -> Result<Exit> {
+    match agreed {
+        Agreed::GoOn { deployment, again, .. } => {
             print_data(&objects(&deployment)?)?;
-            context.report.closing(vec![format!("  again     {}", plan.command)]);
+            context.report.closing(again);
             Ok(Exit::Ok)
         }
-        Ending::Done => Ok(Exit::Ok),
-        Ending::Left => Ok(left(context)),
+        Agreed::Left(exit) => Ok(exit),
+    }
+}
+
+/// On whose behalf somebody is asked.
+struct Asking {
+    verb: &'static str,
+    choices: &'static [Choice],
+    token_secret: TokenState,
+}
+
+impl Asking {
+    async fn on_cluster(
+        &self,
+        serving: &mut ServingFlags,
+        context: &Context,
+        cluster: &Cluster,
+        platform: &Platform,
+    ) -> Result<Agreed> {
+        let known = Known {
+            namespace: cluster.namespace.clone(),
+            budget: budget(platform),
+            token_secret: self.token_secret,
+            has_claim: cluster.claim(Cache::DEFAULT_CLAIM).await?.is_some(),
+            release: detected_release(platform),
+            eks_auto_mode: platform.eks_auto_mode,
+        };
+        let mut prompt = Prompt::new(is_plain(context))?;
+        let Some(token) = questions(serving, &mut prompt, known)? else { return Ok(left(context)) };
+        let Wanted::Request(mut asked) = wanted(serving)? else { return Ok(Agreed::Left(Exit::Ok)) };
+        asked.layers.extend(token.as_ref().map(|_| usual_token_secret()));
+        let deployment = deployment::on_cluster(&asked, cluster, platform, token.is_some()).await?;
+        let live = cluster.get(Kind::Graph(platform.graph_api), &deployment.name).await?;
+        let plan = Plan {
+            lines: plan_lines(&deployment, &cluster.namespace, cluster.context.as_deref()),
+            deployment: &deployment,
+            live: live.as_ref(),
+            choices: self.choices,
+            command: command(self.verb, serving, context, &cluster.namespace, &[])?,
+            leaves: said(serving)?,
+            verb: self.verb,
+        };
+        let (ending, again) = (decide(&plan, &mut prompt, context)?, plan.again());
+        Ok(agreed(ending, token, deployment, again, context))
+    }
+
+    fn offline(&self, serving: &mut ServingFlags, context: &Context, known: &Offline<'_>) -> Result<Agreed> {
+        let facts = Known {
+            namespace: known.namespace.into(),
+            budget: known.budget,
+            token_secret: self.token_secret,
+            has_claim: false,
+            release: crate::release::DEFAULT,
+            eks_auto_mode: false,
+        };
+        let mut prompt = Prompt::new(is_plain(context))?;
+        if questions(serving, &mut prompt, facts)?.is_none() {
+            return Ok(left(context));
+        }
+        let Wanted::Request(asked) = wanted(serving)? else { return Ok(Agreed::Left(Exit::Ok)) };
+        let deployment = deployment::offline(&asked, known)?;
+        let graph_api = ["--graph-api".to_owned(), known.graph_api.as_str().to_owned()];
+        let plan = Plan {
+            lines: plan_lines(&deployment, known.namespace, None),
+            deployment: &deployment,
+            live: None,
+            choices: self.choices,
+            command: command(self.verb, serving, context, known.namespace, &graph_api)?,
+            leaves: said(serving)?,
+            verb: self.verb,
+        };
+        let (ending, again) = (decide(&plan, &mut prompt, context)?, plan.again());
+        Ok(agreed(ending, None, deployment, again, context))
+    }
+}
+
+/// The token, if one was typed; `None` when the person leaves.
+fn questions(
+    serving: &mut ServingFlags,
+    prompt: &mut Prompt,
+    known: Known,
+) -> Result<Option<Option<String>>> {
+    let mut session = Session::new(serving, prompt, known)?;
+    tokio::task::block_in_place(|| session.questions())
+}
+
+fn decide(plan: &Plan<'_>, prompt: &mut Prompt, context: &Context) -> Result<Ending> {
+    tokio::task::block_in_place(|| ending::decide(plan, prompt, &context.report))
+}
+
+fn agreed(
+    ending: Ending,
+    token: Option<String>,
+    deployment: Deployment,
+    again: Vec<String>,
+    context: &Context,
+) -> Agreed {
+    match ending {
+        Ending::GoOn => Agreed::GoOn { token, deployment: Box::new(deployment), again },
+        Ending::Done => Agreed::Left(Exit::Ok),
+        Ending::Left => left(context),
     }
 }
 
@@ -120,9 +189,9 @@ fn is_plain(context: &Context) -> bool {
     dumb || context.progress == ProgressMode::Plain
 }
 
-fn left(context: &Context) -> Exit {
+fn left(context: &Context) -> Agreed {
     context.report.closing(vec!["left; nothing was done".into()]);
-    Exit::Interrupted
+    Agreed::Left(Exit::Interrupted)
 }
 
 /// What is known of the Secret that usually holds the hub token.
@@ -144,14 +213,14 @@ async fn has_token_secret(cluster: &Cluster) -> Result<TokenState> {
 }
 
 /// What was typed and answered.
-fn said(flags: &super::serving_flags::ServingFlags) -> Result<Vec<crate::intent::request::Leaf>> {
+fn said(flags: &ServingFlags) -> Result<Vec<crate::intent::request::Leaf>> {
     let [typed, set] = flags.layers()?;
     Ok(crate::intent::request::together([set, typed]))
 }
 
 fn command(
     verb: &str,
-    flags: &super::serving_flags::ServingFlags,
+    flags: &ServingFlags,
     context: &Context,
     namespace: &str,
     more: &[String],

@@ -24,13 +24,39 @@ const TAKEN: &[(&[&str], &str)] = &[
 /// [`IntentError::EngineFlagTaken`] for the first flag that is ours to say.
 pub fn check(args: &[String]) -> Result<(), IntentError> {
     for arg in args {
-        // vLLM takes `_` for `-`.
-        let flag = arg.split('=').next().unwrap_or(arg).replace('_', "-");
+        let flag = name(arg);
         if let Some((_, ours)) = TAKEN.iter().find(|(spellings, _)| spellings.contains(&flag.as_str())) {
             return Err(IntentError::EngineFlagTaken { flag: arg.clone(), ours });
         }
     }
     Ok(())
+}
+
+/// The value of a flag; of one that is given twice the last counts, as in the engine. Empty where none follows.
+pub fn value(args: &[String], flag: &str) -> Option<String> {
+    values(args, flag).map(|values| values.into_iter().next().unwrap_or_default())
+}
+
+/// The values of a flag that takes several.
+pub fn values(args: &[String], flag: &str) -> Option<Vec<String>> {
+    let place = args.iter().rposition(|arg| name(arg) == flag)?;
+    match args[place].split_once('=') {
+        Some((_, value)) => Some(vec![value.into()]),
+        None => {
+            let behind = args[place + 1..].iter();
+            Some(behind.take_while(|arg| !arg.starts_with("--")).cloned().collect())
+        }
+    }
+}
+
+/// Whether a flag is among the arguments.
+pub fn has(args: &[String], flag: &str) -> bool {
+    args.iter().any(|arg| name(arg) == flag)
+}
+
+/// The flag's name as vLLM reads it: `_` is `-`, and `=` ends it.
+fn name(arg: &str) -> String {
+    arg.split('=').next().unwrap_or(arg).replace('_', "-")
 }
 
 #[cfg(test)]
@@ -65,5 +91,17 @@ mod tests {
         {
             assert_eq!(taken(args), None, "{args:?}");
         }
+    }
+
+    #[test]
+    fn the_last_of_a_flags_values_counts() {
+        let args: Vec<String> =
+            ["--block-size", "16", "--connector", "kvbm", "nixl", "--block_size=32", "--last"]
+                .map(ToOwned::to_owned)
+                .to_vec();
+        assert_eq!(value(&args, "--block-size").as_deref(), Some("32"));
+        assert_eq!(values(&args, "--connector"), Some(vec!["kvbm".into(), "nixl".into()]));
+        assert_eq!(value(&args, "--last").as_deref(), Some(""));
+        assert_eq!((value(&args, "--seed"), has(&args, "--block-size")), (None, true));
     }
 }

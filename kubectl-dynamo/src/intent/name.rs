@@ -55,6 +55,24 @@ pub fn is_label(key: &str, value: &str) -> bool {
         && (value.is_empty() || part(value))
 }
 
+/// A component as far as names go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NamedPart<'a> {
+    pub name: &'a str,
+    /// Whether it spans nodes: Grove then puts the name of its leader behind its own.
+    pub spans_nodes: bool,
+}
+
+impl<'a> NamedPart<'a> {
+    /// A component whose pods each stand alone.
+    pub fn alone(name: &'a str) -> Self {
+        Self { name, spans_nodes: false }
+    }
+}
+
+/// What Grove appends to the name of a component that spans nodes.
+const LEADER: &str = "-ldr";
+
 /// How long child names may grow, by the way the operator makes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NameBudget {
@@ -64,40 +82,65 @@ pub enum NameBudget {
     /// Releases from 1.0 without Grove: workers carry an 8-digit hash, so name and worker end at 53, the
     /// frontend at 62 (seen on the real operator).
     DeploymentsWithHash,
-    /// Grove, or unknown: name and component share 45 (the operator's own rule).
+    /// Grove, or unknown: name and component share 45, and so does the leader's name of a component that spans
+    /// nodes (the operator's own rule).
     Grove,
+}
+
+/// One rule that ends a name, and what else counts towards it.
+struct Limit {
+    longest: usize,
+    beside: String,
 }
 
 impl NameBudget {
     /// The longest name that fits with these components.
-    pub fn longest_name(self, namespace: &str, components: &[&str]) -> usize {
-        let longest = |limit: usize, of: &dyn Fn(&&&str) -> bool| {
-            components.iter().filter(of).map(|c| limit.saturating_sub(c.len())).min().unwrap_or(limit)
+    pub fn longest_name(self, namespace: &str, components: &[NamedPart<'_>]) -> usize {
+        self.tightest(namespace, components).longest
+    }
+
+    fn tightest(self, namespace: &str, components: &[NamedPart<'_>]) -> Limit {
+        let of_namespace = Limit {
+            longest: NAMESPACE_AND_NAME.saturating_sub(namespace.len()),
+            beside: format!(
+                "{NAMESPACE_AND_NAME} less {} of namespace `{namespace}`, with which it is one label",
+                namespace.len()
+            ),
         };
-        let by_children = match self {
-            Self::DeploymentsWithDebugServices => longest(60, &|_| true).min(41),
-            Self::DeploymentsWithHash => longest(53, &|c| **c != "frontend").min(longest(62, &|_| true)),
-            Self::Grove => longest(45, &|_| true),
+        let of_account = Limit { longest: 41, beside: "41, since a ServiceAccount is named after it".into() };
+        let of_account = (self == Self::DeploymentsWithDebugServices).then_some(of_account);
+        let of_components = components.iter().map(|part| self.limit_beside(*part));
+        let all = of_components.chain(of_account).chain([of_namespace]);
+        all.min_by_key(|limit| limit.longest).expect("the namespace always sets a limit")
+    }
+
+    fn limit_beside(self, NamedPart { name, spans_nodes }: NamedPart<'_>) -> Limit {
+        let limit: usize = match self {
+            Self::DeploymentsWithDebugServices => 60,
+            Self::DeploymentsWithHash if name == "frontend" => 62,
+            Self::DeploymentsWithHash => 53,
+            Self::Grove => 45,
         };
-        by_children.min(NAMESPACE_AND_NAME.saturating_sub(namespace.len()))
+        let leader = if self == Self::Grove && spans_nodes { name.len() + LEADER.len() } else { 0 };
+        let mut beside = format!("{limit} less {} of component `{name}`", name.len());
+        if leader > 0 {
+            beside += &format!(" and {leader} of its leader `{name}{LEADER}`");
+        }
+        Limit { longest: limit.saturating_sub(name.len() + leader), beside }
     }
 
     /// Refuses a name over the budget, with the arithmetic and a shorter name.
     ///
     /// # Errors
     /// [`IntentError::NameTooLong`].
-    pub fn check(self, name: &str, namespace: &str, components: &[&str]) -> Result<(), IntentError> {
-        let longest = self.longest_name(namespace, components);
+    pub fn check(self, name: &str, namespace: &str, components: &[NamedPart<'_>]) -> Result<(), IntentError> {
+        let Limit { longest, beside } = self.tightest(namespace, components);
         if name.len() <= longest {
             return Ok(());
         }
-        let component = components.iter().max_by_key(|c| c.len()).copied().unwrap_or_default();
         Err(IntentError::NameTooLong {
             name: name.into(),
-            arithmetic: format!(
-                "it has {} characters, and with component `{component}` in namespace `{namespace}` at most {longest} fit",
-                name.len()
-            ),
+            arithmetic: format!("it has {} characters, and at most {longest} fit: {beside}", name.len()),
             suggestion: shortened(name, longest),
         })
     }
@@ -136,18 +179,32 @@ mod tests {
 
     #[test]
     fn budgets_are_those_seen_on_the_real_operators() {
-        let components = ["frontend", "worker"];
-        assert_eq!(NameBudget::DeploymentsWithDebugServices.longest_name("dyn", &components), 41);
-        assert_eq!(
-            NameBudget::DeploymentsWithDebugServices.longest_name("dyn", &["a-component-of-20-ch"]),
-            40
-        );
+        let alone = |names: &[&'static str]| -> Vec<NamedPart<'static>> {
+            names.iter().map(|name| NamedPart::alone(name)).collect()
+        };
+        let components = alone(&["frontend", "worker"]);
+        let debug = NameBudget::DeploymentsWithDebugServices;
+        assert_eq!(debug.longest_name("dyn", &components), 41);
+        assert_eq!(debug.longest_name("dyn", &alone(&["a-component-of-20-ch"])), 40);
         assert_eq!(NameBudget::DeploymentsWithHash.longest_name("dyn", &components), 47);
         assert_eq!(
             NameBudget::DeploymentsWithHash.longest_name("a-namespace-of-thirty-letters-", &components),
             32
         );
-        assert_eq!(NameBudget::Grove.longest_name("dyn", &["frontend", "prefill"]), 37);
+        assert_eq!(NameBudget::Grove.longest_name("dyn", &alone(&["frontend", "prefill"])), 37);
+    }
+
+    #[test]
+    fn grove_counts_the_leader_of_what_spans_nodes() {
+        // The example of the operator's own rule: ten letters and their leader leave 21.
+        let spanning = NamedPart { name: "ten-letter", spans_nodes: true };
+        assert_eq!(NameBudget::Grove.longest_name("dyn", &[spanning]), 21);
+        assert_eq!(NameBudget::DeploymentsWithHash.longest_name("dyn", &[spanning]), 43);
+        let refused = NameBudget::Grove.check("a-name-of-twenty-two-c", "dyn", &[spanning]);
+        let said = refused.expect_err("one too long").to_string();
+        let sum =
+            "22 characters, and at most 21 fit: 45 less 10 of component `ten-letter` and 14 of its leader";
+        assert!(said.contains(sum), "{said}");
     }
 
     #[test]

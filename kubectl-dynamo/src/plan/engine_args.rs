@@ -1,8 +1,10 @@
 //! The argument list of one worker, in the words of one release. Lists, never a shell line.
 
 use super::components::Draft;
+use super::engine_flags::{self, CONNECTOR, EVENTS, TRANSFER};
 use super::environment;
 use super::kv_offload::offloads;
+use crate::intent::engine_flags::has;
 use crate::intent::{Backend, Parallelism, RouterMode, WorkerGroup, WorkerRole};
 use crate::release::{ConnectorSpelling, KvEvents, Kvbm, ModelCard, Release, RoleSpelling};
 
@@ -29,8 +31,10 @@ pub(super) fn engine_args(draft: &Draft<'_>, role: WorkerRole, group: &WorkerGro
             if intent.trust_remote_code {
                 args.flag("--trust-remote-code");
             }
-            args.connector(draft, role);
-            args.kv_events(draft, role);
+            let own = engine_flags::of_role(intent, group);
+            args.connector(draft, role, &own);
+            args.offload(draft, role);
+            args.kv_events(draft, role, &own);
         }
         Backend::Mocker => {
             args.pair("--model-path", mocker_path(draft));
@@ -94,43 +98,59 @@ impl Arguments {
         }
     }
 
-    /// How KV blocks leave the GPU: to the other role, to CPU memory and disk, or both.
-    fn connector(&mut self, draft: &Draft<'_>, role: WorkerRole) {
+    /// How KV blocks leave the GPU: to the other role, to CPU memory and disk, or both. A connector of the person's
+    /// own takes the place of ours.
+    fn connector(&mut self, draft: &Draft<'_>, role: WorkerRole, own: &[String]) {
         let release = draft.release;
+        match (release.connector_spelling, has(own, CONNECTOR), has(own, TRANSFER)) {
+            (ConnectorSpelling::Connector, true, _) | (ConnectorSpelling::KvTransferConfig, _, true) => {
+                return;
+            }
+            // Both at once, the default among them, end a worker of that release.
+            (ConnectorSpelling::Connector, false, true) => return self.pair(CONNECTOR, "none"),
+            (ConnectorSpelling::Connector | ConnectorSpelling::KvTransferConfig, _, false) => {}
+        }
         let transfers = matches!(role, WorkerRole::Prefill | WorkerRole::Decode);
         let offloading = draft.offload.is_some() && offloads(role);
         match (release.connector_spelling, offloading, transfers) {
             (ConnectorSpelling::Connector, true, true) => {
-                self.pair("--connector", "kvbm");
+                self.pair(CONNECTOR, "kvbm");
                 self.flag("nixl");
             }
-            (ConnectorSpelling::Connector, true, false) => self.pair("--connector", "kvbm"),
-            (ConnectorSpelling::Connector, false, true) => self.pair("--connector", "nixl"),
-            (ConnectorSpelling::Connector, false, false) => self.pair("--connector", "none"),
+            (ConnectorSpelling::Connector, true, false) => self.pair(CONNECTOR, "kvbm"),
+            (ConnectorSpelling::Connector, false, true) => self.pair(CONNECTOR, "nixl"),
+            (ConnectorSpelling::Connector, false, false) => self.pair(CONNECTOR, "none"),
             (ConnectorSpelling::KvTransferConfig, true, true) => {
-                self.pair("--kv-transfer-config", KVBM_AND_NIXL);
+                self.pair(TRANSFER, KVBM_AND_NIXL);
             }
-            (ConnectorSpelling::KvTransferConfig, true, false) => self.pair("--kv-transfer-config", KVBM),
-            (ConnectorSpelling::KvTransferConfig, false, true) => self.pair("--kv-transfer-config", NIXL),
+            (ConnectorSpelling::KvTransferConfig, true, false) => self.pair(TRANSFER, KVBM),
+            (ConnectorSpelling::KvTransferConfig, false, true) => self.pair(TRANSFER, NIXL),
             (ConnectorSpelling::KvTransferConfig, false, false) => {}
         }
-        // Both roles: blocks must have the same layout on either side.
-        if draft.offload.is_some() {
-            match release.kvbm {
-                Kvbm::Eager if offloading => self.flag("--enforce-eager"),
-                Kvbm::Eager | Kvbm::Works => {}
-                Kvbm::WithoutHybridCache | Kvbm::StallsAggregated | Kvbm::Deprecated => {
-                    self.flag("--disable-hybrid-kv-cache-manager");
-                }
+    }
+
+    /// What KVBM wants besides. Both roles: blocks must have the same layout on either side.
+    fn offload(&mut self, draft: &Draft<'_>, role: WorkerRole) {
+        if draft.offload.is_none() {
+            return;
+        }
+        match draft.release.kvbm {
+            Kvbm::Eager if offloads(role) => self.flag("--enforce-eager"),
+            Kvbm::Eager | Kvbm::Works => {}
+            Kvbm::WithoutHybridCache | Kvbm::StallsAggregated | Kvbm::Deprecated => {
+                self.flag("--disable-hybrid-kv-cache-manager");
             }
         }
     }
 
-    fn kv_events(&mut self, draft: &Draft<'_>, role: WorkerRole) {
+    fn kv_events(&mut self, draft: &Draft<'_>, role: WorkerRole, own: &[String]) {
         let router = &draft.intent.router;
-        let announces = role != WorkerRole::Decode && router.mode == RouterMode::Kv && router.kv_events;
+        let announces = role != WorkerRole::Decode
+            && router.mode == RouterMode::Kv
+            && router.kv_events
+            && !has(own, EVENTS);
         if announces && draft.release.kv_events == KvEvents::Configured {
-            self.pair("--kv-events-config", KV_EVENTS);
+            self.pair(EVENTS, KV_EVENTS);
         }
     }
 }

@@ -1,6 +1,4 @@
-//! Why a wish cannot become a plan, and what to know of a plan that can.
-
-use std::fmt;
+//! Why a wish cannot become a plan.
 
 use crate::error::{Exit, Explain};
 
@@ -29,6 +27,26 @@ pub enum PlanError {
         "Dynamo {release} starts workers on several nodes by a shell line without quotes, and `{arg}` needs them"
     )]
     UnquotedArgument { release: &'static str, arg: String },
+    #[error(
+        "an offloading worker cannot hold copies of the model, and `{component}` holds {copies}: the parts of each would meet on the same ports"
+    )]
+    OffloadOfCopies { component: &'static str, copies: u32 },
+    #[error(
+        "prefill cannot hand KV cache over to decode: of tensor {prefill} and {decode} neither divides the other"
+    )]
+    TensorRatio { prefill: u32, decode: u32 },
+    #[error(
+        "prefill and decode must agree on `{flag}` to hand KV cache over, and they say {prefill} and {decode}"
+    )]
+    RolesDiffer { flag: &'static str, prefill: String, decode: String },
+    #[error("Dynamo {release} has no `--connector`")]
+    ConnectorWentAway { release: &'static str },
+    #[error("Dynamo {release} has no KV connector `{given}`")]
+    UnknownConnector { release: &'static str, given: String },
+    #[error("engine flag `{flag}` and `{ours}` contradict each other: {why}")]
+    FlagAgainstOurs { flag: &'static str, ours: &'static str, why: &'static str },
+    #[error("vLLM of Dynamo {release} has no flag `{flag}`{}", if *.elsewhere { ", as other releases have" } else { "" })]
+    UnknownEngineFlag { release: &'static str, flag: String, nearest: Option<&'static str>, elsewhere: bool },
 }
 
 impl Explain for PlanError {
@@ -43,6 +61,11 @@ impl Explain for PlanError {
             | Self::OffloadTooSmall { .. } => "KD0620",
             Self::NodesOfMocker { .. } | Self::Nodes { .. } => "KD0621",
             Self::UnquotedArgument { .. } => "KD0622",
+            Self::OffloadOfCopies { .. } => "KD0620",
+            Self::TensorRatio { .. } | Self::RolesDiffer { .. } => "KD0625",
+            Self::ConnectorWentAway { .. } | Self::UnknownConnector { .. } => "KD0626",
+            Self::FlagAgainstOurs { .. } => "KD0601",
+            Self::UnknownEngineFlag { .. } => "KD0627",
         })
     }
 
@@ -69,45 +92,26 @@ impl Explain for PlanError {
             Self::UnquotedArgument { .. } => {
                 "leave the argument out, keep each worker on one node, or use a later release".into()
             }
+            Self::OffloadOfCopies { .. } => "use --replicas in place of --dp, or leave --kv-offload out".into(),
+            Self::TensorRatio { prefill, decode } => {
+                let (low, high) = (prefill.min(decode), prefill.max(decode));
+                format!("use a multiple of {low} in place of {high}, as in --decode-tp {}", low.saturating_mul(2))
+            }
+            Self::RolesDiffer { flag, .. } => format!("say `{flag}` once, behind `--`"),
+            Self::ConnectorWentAway { .. } => {
+                "leave it out: --mode disagg and --kv-offload choose connectors; others go to --kv-transfer-config"
+                    .into()
+            }
+            Self::UnknownConnector { .. } => "it has nixl, lmcache, kvbm and none".into(),
+            Self::FlagAgainstOurs { flag, ours, .. } => format!("leave `{flag}` out, or `{ours}`"),
+            Self::UnknownEngineFlag { nearest: Some(nearest), .. } => format!("did you mean {nearest}?"),
+            Self::UnknownEngineFlag { .. } => {
+                "leave it out; an --image of your own is believed to know it".into()
+            }
         })
     }
 
     fn exit(&self) -> Exit {
         Exit::Usage
-    }
-}
-
-/// What a person should know before the plan runs; it stops nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PlanWarning {
-    /// KV offload goes away with a later release.
-    OffloadDeprecated { release: &'static str },
-    /// Workers run without CUDA graphs.
-    Eager { release: &'static str },
-}
-
-impl PlanWarning {
-    /// The permanent message code.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::OffloadDeprecated { .. } => "KD0623",
-            Self::Eager { .. } => "KD0624",
-        }
-    }
-}
-
-impl fmt::Display for PlanWarning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::OffloadDeprecated { release } => {
-                write!(
-                    f,
-                    "KV offload by KVBM is deprecated in Dynamo {release} and will be removed by a later one"
-                )
-            }
-            Self::Eager { release } => {
-                write!(f, "KV offload turns CUDA graphs off in Dynamo {release}: each token takes longer")
-            }
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! KV cache beyond the GPU: KVBM's tiers of a worker, with their real volume, in the release's words.
 
-use super::error::PlanWarning;
 use super::quantity::Quantity;
+use super::warning::PlanWarning;
 use super::{EnvironmentVariable, PlanError};
 use crate::intent::{Backend, DiskVolume, ServingIntent, Topology, WorkerRole};
 use crate::release::{CATALOG, DEFAULT, Kvbm, Release};
@@ -37,11 +37,16 @@ impl Offload {
         if release.kvbm == Kvbm::StallsAggregated && aggregated {
             return Err(PlanError::OffloadStalls { release: release.version, good: newest_for_aggregated() });
         }
-        let spanning =
-            intent.topology.groups().into_iter().find(|(role, group)| offloads(*role) && group.nodes > 1);
-        if let Some((role, group)) = spanning {
-            // KVBM's leader listens on 127.0.0.1 and its workers look for it there.
-            return Err(PlanError::OffloadOverNodes { component: role.component_name(), nodes: group.nodes });
+        for (role, group) in intent.topology.groups().into_iter().filter(|(role, _)| offloads(*role)) {
+            let component = role.component_name();
+            if group.nodes > 1 {
+                // KVBM's leader listens on 127.0.0.1 and its workers look for it there.
+                return Err(PlanError::OffloadOverNodes { component, nodes: group.nodes });
+            }
+            if group.parallelism.data > 1 {
+                // Each copy has a leader of its own, and all of them the same port (kvbm, consolidator_config.py).
+                return Err(PlanError::OffloadOfCopies { component, copies: group.parallelism.data });
+            }
         }
         let cpu = tier("the CPU tier", &wished.cpu)?;
         let disk = match &wished.disk {

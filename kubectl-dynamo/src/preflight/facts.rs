@@ -77,6 +77,8 @@ pub struct Platform {
     pub kai_scheduler: bool,
     /// Whether Karpenter is there, which adds nodes.
     pub karpenter: bool,
+    /// Whether nodes come and go by EKS Auto Mode, which has a NodeClass of its own.
+    pub eks_auto_mode: bool,
     /// Whether Prometheus' operator is there to collect what pods say (its PodMonitor).
     pub pod_monitors: bool,
 }

@@ -25,6 +25,8 @@ pub struct Request {
     pub dry_run: bool,
     /// Who it was made for: the impersonated user, where there is one.
     pub user: String,
+    /// The object that was sent, if one was.
+    pub sent: Value,
 }
 
 impl Request {
@@ -63,6 +65,9 @@ impl Audit {
     fn all_since(&self, position: u64) -> Outcome<Vec<Request>> {
         let log = std::fs::read(&self.path)?;
         let new = log.get(usize::try_from(position)?..).unwrap_or_default();
+        // The last line may be half written.
+        let whole = new.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let new = &new[..whole];
         let mut requests = Vec::new();
         for line in new.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             let event: Value = serde_json::from_slice(line)?;
@@ -91,5 +96,6 @@ fn read(event: &Value) -> Request {
             user => text(user),
         },
         dry_run: event["requestURI"].as_str().is_some_and(|uri| uri.contains("dryRun=All")),
+        sent: event["requestObject"].clone(),
     }
 }

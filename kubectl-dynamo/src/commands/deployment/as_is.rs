@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::error::PreflightError;
-use super::{Deployment, budget};
+use super::{Deployment, Offline, budget, version};
 use crate::cluster::{Cluster, ClusterError, Kind, Platform};
 use crate::error::Result;
-use crate::intent::name;
+use crate::intent::name::{self, NamedPart};
+use crate::plan;
 use crate::resources::{GraphApi, Resource};
 
 /// The deployment that a file's objects are. The graph is the last of them.
@@ -18,22 +19,52 @@ pub(in crate::commands) async fn as_is(
     cluster: &Cluster,
     platform: &Platform,
 ) -> Result<Deployment> {
-    super::check_namespace(&cluster.namespace)?;
+    let known =
+        Offline { namespace: &cluster.namespace, graph_api: platform.graph_api, budget: budget(platform) };
+    let mut deployment = as_is_offline(objects, &known)?;
+    check_claims(&deployment.resources, cluster).await?;
+    check_secrets(&deployment.resources, cluster).await?;
+    deployment.exists = cluster.get(Kind::Graph(platform.graph_api), &deployment.name).await?.is_some();
+    Ok(deployment)
+}
+
+/// The same, as far as it can be told without a cluster.
+pub(in crate::commands) fn as_is_offline(objects: &[Value], known: &Offline<'_>) -> Result<Deployment> {
+    super::check_namespace(known.namespace)?;
     let resources = objects
         .iter()
-        .map(|object| in_namespace(object.clone(), &cluster.namespace))
+        .map(|object| in_namespace(object.clone(), known.namespace))
         .collect::<Result<Vec<Resource>>>()?;
     let graph = resources.last().expect("a file without a graph is refused where it is read");
-    check_shape(graph, platform)?;
+    check_shape(graph, known.graph_api)?;
     name::check_label(graph.name())?;
-    let components = component_names(&graph.object);
-    let components: Vec<&str> = components.iter().map(String::as_str).collect();
-    budget(platform).check(graph.name(), &cluster.namespace, &components)?;
-    check_claims(&resources, cluster).await?;
-    check_secrets(&resources, cluster).await?;
-    let exists = cluster.get(Kind::Graph(platform.graph_api), graph.name()).await?.is_some();
+    let components = components(&graph.object);
+    let parts: Vec<NamedPart<'_>> = components
+        .iter()
+        .map(|(name, component)| NamedPart { name, spans_nodes: component["multinode"].is_object() })
+        .collect();
+    known.budget.check(graph.name(), known.namespace, &parts)?;
+    for (_, component) in components {
+        check_engine(component)?;
+    }
     let name = graph.name().to_owned();
-    Ok(Deployment::of_objects(&name, platform.graph_api, resources, exists))
+    Ok(Deployment::of_objects(&name, known.graph_api, resources, false))
+}
+
+/// The flags of a vLLM worker whose image says its release, where they are a list and no shell line.
+fn check_engine(component: &Value) -> Result<()> {
+    let containers = component["podTemplate"]["spec"]["containers"].as_array();
+    let main = containers.into_iter().flatten().find(|container| container["name"] == "main");
+    let container = main.unwrap_or(&component["extraPodSpec"]["mainContainer"]);
+    let list = |field: &str| container[field].as_array().cloned().unwrap_or_default();
+    let words = [list("command"), list("args")].concat();
+    let words: Vec<String> = words.iter().filter_map(|word| word.as_str().map(Into::into)).collect();
+    let Some(place) = words.iter().position(|word| word == "dynamo.vllm") else { return Ok(()) };
+    let image = container["image"].as_str().unwrap_or_default();
+    match version::of_dynamos_image(image) {
+        Some(release) => Ok(plan::check_engine_names(release, &words[place + 1..])?),
+        None => Ok(()),
+    }
 }
 
 fn in_namespace(mut object: Value, namespace: &str) -> Result<Resource> {
@@ -55,9 +86,9 @@ fn in_namespace(mut object: Value, namespace: &str) -> Result<Resource> {
 }
 
 /// An object of the shape that is not stored may come back empty.
-fn check_shape(graph: &Resource, platform: &Platform) -> Result<()> {
+fn check_shape(graph: &Resource, stored: GraphApi) -> Result<()> {
     let given = graph.api_version();
-    let stored = match platform.graph_api {
+    let stored = match stored {
         GraphApi::V1Alpha1 => "nvidia.com/v1alpha1",
         GraphApi::V1Beta1 => "nvidia.com/v1beta1",
     };
@@ -67,12 +98,12 @@ fn check_shape(graph: &Resource, platform: &Platform) -> Result<()> {
     Err(PreflightError::OtherShape { given: given.into(), stored }.into())
 }
 
-/// The names of a graph's components, in either shape.
-fn component_names(graph: &Value) -> Vec<String> {
-    let alpha =
-        graph["spec"]["services"].as_object().into_iter().flat_map(|services| services.keys().cloned());
+/// A graph's components with their names, in either shape.
+fn components(graph: &Value) -> Vec<(&str, &Value)> {
+    let alpha = graph["spec"]["services"].as_object().into_iter().flatten();
+    let alpha = alpha.map(|(name, service)| (name.as_str(), service));
     let beta = graph["spec"]["components"].as_array().into_iter().flatten();
-    alpha.chain(beta.filter_map(|component| component["name"].as_str().map(Into::into))).collect()
+    alpha.chain(beta.filter_map(|component| Some((component["name"].as_str()?, component)))).collect()
 }
 
 async fn check_claims(resources: &[Resource], cluster: &Cluster) -> Result<()> {

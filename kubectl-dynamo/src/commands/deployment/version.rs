@@ -8,6 +8,8 @@ use crate::release::Release;
 /// A release, and who said it.
 pub(in crate::commands) struct Version {
     pub text: String,
+    /// The row that answers for it.
+    pub release: &'static Release,
     /// `flag`, `live object`, `image`, `detected` or `default`, as the plan shows it.
     pub source: String,
 }
@@ -26,29 +28,30 @@ pub(super) fn unsaid(release: &str, source: Source) -> [Layer; 2] {
 }
 
 /// The release: what is said of it, or the tag of an image that is said more strongly.
-pub(super) fn version(said: &Merged) -> Version {
+///
+/// # Errors
+/// A release that is unknown, unless somebody insists on it or it is what runs.
+pub(super) fn version(said: &Merged) -> Result<Version, IntentError> {
     let release = said.get("release");
     let of_image = said.get("image").and_then(|image| Some((image, tag(image.text())?)));
-    match (release, of_image) {
-        (Some(release), Some((image, tag))) if !release.outweighs(image) => {
+    let (text, source, of_live) = match (release, of_image) {
+        (_, Some((image, tag))) if release.is_none_or(|release| !release.outweighs(image)) => {
             let source = if image.source == Source::Flag { "image".into() } else { image.source.to_string() };
-            Version { text: tag, source }
+            (tag, source, matches!(image.source, Source::Live(_)))
         }
-        (Some(release), _) => Version { text: bare(release.text()), source: release.source.to_string() },
-        (None, _) => Version { text: crate::release::DEFAULT.into(), source: Source::Default.to_string() },
-    }
+        (Some(release), _) => {
+            (bare(release.text()), release.source.to_string(), matches!(release.source, Source::Live(_)))
+        }
+        (None, _) => (crate::release::DEFAULT.into(), Source::Default.to_string(), false),
+    };
+    let forced = said.get("forceRelease").is_some_and(|force| force.leaf.value == true);
+    let release = if forced || of_live { Release::nearest(&text)? } else { Release::find(&text)? };
+    Ok(Version { text, release, source })
 }
 
 /// Fills the images in, so that the annotation holds them and no other plugin's default ever moves a graph.
-///
-/// # Errors
-/// A release that is unknown.
-pub(super) fn settle_images(
-    intent: &mut ServingIntent,
-    said: &Merged,
-    version: &str,
-) -> Result<(), IntentError> {
-    let full = Release::find(version)?.full_version(version);
+pub(super) fn settle_images(intent: &mut ServingIntent, said: &Merged, version: &Version) {
+    let full = version.release.full_version(&version.text);
     let mirror = said.get("registryMirror");
     let own = |image: String| mirror.map_or(image.clone(), |mirror| mirrored(&image, mirror.text()));
     let is_newer = |found: &Found| {
@@ -72,13 +75,21 @@ pub(super) fn settle_images(
         Some(image) if image.source != Source::Default && !is_newer(image) => image.text().into(),
         _ => own(FETCHER_IMAGE.into()),
     });
-    Ok(())
 }
 
-/// The version in an image's tag, where it is one of a known release and no digest pins it.
+/// The row of the version in the tag of Dynamo's own image; nothing where only a stand-in would answer.
+pub(super) fn of_dynamos_image(image: &str) -> Option<&'static Release> {
+    let tag = tag(image)?;
+    let is_dynamos = Release::image(&tag).rsplit('/').next() == image.rsplit('/').next();
+    Release::find(&tag).ok().filter(|release| is_dynamos && release.tells_of(&tag))
+}
+
+/// The version in an image's tag, where no digest pins it: one of a known release, or any of Dynamo's own image.
 fn tag(image: &str) -> Option<String> {
     let (_, tag) = image.rsplit_once(':').filter(|(_, tag)| !tag.contains('/') && !image.contains('@'))?;
-    Release::find(tag).is_ok().then(|| bare(tag))
+    let is_dynamos = Release::image(tag).rsplit('/').next() == image.rsplit('/').next();
+    let is_version = if is_dynamos { Release::nearest(tag).is_ok() } else { Release::find(tag).is_ok() };
+    is_version.then(|| bare(tag))
 }
 
 fn retagged(image: &str, version: &str) -> String {
@@ -119,10 +130,10 @@ mod tests {
         let fallback =
             crate::intent::Fallback { model: None, backend: crate::intent::Backend::Vllm, name_length: 40 };
         let mut intent = crate::intent::resolve(said, &fallback).expect("a wish");
-        let version = version(said).text;
-        settle_images(&mut intent, said, &version).expect("a known release");
+        let version = version(said).expect("a known release");
+        settle_images(&mut intent, said, &version);
         let placement = intent.placement;
-        (version, placement.image.expect("settled"), placement.fetcher_image.expect("settled"))
+        (version.text, placement.image.expect("settled"), placement.fetcher_image.expect("settled"))
     }
 
     #[test]
@@ -159,8 +170,25 @@ mod tests {
         let old = crate::release::CATALOG[0].version;
         let image = format!("image=registry.example/vllm-runtime:{old}");
         let detected = format!("release={NEW}");
-        let of = |source: Source| version(&said(&[(Source::Detected, &[&detected]), (source, &[&image])]));
+        let of = |source: Source| {
+            version(&said(&[(Source::Detected, &[&detected]), (source, &[&image])])).expect("known")
+        };
         assert_eq!((of(Source::Flag).text.as_str(), of(Source::Flag).source.as_str()), (old, "image"));
         assert_eq!(of(Source::Live("x".into())).source, "live object");
+    }
+
+    #[test]
+    fn an_unknown_major_is_taken_from_who_insists_and_from_what_runs() {
+        let of = |layers: &[(Source, &[&str])]| version(&said(layers)).map(|version| version.release.version);
+        let image = ["image=nvcr.io/nvidia/ai-dynamo/vllm-runtime:7.0.0"];
+        let release = ["release=7.0.0"];
+        for words in [&image[..], &release] {
+            let words: &[&str] = words;
+            assert!(of(&[(Source::Flag, words)]).is_err(), "{words:?}");
+            assert_eq!(of(&[(Source::Flag, words), (Source::Set, &["forceRelease=true"])]), Ok(NEW));
+            assert_eq!(of(&[(Source::Live("x".into()), words)]), Ok(NEW));
+        }
+        // A tag of somebody's own image says nothing of Dynamo.
+        assert_eq!(of(&[(Source::Flag, &["image=registry.example/mine:7.0.0"])]), Ok(NEW));
     }
 }

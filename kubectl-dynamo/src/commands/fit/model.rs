@@ -12,7 +12,7 @@ use crate::intent::ModelRef;
 use crate::local::LocalError;
 use crate::report::Stage;
 
-const CONFIGURATION: &str = "config.json";
+use crate::commands::configuration::FILE as CONFIGURATION;
 /// In the order in which vLLM looks for them; the first that is there is what it loads.
 const WEIGHTS: [&str; 3] = [".safetensors", ".bin", ".pt"];
 
@@ -20,6 +20,7 @@ const WEIGHTS: [&str; 3] = [".safetensors", ".bin", ".pt"];
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What decides over memory.
+#[derive(Clone)]
 pub(super) struct Weighed {
     /// As it was named.
     pub name: String,

@@ -1,6 +1,7 @@
 //! What a command line wants of this machine: the wish, the release, and the GPUs there are.
 
 use crate::commands::asked::{Asked, Wanted, wanted};
+use crate::commands::configuration;
 use crate::commands::up::{DryRun, UpArgs};
 use crate::error::Result;
 use crate::intent::request::Found;
@@ -54,6 +55,7 @@ pub(super) async fn wish(args: &UpArgs) -> Result<Wish> {
             intent.served_model_name = intent.model.default_served_name();
         }
     }
+    configuration::check_kept(&intent)?;
     let needed = intent.topology.groups().iter().map(|(_, group)| group.gpus()).sum();
     if backend == Backend::Vllm && needed > gpus {
         return Err(LocalError::TooFewGpus { needed, found: gpus }.into());

@@ -48,6 +48,20 @@ pub(super) struct Plan<'a> {
     pub verb: &'static str,
 }
 
+impl Plan<'_> {
+    /// What says the same again: a command, and a file.
+    pub(super) fn again(&self) -> Vec<String> {
+        let mut lines = vec![
+            format!("  again     {}", self.command),
+            format!("  or        {}, with this in it:", from_file(self, "FILE")),
+        ];
+        // Leaves of the table are text, numbers and lists, which YAML always holds.
+        let text = serde_saphyr::to_string(&document(&self.leaves)).unwrap_or_default();
+        lines.extend(text.lines().map(|line| format!("    {line}")));
+        lines
+    }
+}
+
 /// What was decided.
 pub(super) enum Ending {
     GoOn,
@@ -59,6 +73,9 @@ pub(super) enum Ending {
 /// Shows the plan and asks until something final is chosen.
 pub(super) fn decide(plan: &Plan<'_>, prompt: &mut Prompt, report: &Report) -> Result<Ending> {
     report.closing(plan.lines.clone());
+    for warning in plan.deployment.plan_warnings() {
+        report.warn(Some(warning.code()), warning.to_string(), None);
+    }
     loop {
         let Some(answer) = prompt.ask(menu(plan.choices))? else { return Ok(Ending::Left) };
         let choice = plan.choices.iter().find(|choice| choice.word().starts_with(&answer));
@@ -76,7 +93,7 @@ pub(super) fn decide(plan: &Plan<'_>, prompt: &mut Prompt, report: &Report) -> R
                 return Ok(Ending::Done);
             }
             Choice::Quit => {
-                report.closing(vec![format!("  again     {}", plan.command)]);
+                report.closing(plan.again());
                 return Ok(Ending::Done);
             }
         }

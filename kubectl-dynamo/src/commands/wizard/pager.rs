@@ -1,6 +1,6 @@
 //! Showing a long text in the person's pager.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::{Command, Stdio};
 
 use crate::error::Result;
@@ -10,7 +10,12 @@ pub(super) fn show(text: &str) -> Result<()> {
     let pager = std::env::var("PAGER").ok().filter(|pager| !pager.trim().is_empty());
     let pager = pager.unwrap_or_else(|| "less -FRX".into());
     let mut words = pager.split_whitespace();
-    let started = words.next().map(|program| Command::new(program).args(words).stdin(Stdio::piped()).spawn());
+    // Where stdout is a file for the objects, only stderr is the terminal.
+    let screen =
+        if std::io::stdout().is_terminal() { Stdio::inherit() } else { Stdio::from(std::io::stderr()) };
+    let started = words
+        .next()
+        .map(|program| Command::new(program).args(words).stdin(Stdio::piped()).stdout(screen).spawn());
     match started {
         Some(Ok(mut child)) => {
             if let Some(mut stdin) = child.stdin.take() {

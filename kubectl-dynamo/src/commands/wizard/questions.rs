@@ -4,20 +4,24 @@
 use std::rc::Rc;
 
 use super::TokenState;
+use super::answers::{About, field, trial};
 use super::prompt::{Prompt, Question};
 use crate::commands::asked::{Wanted, wanted};
+use crate::commands::deployment::named_parts;
 use crate::commands::serving_flags::ServingFlags;
-use crate::error::{Explain, Result};
+use crate::error::Result;
 use crate::intent::name::NameBudget;
-use crate::intent::request::{Layer, Merged, Source, find};
-use crate::intent::{Backend, Cache, Fallback, ModelRef, ServingIntent, TokenSecret, resolve};
+use crate::intent::request::{Layer, Source};
+use crate::intent::{Backend, Cache, ServingIntent, TokenSecret, Topology, WorkerGroup};
 
 /// The kit's model.
 const MODEL: &str = "Qwen/Qwen3-30B-A3B-Instruct-2507-FP8";
 /// The kit's further arguments.
 const ENGINE_ARGS: &str = "--gpu-memory-utilization 0.90 --block-size 128";
+/// How EKS Auto Mode labels its nodes.
+const INSTANCE_FAMILY: &str = "eks.amazonaws.com/instance-family";
 /// The answer that leaves something out.
-const NONE: &str = "none";
+pub(super) const NONE: &str = "none";
 
 /// What is known before the first question.
 pub(super) struct Known {
@@ -26,6 +30,10 @@ pub(super) struct Known {
     pub token_secret: TokenState,
     /// Whether the usual claim is there, so that nothing of it need be asked.
     pub has_claim: bool,
+    /// The release where nobody says another.
+    pub release: &'static str,
+    /// Whether EKS makes nodes as they are asked for, of any instance family.
+    pub eks_auto_mode: bool,
 }
 
 /// The questions to one person.
@@ -82,6 +90,7 @@ impl<'a> Session<'a> {
         let token = self.token()?;
         self.field("mode", "Mode: agg, or disagg with prefill and decode apart", "agg", Some("agg"))?;
         self.parallelism()?;
+        self.instance_family()?;
         self.switch("worker.enableExpertParallel", "Expert parallelism, for mixture-of-experts models")?;
         self.router()?;
         self.offload()?;
@@ -104,6 +113,30 @@ impl<'a> Session<'a> {
     fn router(&mut self) -> Answer<()> {
         if !self.is_said("router.mode") && self.yes("KV-aware routing")? {
             self.answer("router.mode", "kv")?;
+            let text = "Router temperature: 0 is Dynamo's own, 0.5 was the starter kit's";
+            self.field("router.temperature", text, "0", Some("0"))?;
+        }
+        Ok(())
+    }
+
+    /// EKS Auto Mode starts any instance that fits, unless a label says which.
+    fn instance_family(&mut self) -> Answer<()> {
+        if !self.known.eks_auto_mode || self.is_said("nodeSelector") {
+            return Ok(());
+        }
+        let question = Question {
+            text: "Instance family of the workers' nodes, such as p5, or any".into(),
+            default: "any".into(),
+            words: vec!["any"],
+            meaning: Rc::new(|_| String::new()),
+            check: Rc::new(|answer| {
+                let fits = answer.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+                if fits { Ok(()) } else { Err(format!("`{answer}` is no instance family, such as p5")) }
+            }),
+        };
+        let family = self.prompt.ask(question)?.ok_or(Gone)?;
+        if family != "any" {
+            self.answer("nodeSelector", &format!("{INSTANCE_FAMILY}={family}"))?;
         }
         Ok(())
     }
@@ -113,6 +146,9 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         let cpu = self.ask("kvOffload.cpu", "CPU memory for it, of each worker", "20Gi")?;
+        if cpu == NONE {
+            return Ok(());
+        }
         self.answer("kvOffload.cpu", &format!("cpu={cpu}"))?;
         if self.yes("A disk behind it")? {
             let disk = self.ask("kvOffload.disk", "Space on it", "200Gi")?;
@@ -272,90 +308,23 @@ impl<'a> Session<'a> {
 
     /// Everything that is said by now.
     fn layers(&self) -> Result<Vec<Layer>> {
-        match wanted(self.flags)? {
-            Wanted::Request(asked) => Ok(asked.layers),
-            Wanted::Objects(_) => Ok(Vec::new()),
-        }
+        let Wanted::Request(mut asked) = wanted(self.flags)? else { return Ok(Vec::new()) };
+        let mut unsaid = Layer::of(Source::Default);
+        unsaid.say(field("release"), self.known.release)?;
+        asked.layers.push(unsaid);
+        Ok(asked.layers)
     }
 
     fn name_length(&self) -> usize {
-        let mode = self.flags.text("mode");
-        let components: &[&str] = match mode.as_deref() {
-            Some("disagg") => &["frontend", "prefill", "decode"],
-            _ => &["frontend", "worker"],
-        };
-        self.known.budget.longest_name(&self.known.namespace, components)
+        let layers = self.layers().unwrap_or_default();
+        let shape = trial(layers, usize::MAX)
+            .map(|intent| intent.topology)
+            .unwrap_or(Topology::Aggregated { worker: WorkerGroup::default() });
+        self.known.budget.longest_name(&self.known.namespace, &named_parts(&shape))
     }
 
     fn trial(&self, more: Option<Layer>) -> std::result::Result<ServingIntent, String> {
         let layers = self.layers().map_err(|error| error.to_string())?;
         trial(layers.into_iter().chain(more), self.name_length())
     }
-}
-
-fn field(path: &str) -> &'static crate::intent::request::Field {
-    find(path).expect("the table has every path that is written here")
-}
-
-/// What is known when a field is asked for.
-struct About {
-    path: String,
-    layers: Vec<Layer>,
-    name_length: usize,
-}
-
-impl About {
-    fn check(&self, answer: &str) -> std::result::Result<(), String> {
-        if self.path == "engineArgs" && answer == NONE {
-            return Ok(());
-        }
-        let intent = self.with(answer)?;
-        match (&intent.model, self.path.as_str()) {
-            (ModelRef::Folder { .. }, "model") => Err("a cluster sees no folder of this machine".into()),
-            (_, "name") if intent.name.len() > self.name_length => {
-                Err(format!("at most {} characters fit", self.name_length))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// GPUs, where the answer decides how many.
-    fn meaning(&self, answer: &str) -> String {
-        let decides =
-            ["Size", "replicas"].iter().any(|end| self.path.ends_with(end)) && self.path != "cache.size";
-        let Ok(intent) = self.with(answer) else { return String::new() };
-        if !decides || intent.backend == Backend::Mocker {
-            return String::new();
-        }
-        let role = self.path.split('.').next().unwrap_or_default();
-        let groups = intent.topology.groups();
-        let own = groups.iter().find(|(of, _)| of.component_name() == role);
-        let each = own.map_or(0, |(_, group)| group.parallelism.gpus());
-        let gpus = |count: u32| if count == 1 { "1 GPU".to_owned() } else { format!("{count} GPUs") };
-        format!("= {} a worker, {} in all", gpus(each), gpus(intent.gpus()))
-    }
-
-    fn with(&self, answer: &str) -> std::result::Result<ServingIntent, String> {
-        let mut layer = Layer::of(Source::Flag);
-        let field = field(&self.path);
-        match self.path.as_str() {
-            "engineArgs" => {
-                let args: Vec<&str> = answer.split_whitespace().collect();
-                layer.put(field, &args.into()).map_err(|error| error.to_string())?;
-            }
-            _ => layer.say_one(field, answer).map_err(|error| error.to_string())?,
-        }
-        trial(self.layers.iter().cloned().chain([layer]), self.name_length)
-    }
-}
-
-fn trial(
-    layers: impl IntoIterator<Item = Layer>,
-    name_length: usize,
-) -> std::result::Result<ServingIntent, String> {
-    let fallback = Fallback { model: None, backend: Backend::Vllm, name_length };
-    resolve(&Merged::of(layers), &fallback).map_err(|error| {
-        let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
-        format!("{error}{hint}")
-    })
 }

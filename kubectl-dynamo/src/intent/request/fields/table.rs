@@ -94,6 +94,12 @@ const MODEL: &[Field] = &[
     )
     .takes("NAME[/KEY]", "hf-token-secret"),
     field("release", "--release", Kind::Text, "Dynamo release").takes("VERSION", ""),
+    field(
+        "forceRelease",
+        "--force-release",
+        Kind::Switch,
+        "Take a release that is not known, in the words of the nearest that is",
+    ),
     field("backend", "--backend", Kind::Words(words::<Backend>), "Engine; vllm unless --local finds no GPU"),
 ];
 

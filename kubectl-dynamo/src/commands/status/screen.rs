@@ -148,6 +148,8 @@ fn gibibytes(bytes: u64) -> f64 {
 fn short(mode: &str) -> String {
     match mode {
         "ReadWriteOncePod" => "RWOP".into(),
+        "ReadWriteMany" => "RWX".into(),
+        "ReadOnlyMany" => "ROX".into(),
         other => other.chars().filter(char::is_ascii_uppercase).collect(),
     }
 }

@@ -1,5 +1,5 @@
-//! What the verbs share that change a deployment that is there and wait until it serves again: `scale`, `rollout undo`
-//! and `rollout restart`. The waiting itself is that of `up`.
+//! What the verbs share that change a deployment and wait until it serves: `up`, `scale`, `rollout undo` and
+//! `rollout restart`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub(super) struct SettleArgs {
     /// Wait until it answers; this is the default
     #[arg(long, overrides_with = "detach")]
     pub wait: bool,
-    /// Do not wait
+    /// Do not wait: leave everything running (or coming up) and return
     #[arg(long, overrides_with = "wait")]
     pub detach: bool,
     /// Return when everything reports ready, without asking for a completion
@@ -160,12 +160,7 @@ pub(super) async fn in_time(
     let (name, namespace) = (&awaited.name, &cluster.namespace);
     let told = async {
         let outcome = tokio::time::timeout(settle.timeout, story).await;
-        let late = || UpError::NotInTime {
-            name: name.clone(),
-            namespace: namespace.clone(),
-            timeout: settle.timeout,
-            last: context.report.last_wait().unwrap_or_else(|| "the cluster".into()),
-        };
+        let late = || UpError::not_in_time(name, cluster, settle.timeout, &context.report);
         match outcome.unwrap_or_else(|_| Err(late().into())) {
             Ok(()) => Ok(Exit::Ok),
             Err(error) => Err(failed::explained(error, cluster, Some(awaited), &context.report).await),

@@ -22,8 +22,9 @@ use super::deployment::{self, Deployment};
 use super::kube_flags::FlagError;
 use super::plan_view::{self, PlanFormat};
 use super::serving_flags::ServingFlags;
+use super::settle::{self, SettleArgs};
 use super::wizard::{self, Agreed};
-use super::{Context, configuration, kube_flags, local, revisions, words};
+use super::{Context, configuration, local, revisions, words};
 use crate::cluster::{Change, Cluster, Kind, Outcome};
 use crate::error::{Exit, Result};
 use crate::intent::{TokenSecret, Word};
@@ -42,24 +43,14 @@ pub(super) struct UpArgs {
     /// Serve on this machine, without a cluster; without MODEL a tiny built-in one
     #[arg(long, help_heading = "Flow")]
     pub local: bool,
-    /// Wait until it answers; this is the default
-    #[arg(long, overrides_with = "detach", help_heading = "Flow")]
-    pub wait: bool,
-    /// Do not wait: leave everything running (or coming up) and return
-    #[arg(long, overrides_with = "wait", help_heading = "Flow")]
-    pub detach: bool,
+    #[command(flatten, next_help_heading = "Flow")]
+    pub settle: SettleArgs,
     /// Port of the endpoint on this machine; a free one when absent
     #[arg(long, value_name = "PORT", help_heading = "Flow")]
     pub port: Option<u16>,
     /// Show the logs of every process
     #[arg(long, help_heading = "Flow")]
     pub logs: bool,
-    /// Return when everything reports ready, without asking for a completion
-    #[arg(long, help_heading = "Flow")]
-    pub no_smoke_test: bool,
-    /// Longest time to wait
-    #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = kube_flags::duration, help_heading = "Flow")]
-    pub timeout: Duration,
     /// Only say what would be done: `client` sends nothing, `server` lets the API server check every object
     #[arg(long, value_name = "MODE", value_parser = words::<DryRun>(), default_value = "none", help_heading = "Flow")]
     pub dry_run: DryRun,
@@ -164,8 +155,10 @@ async fn carry_out(
     let done = Progress::default();
     let told = async {
         let story = story(args, wanted, token.as_deref(), context, cluster, &done);
-        let outcome = tokio::time::timeout(args.timeout, story).await;
-        match outcome.unwrap_or_else(|_| Err(not_in_time(args, context, cluster, &done).into())) {
+        let outcome = tokio::time::timeout(args.settle.timeout, story).await;
+        let name = || done.planned.get().map_or("the deployment", |planned| &planned.name);
+        let late = || UpError::not_in_time(name(), cluster, args.settle.timeout, &context.report);
+        match outcome.unwrap_or_else(|_| Err(late().into())) {
             Err(error) => {
                 let awaited = done.planned.get().map(Awaited::of);
                 let error = failed::explained(error, cluster, awaited.as_ref(), &context.report).await;
@@ -248,7 +241,7 @@ async fn story(
         return Ok(Exit::Ok);
     }
     apply_and_wait(args, token, context, cluster, deployment, &changes, done).await?;
-    report.closing(closing_lines(deployment, cluster, args.detach));
+    report.closing(closing_lines(deployment, cluster, args.settle.detach));
     Ok(Exit::Ok)
 }
 
@@ -279,35 +272,17 @@ async fn apply_and_wait(
     }
     let job = before.iter().find(|change| change.resource.kind() == "Job");
     // A graph that is there already holds its GPUs; only a new one waits until the model is there.
-    if let Some(job) = job.filter(|_| !args.detach && graph.outcome == Outcome::Created) {
+    if let Some(job) = job.filter(|_| !args.settle.detach && graph.outcome == Outcome::Created) {
         fetch::wait(cluster, job.resource.name(), report).await?;
     }
     let pods_before = deploy::attempts(cluster, &deployment.name).await;
     let live = revisions::apply(cluster, graph, args.force_conflicts, "up", report).await?;
     let _ = done.applied.set(graph.clone());
-    let uid = live["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
     report.done(Stage::Deploy, format!("{} {}", graph.resource, graph.outcome));
     if outcomes.iter().all(|outcome| matches!(outcome, Outcome::Unchanged | Outcome::Kept)) {
         report.detail("unchanged: nothing was written");
     }
-    if args.detach {
-        return Ok(());
-    }
-    let awaited = Awaited::of(deployment);
-    deploy::wait(cluster, &awaited, &uid, pods_before, report).await?;
-    if !args.no_smoke_test {
-        deploy::smoke_test(cluster, &awaited, report).await?;
-    }
-    Ok(())
-}
-
-fn not_in_time(args: &UpArgs, context: &Context, cluster: &Cluster, done: &Progress) -> UpError {
-    UpError::NotInTime {
-        name: done.planned.get().map_or_else(|| "the deployment".into(), |planned| planned.name.clone()),
-        namespace: cluster.namespace.clone(),
-        timeout: args.timeout,
-        last: context.report.last_wait().unwrap_or_else(|| "the cluster".into()),
-    }
+    settle::serve_again(&Awaited::of(deployment), &live, pods_before, &args.settle, cluster, report).await
 }
 
 /// Everything is in the cluster, so leaving is safe at any moment; what continues depends on how far it came.

@@ -50,7 +50,7 @@ pub(in crate::commands) async fn run(args: UpArgs, context: &Context) -> Result<
             return Ok(Exit::Ok);
         }
     };
-    let lifetime = if args.detach { Lifetime::Kept } else { Lifetime::Tied };
+    let lifetime = if args.settle.detach { Lifetime::Kept } else { Lifetime::Tied };
     let folder = folders.deployment(&name);
     let launched = Launched::start(&machine::this_program()?, &folder, lifetime)?;
     let serving = watch::Serving { launched, deployment, folder, report, show_logs: args.logs };
@@ -125,7 +125,7 @@ fn record(
         version: wish.version.clone(),
         port: ports[0],
         model_folder,
-        detached: args.detach,
+        detached: args.settle.detach,
         started_at: jiff::Timestamp::now().to_string(),
     };
     state::write_deployment(&folder, &deployment, &processes::processes(plan, &ground))?;

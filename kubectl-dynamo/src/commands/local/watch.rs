@@ -80,7 +80,7 @@ impl Serving<'_> {
         let story = async {
             self.until_it_answers(args).await?;
             drop(lock);
-            if args.detach {
+            if args.settle.detach {
                 return Ok(None);
             }
             report.closing(closing_lines(&self.deployment, Some("Ctrl-C")));
@@ -91,7 +91,7 @@ impl Serving<'_> {
             () = interrupts.next() => Ok(Some(Ending::Interrupted)),
             () = &mut logs => Ok(None),
         };
-        self.close(outcome, args.detach).await
+        self.close(outcome, args.settle.detach).await
     }
 
     /// Leaves what serves, or ends all of it and says how it came to that.
@@ -134,7 +134,7 @@ impl Serving<'_> {
                 LocalError::NotStarted { process: "the client".into(), reason: error.to_string() }
             })?;
             report.done(Stage::Ready, format!("{model} is listed, workers registered: {workers}"));
-            if args.no_smoke_test {
+            if args.settle.no_smoke_test {
                 return Ok(());
             }
             report.waiting(Stage::SmokeTest, format!("a completion of {model}"));
@@ -145,9 +145,9 @@ impl Serving<'_> {
             Ok(())
         };
         tokio::select! {
-            answered = tokio::time::timeout(args.timeout, answered) => answered.unwrap_or_else(|_| {
+            answered = tokio::time::timeout(args.settle.timeout, answered) => answered.unwrap_or_else(|_| {
                 let waits_for = report.last_wait().unwrap_or_default();
-                Err(LocalError::NotReadyInTime { name, seconds: args.timeout.as_secs(), waits_for }.into())
+                Err(LocalError::NotReadyInTime { name, seconds: args.settle.timeout.as_secs(), waits_for }.into())
             }),
             error = self.until_something_ends() => Err(error.into()),
         }

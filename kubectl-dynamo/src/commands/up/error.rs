@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use crate::cluster::Cluster;
 use crate::error::{Exit, Explain};
+use crate::report::Report;
 use crate::smoke_test::SmokeTestError;
 
 /// A failure of `up` on a cluster.
@@ -22,6 +24,19 @@ pub(in crate::commands) enum UpError {
     Replaced { name: String },
     #[error("the fetch Job {job} failed: {reason}")]
     Job { job: String, namespace: String, reason: String },
+}
+
+impl UpError {
+    /// That a deployment took too long, with what it was last waiting for.
+    pub(in crate::commands) fn not_in_time(
+        name: &str,
+        cluster: &Cluster,
+        timeout: Duration,
+        report: &Report,
+    ) -> Self {
+        let last = report.last_wait().unwrap_or_else(|| "the cluster".into());
+        Self::NotInTime { name: name.into(), namespace: cluster.namespace.clone(), timeout, last }
+    }
 }
 
 impl Explain for UpError {

@@ -10,7 +10,7 @@ use super::deploy::{self, Awaited};
 use crate::change::applied;
 use crate::change::revision::number;
 use crate::cluster::{Change, Cluster, Kind, Outcome};
-use crate::commands::revisions;
+use crate::commands::{revisions, settle};
 use crate::error::{Error, Exit, Explain, Result};
 use crate::report::{Report, Stage};
 use crate::resources::{GraphApi, MANAGER, Resource};
@@ -80,7 +80,7 @@ pub(super) async fn go_back(
     };
     report.detail(format!("going back, since the change failed: {failure}"));
     let before = Resource { object: before };
-    let went = tokio::time::timeout(args.timeout, restore(&before, args, cluster, report)).await;
+    let went = tokio::time::timeout(args.settle.timeout, restore(&before, args, cluster, report)).await;
     let outcome = match went {
         Ok(Ok(number)) => Ending::Serves(number),
         Ok(Err(error)) => Ending::Failed(error),
@@ -107,10 +107,6 @@ async fn restore(
     let live =
         revisions::apply(cluster, change, args.force_conflicts, "rollback of a failed up", report).await?;
     report.done(Stage::Deploy, format!("{resource} as it was before"));
-    let uid = live["metadata"]["uid"].as_str().unwrap_or_default();
-    deploy::wait(cluster, &awaited, uid, attempts, report).await?;
-    if !args.no_smoke_test {
-        deploy::smoke_test(cluster, &awaited, report).await?;
-    }
+    settle::serve_again(&awaited, &live, attempts, &args.settle, cluster, report).await?;
     Ok(number(&live))
 }

@@ -138,22 +138,30 @@ fn mismatch(store: &Store, file: &ReceiptFile) -> Result<Option<String>, Error> 
     if found.len() != file.size {
         return Ok(Some(format!("{} has {} bytes, not {}", file.path, found.len(), file.size)));
     }
-    let digits = hash_file(&store.place(&file.path), &file.checksum, file.size)?;
+    let digits = hash_file(&store.place(&file.path), &file.checksum, file.size, &mut |_| {})?;
     let expected = file.checksum.digits();
     Ok((digits != expected)
         .then(|| format!("{} does not match its hash: expected {expected}, got {digits}", file.path)))
 }
 
-/// The digits of a file on disk.
-pub(crate) fn hash_file(place: &Path, checksum: &Checksum, size: u64) -> Result<String, Error> {
-    let read = || {
+/// The digits of a file on disk; `hashed` is told of every block.
+pub(crate) fn hash_file(
+    place: &Path,
+    checksum: &Checksum,
+    size: u64,
+    hashed: &mut dyn FnMut(u64),
+) -> Result<String, Error> {
+    let mut read = || {
         let mut file = File::open(place)?;
         let mut hasher = Hasher::new(checksum, size);
         let mut block = vec![0; READ_BYTES];
         loop {
             match file.read(&mut block)? {
                 0 => return Ok(hasher.digits()),
-                length => hasher.update(&block[..length]),
+                length => {
+                    hasher.update(&block[..length]);
+                    hashed(length as u64);
+                }
             }
         }
     };

@@ -1,25 +1,28 @@
 //! The story of a fetch: look, take the lease, list, plan, transfer, record.
 
-use std::collections::HashMap;
+mod found;
+
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::check::{Verdict, hash_file, look, other_revision};
+use self::found::{found, settle};
+
+use crate::check::{Verdict, look, other_revision};
 use crate::contract::{Listing, ProgressEvent, RECEIPT_FORMAT, Receipt, ReceiptFile, RemoteFile, WaitReason};
 use crate::error::Error;
 use crate::filter::Filter;
 use crate::lease::{Attempt, Lease, Watch, boot_id};
 use crate::options::{FetchOptions, Names};
-use crate::plan::{Action, FetchPlan, Found, plan};
+use crate::plan::plan;
 use crate::source::ModelSource;
 use crate::source::folder::{Folder, folder_of};
 use crate::source::hugging_face::HuggingFace;
 use crate::source::tree::case_clash;
 use crate::store::work::Work;
-use crate::store::{Store, modified, python};
+use crate::store::{Store, python};
 use crate::transfer::{Assignment, Kept, Transfer};
 
 /// How often one who waits for the lease looks again.
@@ -238,7 +241,7 @@ async fn fetch_missing<S: ModelSource>(
     refuse_case_clash(store, options, &wanted)?;
     let earlier = store.receipt()?.filter(|receipt| receipt.repository == options.repository);
     let plan = plan(wanted.clone(), &found(store, &wanted)?, earlier.as_ref(), options.existing);
-    let (mut present, missing) = settle(store, plan).await?;
+    let (mut present, missing) = settle(store, plan, &notices).await?;
     let work = Arc::new(Work::adopt(store.folder(), lease.token(), &boot_id(), lease.predecessor())?);
     let kept = Kept { files: present.len(), bytes: present.iter().map(|file| file.size).sum() };
     let announced = missing.len();
@@ -282,53 +285,6 @@ fn refuse_case_clash(store: &Store, options: &FetchOptions, wanted: &[RemoteFile
     }
     let reason = format!("{one:?} and {other:?} differ in case only");
     Err(Error::BadListing { repository: options.repository.clone(), reason })
-}
-
-/// The wanted files that are there under their final names.
-fn found(store: &Store, wanted: &[RemoteFile]) -> Result<HashMap<String, Found>, Error> {
-    let mut found = HashMap::new();
-    for file in wanted {
-        if let Some(metadata) = store.present(&file.path)? {
-            let seen = Found { size: metadata.len(), modified: modified(&metadata) };
-            found.insert(file.path.clone(), seen);
-        }
-    }
-    Ok(found)
-}
-
-/// Splits a plan into files that are right and files that are missing, hashing where the plan says so.
-async fn settle(store: &Store, plan: FetchPlan) -> Result<(Vec<ReceiptFile>, Vec<RemoteFile>), Error> {
-    let mut present = Vec::new();
-    let mut missing = Vec::new();
-    for file in plan.files {
-        match file.action {
-            Action::Keep(kept) => present.push(kept),
-            Action::Fetch => missing.push(file.remote),
-            Action::Verify => match verified(store.clone(), file.remote.clone()).await? {
-                Some(kept) => present.push(kept),
-                None => missing.push(file.remote),
-            },
-        }
-    }
-    Ok((present, missing))
-}
-
-/// The file as it goes into the receipt, if its hash is right.
-async fn verified(store: Store, remote: RemoteFile) -> Result<Option<ReceiptFile>, Error> {
-    let hash = move || {
-        let Some(metadata) = store.present(&remote.path)? else {
-            return Ok(None);
-        };
-        let digits = hash_file(&store.place(&remote.path), &remote.checksum, remote.size)?;
-        Ok((digits == remote.checksum.digits()).then(|| ReceiptFile {
-            path: remote.path,
-            size: remote.size,
-            checksum: remote.checksum,
-            modified: modified(&metadata),
-        }))
-    };
-    let done = tokio::task::spawn_blocking(hash).await;
-    done.unwrap_or_else(|error| Err(Error::Client { reason: format!("a worker ended: {error}") }))
 }
 
 fn receipt(options: &FetchOptions, listing: &Listing, mut files: Vec<ReceiptFile>) -> Receipt {

@@ -8,6 +8,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use crate::source::tree::validate_path;
+
 /// The format's own limit for a header.
 const LARGEST_HEADER_BYTES: u64 = 100_000_000;
 const INDEX: &str = "model.safetensors.index.json";
@@ -28,15 +30,12 @@ struct Tensor {
 pub(crate) fn problem_in(folder: &Path) -> Option<String> {
     let names = fs::read_dir(folder).ok()?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
     let mut shards: BTreeSet<String> = names.filter(|name| name.ends_with(".safetensors")).collect();
-    match read_index(&folder.join(INDEX)) {
-        Ok(Some(index)) => shards.extend(index.weight_map.into_values()),
-        Ok(None) => {}
+    let index = read_index(&folder.join(INDEX));
+    match index.and_then(|json| json.map_or_else(|| Ok(BTreeSet::new()), |json| shards_named_by(&json))) {
+        Ok(named) => shards.extend(named),
         Err(problem) => return Some(format!("{INDEX} {problem}")),
     }
     shards.into_iter().find_map(|name| {
-        if name.contains("..") || name.starts_with('/') {
-            return Some(format!("{INDEX} names {name:?}, which is outside the folder"));
-        }
         let place = folder.join(&name);
         match File::open(&place).and_then(|file| Ok((file.metadata()?.len(), file))) {
             Err(_) => Some(format!("{name} is missing")),
@@ -45,7 +44,8 @@ pub(crate) fn problem_in(folder: &Path) -> Option<String> {
     })
 }
 
-fn read_index(place: &Path) -> Result<Option<Index>, String> {
+/// The index, if there is one.
+fn read_index(place: &Path) -> Result<Option<Vec<u8>>, String> {
     let Ok(file) = File::open(place) else {
         return Ok(None);
     };
@@ -53,7 +53,17 @@ fn read_index(place: &Path) -> Result<Option<Index>, String> {
     file.take(LARGEST_INDEX_BYTES)
         .read_to_end(&mut json)
         .map_err(|error| format!("cannot be read: {error}"))?;
-    serde_json::from_slice(&json).map(Some).map_err(|error| format!("is no index: {error}"))
+    Ok(Some(json))
+}
+
+/// The shards an index names, each inside its folder.
+pub(crate) fn shards_named_by(json: &[u8]) -> Result<BTreeSet<String>, String> {
+    let index: Index = serde_json::from_slice(json).map_err(|error| format!("is no index: {error}"))?;
+    let shards: BTreeSet<String> = index.weight_map.into_values().collect();
+    match shards.iter().find_map(|name| validate_path(name).err()) {
+        Some(problem) => Err(format!("names a file outside the folder: {problem}")),
+        None => Ok(shards),
+    }
 }
 
 /// What is wrong with a safetensors file of `size` bytes.

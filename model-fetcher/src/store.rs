@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use crate::contract::{RECEIPT_FILE, RECEIPT_FORMAT, Receipt, ReceiptFile};
 use crate::error::Error;
+use crate::source::tree::validate_path;
 
 /// Room asked for beyond the missing bytes: file system overhead, records and the receipt.
 const OVERHEAD_DIVISOR: u64 = 50;
@@ -122,14 +123,11 @@ impl Store {
         sync_folder(parent).map_err(|error| Error::disk("sync", parent, error))
     }
 
-    /// Removes `path` and the folders that are empty afterwards.
+    /// Removes `path` and the folders that are empty afterwards; nothing through a symbolic link.
     pub(crate) fn remove(&self, path: &str) -> Result<(), Error> {
         let place = self.place(path);
-        match fs::remove_file(&place) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(Error::disk("remove", place, error));
-            }
-            _ => {}
+        if self.present(path)?.is_some() {
+            fs::remove_file(&place).map_err(|error| Error::disk("remove", &place, error))?;
         }
         let above = place.ancestors().skip(1).take_while(|folder| *folder != self.folder);
         // The first folder that still holds something ends this.
@@ -137,19 +135,21 @@ impl Store {
         Ok(())
     }
 
-    /// The receipt, if there is one that can be read.
+    /// The receipt, if there is one that can be read and names files of this folder alone.
     pub(crate) fn receipt(&self) -> Result<Option<Receipt>, Error> {
+        Ok(self.receipt_json()?.and_then(|json| read_receipt(&json)))
+    }
+
+    /// The receipt's text, if there is one.
+    pub(crate) fn receipt_json(&self) -> Result<Option<Vec<u8>>, Error> {
         let place = self.folder.join(RECEIPT_FILE);
-        let json = match fs::read(&place) {
-            Ok(json) => json,
+        match fs::read(&place) {
+            Ok(json) => Ok(Some(json)),
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                return Ok(None);
+                Ok(None)
             }
-            Err(error) => return Err(Error::disk("read", place, error)),
-        };
-        // One that cannot be read proves nothing: the folder is looked at as if there were none.
-        let receipt: Option<Receipt> = serde_json::from_slice(&json).ok();
-        Ok(receipt.filter(|receipt| receipt.format == RECEIPT_FORMAT))
+            Err(error) => Err(Error::disk("read", place, error)),
+        }
     }
 
     /// Removes the receipt before the files it describes change.
@@ -172,6 +172,14 @@ impl Store {
             .and_then(|()| sync_folder(&self.folder))
             .map_err(|error| Error::disk("write", place, error))
     }
+}
+
+/// A receipt from its JSON. One that cannot be read, or that names files outside its folder, proves nothing: the folder
+/// is looked at as if there were none.
+pub(crate) fn read_receipt(json: &[u8]) -> Option<Receipt> {
+    let receipt: Receipt = serde_json::from_slice(json).ok()?;
+    let stays_inside = |file: &ReceiptFile| validate_path(&file.path).is_ok();
+    (receipt.format == RECEIPT_FORMAT && receipt.files.iter().all(stays_inside)).then_some(receipt)
 }
 
 /// Modification time in nanoseconds since 1970, as receipts hold it.
@@ -254,7 +262,10 @@ mod tests {
     #[test]
     fn a_damaged_receipt_proves_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        for content in ["", "{", "[]", r#"{"format":99}"#] {
+        let mut outside = receipt();
+        outside.files[0].path = "../elsewhere".into();
+        let outside = serde_json::to_string(&outside).unwrap();
+        for content in ["", "{", "[]", r#"{"format":99}"#, &outside] {
             fs::write(folder.path().join(RECEIPT_FILE), content).unwrap();
             assert_eq!(Store::at(folder.path()).receipt().unwrap(), None, "{content}");
         }
@@ -279,6 +290,17 @@ mod tests {
         let error = store.commit(&folder.path().join("partial"), "sub/file").unwrap_err();
         assert!(matches!(error, Error::SymbolicLink { .. }), "{error}");
         assert!(fs::read_dir(elsewhere.path()).unwrap().next().is_none());
+    }
+
+    #[test]
+    fn nothing_is_removed_through_a_symbolic_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        fs::write(elsewhere.path().join("file"), "x").unwrap();
+        std::os::unix::fs::symlink(elsewhere.path(), folder.path().join("sub")).unwrap();
+        let error = Store::at(folder.path()).remove("sub/file").unwrap_err();
+        assert!(matches!(error, Error::SymbolicLink { .. }), "{error}");
+        assert!(elsewhere.path().join("file").exists());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 pub(crate) mod budget;
 mod frontier;
 mod lane;
-mod meter;
+pub(crate) mod meter;
 mod partial;
 mod queue;
 mod records;

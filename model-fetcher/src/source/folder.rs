@@ -12,7 +12,7 @@ use futures::StreamExt;
 use futures::stream;
 
 use super::{Body, Failure, ModelSource, tree};
-use crate::contract::{Checksum, Listing, RemoteFile, model_folder};
+use crate::contract::{Checksum, Listing, RECEIPT_FORMAT, Receipt, RemoteFile, model_folder};
 use crate::error::Error;
 use crate::options::FetchOptions;
 use crate::store::Store;
@@ -50,8 +50,12 @@ impl Folder {
 
 impl ModelSource for Folder {
     async fn list(&self) -> Result<Listing, Error> {
-        let receipt = self.store.receipt()?.filter(|receipt| receipt.repository == self.repository);
-        let receipt = receipt.ok_or_else(|| Error::RepositoryNotFound {
+        // Read as it is: what is wrong with it is said below.
+        let json = self.store.receipt_json()?.unwrap_or_default();
+        let receipt: Option<Receipt> = serde_json::from_slice(&json).ok();
+        let is_ours =
+            |receipt: &Receipt| receipt.format == RECEIPT_FORMAT && receipt.repository == self.repository;
+        let receipt = receipt.filter(is_ours).ok_or_else(|| Error::RepositoryNotFound {
             repository: self.repository.clone(),
             endpoint: self.endpoint.clone(),
         })?;

@@ -34,6 +34,12 @@ impl Progress {
     pub(crate) fn new(boot: &str, files: BTreeMap<String, RangeSet>) -> Self {
         Self { boot: boot.to_owned(), files }
     }
+
+    /// The ranges of each file, whatever boot they are of; nothing of what cannot be read.
+    #[cfg(test)]
+    pub(crate) fn read(json: &[u8]) -> BTreeMap<String, RangeSet> {
+        serde_json::from_slice::<Self>(json).map(|progress| progress.files).unwrap_or_default()
+    }
 }
 
 /// The work folder of one holder.
@@ -153,9 +159,7 @@ fn adopt(
             // Renamed first, so that its owner finds no way to a final name while its files are copied.
             let taken = folder.with_extension("taken");
             fs::rename(&last, &taken)?;
-            for entry in fs::read_dir(&taken)?.flatten() {
-                fs::copy(entry.path(), folder.join(entry.file_name()))?;
-            }
+            copy_synced(&taken, folder)?;
             fs::remove_dir_all(&taken)?;
         }
         (None, _) => fs::create_dir(folder)?,
@@ -165,6 +169,18 @@ fn adopt(
     }
     sync_folder(above)?;
     Ok(found_in(folder, boot))
+}
+
+/// Copies every file, and the synced record last: it must not call durable what is not.
+fn copy_synced(from: &Path, to: &Path) -> io::Result<()> {
+    let mut entries: Vec<fs::DirEntry> = fs::read_dir(from)?.flatten().collect();
+    entries.sort_by_key(|entry| entry.file_name() == DURABLE);
+    for entry in entries {
+        let copy = to.join(entry.file_name());
+        fs::copy(entry.path(), &copy)?;
+        File::open(copy)?.sync_data()?;
+    }
+    Ok(())
 }
 
 /// What is recorded in `folder`: the newer, unsynced record if it is of this boot, else the synced one.

@@ -37,19 +37,27 @@ impl Limits {
 
 /// The memory limit of this process's control group, version 2 or 1.
 fn control_group_memory() -> Option<u64> {
-    let places = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
     let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let own_place = own
-        .lines()
-        .find_map(|line| line.strip_prefix("0::"))
-        .map(|path| format!("/sys/fs/cgroup{}/memory.max", path.trim_end_matches('/')));
-    let limits = own_place
-        .iter()
-        .map(String::as_str)
-        .chain(places)
-        .filter_map(|place| std::fs::read_to_string(place).ok()?.trim().parse::<u64>().ok());
+    let limits = limit_files(&own);
+    let limits =
+        limits.iter().filter_map(|place| std::fs::read_to_string(place).ok()?.trim().parse::<u64>().ok());
     // Version 1 writes "no limit" as a number near 2^63.
     limits.filter(|limit| *limit < 1 << 60).min()
+}
+
+/// Where limits may stand: of the groups that `/proc/self/cgroup` names, and, as a container sees its own, at the top.
+fn limit_files(own: &str) -> Vec<String> {
+    let groups = own.lines().filter_map(|line| {
+        let [_, controllers, path] = line.splitn(3, ':').collect::<Vec<_>>().try_into().ok()?;
+        let path = path.trim_end_matches('/');
+        match controllers {
+            "" => Some(format!("/sys/fs/cgroup{path}/memory.max")),
+            "memory" => Some(format!("/sys/fs/cgroup/memory{path}/memory.limit_in_bytes")),
+            _ => None,
+        }
+    });
+    let tops = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
+    groups.chain(tops.map(ToOwned::to_owned)).collect()
 }
 
 /// An account of bytes held in memory.
@@ -91,6 +99,14 @@ mod tests {
         assert_eq!(Limits::for_memory(Some(64 * MIB)).connections, 8);
         assert_eq!(Limits::for_memory(Some(512 * MIB)).connections, 16);
         assert_eq!(Limits::for_memory(None).connections, 32);
+    }
+
+    #[test]
+    fn a_limit_is_looked_for_in_groups_of_both_versions() {
+        let own = limit_files("9:cpu,memory-like:/x\n4:memory:/pods/a\n0::/unified/b\n");
+        assert_eq!(own[0], "/sys/fs/cgroup/memory/pods/a/memory.limit_in_bytes");
+        assert_eq!(own[1], "/sys/fs/cgroup/unified/b/memory.max");
+        assert_eq!(own.len(), 4, "{own:?}");
     }
 
     #[test]

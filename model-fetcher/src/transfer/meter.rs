@@ -64,7 +64,7 @@ enum Phase {
     Settled { until: Instant },
 }
 
-const RAMP_STEP: Duration = Duration::from_millis(300);
+const RAMP_STEP: Duration = Duration::from_millis(200);
 const RAMP_AGAIN: Duration = Duration::from_secs(30);
 
 impl Ramp {

@@ -22,8 +22,10 @@ SNAPSHOT = "import sys; from huggingface_hub import snapshot_download; snapshot_
 
 def build(scratch, *features):
     """Release builds of this tree by name of program, copied to a place that no other build writes to."""
-    command = ["cargo", "build", "--release", "--locked", "--bins", "--message-format=json", "-p", "model-fetcher",
-               "-p", "kubectl-dynamo-tests", *(f"--features=model-fetcher/{feature}" for feature in features)]
+    wanted = ["model-fetcher"] if features else ["model-fetcher", "test-hub", "hf-hub-snapshot"]
+    command = ["cargo", "build", "--release", "--locked", "--message-format=json", "-p", "model-fetcher",
+               *(f"--bin={name}" for name in wanted), *(f"--features=model-fetcher/{feature}" for feature in features)]
+    command += [] if features else ["-p", "kubectl-dynamo-tests"]
     messages = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True).stdout
     artifacts = (json.loads(line) for line in messages.splitlines())
     folder = scratch / "-".join(["programs", *features])
@@ -117,16 +119,23 @@ def environment(hub, into):
     return variables
 
 
-def empty(into):
-    """An empty volume, with nothing of earlier runs left to be written."""
+def empty(into, room=0):
+    """An empty volume, with nothing of earlier runs left to be written. Of the memory that its page cache will take,
+    `room` bytes are written once before: a virtual machine's host gives memory at the first touch, which took 3.6 s
+    for 2 GiB on one machine and would be the first client's bill."""
     shutil.rmtree(into, ignore_errors=True)
     into.mkdir()
+    filler, block = into / "filler", bytes(1 << 20)
+    with open(filler, "wb", buffering=0) as file:
+        for _ in range(room >> 20):
+            file.write(block)
+    filler.unlink()
     os.sync()
 
 
 def measure(client, found, hub, into, before=None):
     """One cold run: wall and CPU seconds, peak MiB, seconds until the disk has it all, and what the hub was asked."""
-    empty(into)
+    empty(into, room=hub.total)
     hub.ask("forget")
     start = time.monotonic()
     process = subprocess.Popen(command(client, found, into), env=environment(hub, into), stderr=subprocess.PIPE,
@@ -161,32 +170,36 @@ def milliseconds_to_first_request(program, into):
 
 
 class MemoryGroup:
-    """A control group (version 2) that counts the page cache; `None` from `make` where groups cannot be made."""
+    """A control group that counts the page cache, of version 2 or 1, whichever the machine has; `None` from `make`
+    where groups cannot be made."""
 
-    def __init__(self, place):
+    def __init__(self, place, peak):
         self.place = place
+        self.peak = peak
 
     @classmethod
     def make(cls, limit_bytes):
-        place = pathlib.Path(f"/sys/fs/cgroup/bench-fetch-{os.getpid()}")
+        root = pathlib.Path("/sys/fs/cgroup")
+        is_second = (root / "cgroup.controllers").exists()
+        limit, peak = ("memory.max", "memory.peak") if is_second else ("memory.limit_in_bytes", "memory.max_usage_in_bytes")
+        place = (root if is_second else root / "memory") / f"bench-fetch-{os.getpid()}"
         try:
             place.mkdir()
-            (place / "memory.max").write_text(str(limit_bytes))
+            (place / limit).write_text(str(limit_bytes))
         except OSError as error:
             print(f"no memory control group: {error}", file=sys.stderr)
             return None
         swap = place / "memory.swap.max"
         if swap.exists():
             swap.write_text("0")
-        return cls(place)
+        return cls(place, place / peak)
 
     def enter(self):
         """For a child process, before it becomes the client."""
         (self.place / "cgroup.procs").write_text(str(os.getpid()))
 
     def peak_mib(self):
-        peak = self.place / "memory.peak"
-        return int(peak.read_text()) / 2**20 if peak.exists() else float("nan")
+        return int(self.peak.read_text()) / 2**20 if self.peak.exists() else float("nan")
 
     def remove(self):
         self.place.rmdir()

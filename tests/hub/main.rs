@@ -14,3 +14,4 @@ mod resume;
 mod support;
 mod trace;
 mod volume;
+mod xet;

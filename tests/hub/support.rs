@@ -6,12 +6,15 @@ use std::process::{ExitStatus, Stdio};
 
 use kubectl_dynamo_tests::hub::{Hub, Identity, Repository, Settings};
 use kubectl_dynamo_tests::programs::model_fetcher;
+use model_fetcher::FetchOptions;
 use model_fetcher::contract::{ProgressEvent, RECEIPT_FILE, Receipt};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 pub(crate) const MODEL: &str = "acme/tiny-model";
 const MIB: usize = 1 << 20;
+/// What connections that a run leaves behind may hold between the hub and the fetcher: a few, of some MiB each.
+pub(crate) const IN_SOCKETS: u64 = 4 << 20;
 
 /// Bytes that look random and are the same in every run.
 pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
@@ -123,6 +126,13 @@ impl Scene {
         Ended::of(self.command_for("fetch", model, &[]).spawn().unwrap()).await
     }
 
+    /// What a program that uses the library asks for.
+    pub(crate) fn options(&self) -> FetchOptions {
+        let mut options = FetchOptions::new(MODEL, self.volume.path());
+        options.hub.endpoint = self.hub.url.clone();
+        options
+    }
+
     pub(crate) fn receipt(&self) -> Receipt {
         serde_json::from_slice(&std::fs::read(self.folder().join(RECEIPT_FILE)).unwrap()).unwrap()
     }
@@ -153,6 +163,19 @@ impl Scene {
     pub(crate) fn assert_sent_again_at_most(&self, bytes: u64) {
         let again = self.hub.bytes_sent().saturating_sub(self.total_bytes());
         assert!(again <= bytes, "{again} bytes were sent again, {bytes} are allowed");
+    }
+
+    /// After a fetch that a fault ended: nothing wrong is there, and without the fault the next run completes; of all
+    /// that the hub sent since its requests were forgotten, no more than `again` bytes came twice.
+    #[track_caller]
+    pub(crate) fn assert_recovers(&self, again: u64) -> impl Future<Output = ()> {
+        self.assert_nothing_wrong();
+        self.hub.heal();
+        async move {
+            self.fetch(&[]).await.assert_code(0);
+            self.assert_complete();
+            self.assert_sent_again_at_most(again);
+        }
     }
 
     /// A model of two shards of 3 MiB behind TLS.

@@ -60,6 +60,8 @@ pub struct Settings {
     pub connection_rate: Option<u64>,
     /// The hub is a mirror below this path, such as `/mirrors/hub`.
     pub path_prefix: String,
+    /// Where xet storage is, for files that are there.
+    pub xet_url: Option<String>,
     /// Whether content is read again for each answer or held in memory.
     pub content: ContentPlace,
 }
@@ -85,6 +87,7 @@ impl Default for Settings {
             latency: Duration::ZERO,
             connection_rate: None,
             path_prefix: String::new(),
+            xet_url: None,
             content: ContentPlace::default(),
         }
     }

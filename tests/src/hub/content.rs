@@ -25,6 +25,8 @@ use super::{FaultKind, State};
 pub(crate) type Answer = Response<UnsyncBoxBody<Bytes, io::Error>>;
 
 const BLOCK_BYTES: u64 = 256 << 10;
+/// At least so many blocks a second where the rate is limited.
+const SLOW_BLOCKS_A_SECOND: u64 = 5;
 /// How far a paced body may fall behind its rate and still catch up.
 const LONGEST_BURST: Duration = Duration::from_millis(20);
 
@@ -180,6 +182,10 @@ impl Sending {
             return Some(Err(failure));
         }
         let mut length = BLOCK_BYTES.min(self.end - self.position);
+        if let Some(rate) = self.state.settings.connection_rate {
+            // A slow body comes in small blocks, so that it is on its way at any moment.
+            length = length.min(rate / SLOW_BLOCKS_A_SECOND).max(1);
+        }
         if let Some(left) = self.left_before_fault() {
             length = length.min(left.max(1));
         }

@@ -35,13 +35,15 @@ impl Identity {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let certificate = CertificateParams::new(names)?.signed_by(&key, &issuer)?;
         let provider = Arc::new(crypto::aws_lc_rs::default_provider());
-        let server = ServerConfig::builder_with_provider(provider)
+        let mut server = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_single_cert(
                 vec![certificate.der().clone()],
                 PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
             )?;
+        // As the real hub and its storage host do; a client that prefers HTTP/2 gets it.
+        server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Self { authority: authority_certificate.pem(), server: Arc::new(server) })
     }
 

@@ -60,7 +60,18 @@ impl Visit<'_> {
             [] => self.information(&repository, "main"),
             ["revision", revision] => self.information(&repository, &decoded(revision)),
             ["tree", revision] => self.tree(&repository, &decoded(revision)),
+            ["xet-read-token", _] => self.xet_token(),
             _ => error(404, "EntryNotFound", "no such page"),
+        }
+    }
+
+    /// Where xet storage is, and a token for it.
+    fn xet_token(&self) -> Answer {
+        match &self.state.settings.xet_url {
+            Some(url) => {
+                json_page(&json!({ "casUrl": url, "accessToken": "of-the-store", "exp": 4_000_000_000_u64 }))
+            }
+            None => error(404, "EntryNotFound", "no xet storage"),
         }
     }
 
@@ -202,6 +213,9 @@ fn tree_entry(file: &HubFile) -> Value {
     let mut entry = json!({ "type": "file", "oid": file.blob_id, "size": file.size, "path": file.path });
     if let Some(sha256) = &file.sha256 {
         entry["lfs"] = json!({ "oid": sha256, "size": file.size, "pointerSize": 134 });
+    }
+    if let Some(xet_hash) = &file.xet_hash {
+        entry["xetHash"] = json!(xet_hash);
     }
     entry
 }

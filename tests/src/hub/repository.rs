@@ -48,6 +48,8 @@ pub struct HubFile {
     pub blob_id: String,
     /// The content's hash, for a large file.
     pub sha256: Option<String>,
+    /// The content's id in xet storage, where it is there.
+    pub xet_hash: Option<String>,
 }
 
 impl Repository {
@@ -82,6 +84,13 @@ impl Repository {
         self.references.insert(reference.to_owned(), commit.clone());
         self.commits.insert(commit.clone(), files);
         commit
+    }
+
+    /// Says of the file `path` of every commit that xet storage has it as `xet_hash`.
+    pub fn with_xet(mut self, path: &str, xet_hash: &str) -> Self {
+        let files = self.commits.values_mut().flatten().filter(|file| file.path == path);
+        files.for_each(|file| file.xet_hash = Some(xet_hash.to_owned()));
+        self
     }
 
     pub fn with_access(mut self, access: Access) -> Self {
@@ -125,7 +134,7 @@ fn hub_file(folder: &Path, path: &str) -> io::Result<HubFile> {
         hasher.update(format!("blob {size}\0"));
         (hexadecimal(&hash::<Sha1>(&place, hasher)?), None)
     };
-    Ok(HubFile { path: path.to_owned(), place, size, blob_id, sha256 })
+    Ok(HubFile { path: path.to_owned(), place, size, blob_id, sha256, xet_hash: None })
 }
 
 fn hash<D: Digest>(place: &Path, mut hasher: D) -> io::Result<Vec<u8>> {

@@ -1,13 +1,15 @@
-//! Sockets: accepts connections, over TLS if asked to, and lets a handler reset one.
+//! Sockets: accepts connections, over TLS if asked to (there HTTP/2 too), and lets a handler reset one.
 
 use std::convert::Infallible;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::Version;
 use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -46,10 +48,14 @@ pub(crate) async fn serve(listener: TcpListener, host: Host, state: Arc<State>) 
             match acceptor {
                 Some(acceptor) => {
                     if let Ok(stream) = acceptor.accept(stream).await {
-                        converse(stream, host, state, line).await;
+                        let version = match stream.get_ref().1.alpn_protocol() {
+                            Some(b"h2") => Version::HTTP_2,
+                            _ => Version::HTTP_11,
+                        };
+                        converse(stream, version, host, state, line).await;
                     }
                 }
-                None => converse(stream, host, state, line).await,
+                None => converse(stream, Version::HTTP_11, host, state, line).await,
             }
         });
         while connections.try_join_next().is_some() {}
@@ -63,6 +69,7 @@ fn second_handle(stream: &TcpStream) -> Line {
 
 async fn converse(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    version: Version,
     host: Host,
     state: Arc<State>,
     line: Line,
@@ -71,8 +78,12 @@ async fn converse(
         let (state, line) = (state.clone(), line.clone());
         async move { Ok::<Answer, Infallible>(answer(&request, host, &state, &line).await) }
     });
+    let stream = TokioIo::new(stream);
     // A client that goes away is no failure of the hub.
-    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+    let _ = match version {
+        Version::HTTP_2 => http2::Builder::new(TokioExecutor::new()).serve_connection(stream, service).await,
+        _ => http1::Builder::new().serve_connection(stream, service).await,
+    };
 }
 
 async fn answer(request: &hyper::Request<Incoming>, host: Host, state: &Arc<State>, line: &Line) -> Answer {

@@ -48,6 +48,11 @@ impl Shared {
         self.generation
     }
 
+    /// The Dynamo release there is an image of on this cluster's node.
+    fn release(&self) -> &'static str {
+        release(self.generation)
+    }
+
     /// A namespace for the case `name`.
     async fn place(&self, name: &str) -> Outcome<CaseNamespace> {
         CaseNamespace::create(&self.cluster, self.cluster.control_plane(self.generation())?, name).await
@@ -80,7 +85,7 @@ fn main() -> ExitCode {
         tunnel::a_tunnel_outlives_its_pod_and_its_api_server,
         tunnel::a_port_that_nobody_listens_on_is_told,
     ];
-    // The same deployments where the cluster stores the older object version.
+    // The same deployments where the cluster stores the older object version, with an older Dynamo.
     let older = cases![
         plugin::up_downloads_the_model_and_ends_with_an_answer,
         plugin::the_same_up_again_changes_nothing,
@@ -95,12 +100,20 @@ fn main() -> ExitCode {
     tier::exit_code(passed == [true, true])
 }
 
+/// An older release serves where the cluster stores the older object version.
+fn release(generation: GraphGeneration) -> &'static str {
+    match generation {
+        GraphGeneration::V1Alpha1 => runtime::OLDER,
+        GraphGeneration::V1Beta1 => runtime::NEWER,
+    }
+}
+
 fn start(generation: GraphGeneration) -> Outcome<(Runtime, Shared)> {
     let prepared = kubernetes::prepare(Layout::Node(generation))?;
     let runtime = Runtime::new()?;
     let shared = runtime.block_on(async {
         let cluster = prepared.start().await?;
-        node::import(cluster.folder(), &runtime::archive()?)?;
+        node::import(cluster.folder(), &runtime::archive(release(generation))?)?;
         node::import(cluster.folder(), &fetcher::archive(cluster.folder())?)?;
         let plane = cluster.control_plane(generation)?;
         node::make_storage_classes(plane).await?;

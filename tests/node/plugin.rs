@@ -23,8 +23,8 @@ pub(crate) fn up<'a>(shared: &'a Shared, more: &[&'a str]) -> Vec<&'a str> {
         "up",
         crate::MODEL,
         "--backend=mocker",
-        // The runtime there is an image of, also where the operator is older.
-        "--release=1.6.1",
+        "--release",
+        shared.release(),
         "--storage-class=manual",
         "--timeout=4m",
         "--fetcher-image",

@@ -53,24 +53,29 @@ impl Image {
         self
     }
 
-    /// Writes the image of the files below `root` as an archive; the archive appears only when it is whole.
-    pub fn write(&self, root: &Path, archive: &Path) -> io::Result<()> {
+    /// Writes the image as an archive, one layer for the files below each of `roots`; the archive appears only when it
+    /// is whole.
+    pub fn write(&self, roots: &[&Path], archive: &Path) -> io::Result<()> {
         let (layer, unfinished) = (archive.with_extension("layer"), archive.with_extension("unfinished"));
-        let diff = write_layer(root, &layer)?;
-        let configuration = self.configuration(&diff).to_string();
-        let configuration_name = format!("{}.json", hexadecimal(&Sha256::digest(&configuration)));
-        let manifest =
-            json!([{"Config": configuration_name, "RepoTags": [self.reference], "Layers": ["layer.tar"]}]);
         let mut builder = tar::Builder::new(File::create(&unfinished)?);
+        let (mut names, mut digests) = (Vec::new(), Vec::new());
+        for (position, root) in roots.iter().enumerate() {
+            let name = format!("layer-{position}.tar");
+            digests.push(write_layer(root, &layer)?);
+            builder.append_path_with_name(&layer, &name)?;
+            names.push(name);
+        }
+        fs::remove_file(layer)?;
+        let configuration = self.configuration(&digests).to_string();
+        let configuration_name = format!("{}.json", hexadecimal(&Sha256::digest(&configuration)));
+        let manifest = json!([{"Config": configuration_name, "RepoTags": [self.reference], "Layers": names}]);
         append(&mut builder, &configuration_name, configuration.as_bytes())?;
-        builder.append_path_with_name(&layer, "layer.tar")?;
         append(&mut builder, "manifest.json", manifest.to_string().as_bytes())?;
         builder.into_inner()?.sync_all()?;
-        fs::remove_file(layer)?;
         fs::rename(unfinished, archive)
     }
 
-    fn configuration(&self, diff: &str) -> Value {
+    fn configuration(&self, layers: &[String]) -> Value {
         // A fixed time: the same files make the same image.
         let created = "2026-01-01T00:00:00Z";
         json!({
@@ -83,8 +88,8 @@ impl Image {
                 "WorkingDir": self.workdir,
                 "User": self.user,
             },
-            "rootfs": {"type": "layers", "diff_ids": [diff]},
-            "history": [{"created": created}],
+            "rootfs": {"type": "layers", "diff_ids": layers},
+            "history": vec![json!({"created": created}); layers.len()],
         })
     }
 }

@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let prepared = kubernetes::prepare(Layout::Node(GraphGeneration::V1Beta1))?;
     let runtime = tokio::runtime::Runtime::new()?;
     let cluster = runtime.block_on(prepared.start())?;
-    node::import(cluster.folder(), &runtime::archive()?)?;
+    node::import(cluster.folder(), &runtime::archive(runtime::NEWER)?)?;
     let plane = cluster.control_plane(GraphGeneration::V1Beta1)?;
     let address = runtime.block_on(fill(plane.client(), &words))?;
     let namespace = cluster.namespace_name();

@@ -170,7 +170,7 @@ fn import_pause(folder: &Path) -> Outcome {
     std::fs::create_dir_all(&root)?;
     std::fs::copy(programs::compiled("pause")?, root.join("pause"))?;
     let archive = folder.join("pause.tar");
-    Image::new(PAUSE).entrypoint(&["/pause"]).write(&root, &archive)?;
+    Image::new(PAUSE).entrypoint(&["/pause"]).write(&[&root], &archive)?;
     import(folder, &archive)
 }
 

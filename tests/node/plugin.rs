@@ -5,7 +5,8 @@ use std::sync::Arc;
 use futures::StreamExt;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
-use kube::api::{Api, DynamicObject, ListParams};
+use kube::ResourceExt;
+use kube::api::{Api, DynamicObject, ListParams, LogParams};
 use kube::runtime::wait::await_condition;
 use kubectl_dynamo_tests::hub::Host;
 use kubectl_dynamo_tests::kubernetes::case_namespace::CaseNamespace;
@@ -52,6 +53,13 @@ pub(crate) async fn up_downloads_the_model_and_ends_with_an_answer(shared: Arc<S
         shared.hub.requests().iter().any(|request| request.host == Host::Cdn && request.status < 300);
     ensure!(from_storage, "no weights came from the storage host: {:?}", shared.hub.requests());
     ensure!(fetch_jobs(&place).await? == 1, "not one fetch job");
+    let looks = fetchers_of_pods(&place).await?;
+    ensure!(!looks.is_empty(), "no pod has a fetcher");
+    // The receipt is enough for them.
+    ensure!(
+        looks.iter().all(|look| look["event"] == "complete" && look["bytes_fetched"] == 0),
+        "a pod fetched again: {looks:?}"
+    );
     place.delete().await
 }
 
@@ -227,6 +235,21 @@ async fn up_with_token(shared: &Shared, place: &CaseNamespace, token: &str) -> O
 async fn fetch_jobs(place: &CaseNamespace) -> Outcome<usize> {
     let jobs: Api<Job> = Api::namespaced(place.client(), place.name());
     Ok(jobs.list(&ListParams::default()).await?.items.len())
+}
+
+/// The last event of each init container that fetches.
+async fn fetchers_of_pods(place: &CaseNamespace) -> Outcome<Vec<Value>> {
+    let pods: Api<Pod> = Api::namespaced(place.client(), place.name());
+    let parameters = LogParams { container: Some("model-fetch".into()), ..LogParams::default() };
+    let mut events = Vec::new();
+    for pod in pods.list(&ListParams::default()).await?.items {
+        let containers = pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten());
+        if containers.into_iter().any(|container| container.name == "model-fetch") {
+            let log = pods.logs(&pod.name_any(), &parameters).await?;
+            events.push(serde_json::from_str(log.lines().last().unwrap_or_default())?);
+        }
+    }
+    Ok(events)
 }
 
 /// The result, or its error with what the pods were doing.

@@ -79,6 +79,7 @@ fn main() -> ExitCode {
         trouble::an_image_that_cannot_be_pulled_is_named,
         trouble::a_worker_without_a_gpu_waits_and_one_that_crashes_ends_it,
         trouble::a_change_that_fails_is_rolled_back_and_answers_again,
+        chat::a_forward_outlives_the_frontend_that_a_chat_loses,
         logs::a_restarted_container_is_read_on_and_a_cut_stream_is_mended,
         tunnel::the_whole_answer_comes_after_a_half_close,
         tunnel::twenty_connections_at_once_keep_their_bytes_apart,

@@ -261,7 +261,7 @@ pub(crate) async fn explained<T>(result: Outcome<T>, place: &CaseNamespace) -> O
 }
 
 /// The address that a running `port-forward` says it listens on.
-async fn forwarded(forward: &mut tokio::process::Child) -> Outcome<String> {
+pub(crate) async fn forwarded(forward: &mut tokio::process::Child) -> Outcome<String> {
     let out = forward.stdout.take().ok_or("a child without an output")?;
     let err = forward.stderr.take().ok_or("a child without an error stream")?;
     let (mut out, mut err) = (BufReader::new(out).lines(), BufReader::new(err).lines());
@@ -283,7 +283,7 @@ async fn forwarded(forward: &mut tokio::process::Child) -> Outcome<String> {
 }
 
 /// How many words a streamed chat of eight tokens brings, each in an event of its own.
-async fn streamed_words(url: &str) -> Outcome<usize> {
+pub(crate) async fn streamed_words(url: &str) -> Outcome<usize> {
     let body = serde_json::json!({
         "model": crate::MODEL,
         "stream": true,

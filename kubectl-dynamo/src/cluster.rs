@@ -6,8 +6,11 @@ mod connect;
 mod error;
 mod facts;
 mod kinds;
+mod session;
 mod tunnel;
 mod watch;
+
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DynamicObject, ListParams, LogParams};
@@ -29,7 +32,7 @@ pub type Result<T> = std::result::Result<T, ClusterError>;
 /// A connection, and where it leads.
 #[derive(Clone)]
 pub struct Cluster {
-    client: Client,
+    session: Arc<session::Session>,
     /// Address of the API server, for messages.
     pub server: String,
     /// Name of the kubeconfig's context; absent inside a pod.
@@ -39,12 +42,17 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    fn api(&self, kind: Kind) -> Api<DynamicObject> {
-        Api::namespaced_with(self.client.clone(), &self.namespace, &kind.api_resource())
+    /// A client with the credentials that were taken last.
+    fn client(&self) -> Client {
+        self.session.login().client
+    }
+
+    fn api(&self, client: Client, kind: Kind) -> Api<DynamicObject> {
+        Api::namespaced_with(client, &self.namespace, &kind.api_resource())
     }
 
     fn pods(&self) -> Api<Pod> {
-        Api::namespaced(self.client.clone(), &self.namespace)
+        Api::namespaced(self.client(), &self.namespace)
     }
 
     fn explain(&self, error: kube::Error, verb: &'static str, kind: Kind, name: &str) -> ClusterError {
@@ -56,8 +64,8 @@ impl Cluster {
     /// # Errors
     /// Every refusal except "not found".
     pub async fn get(&self, kind: Kind, name: &str) -> Result<Option<Value>> {
-        let object = self.api(kind).get_opt(name).await.map_err(|e| self.explain(e, "get", kind, name))?;
-        Ok(object.map(json_of))
+        let get = async |client| self.api(client, kind).get_opt(name).await;
+        Ok(self.ask("get", kind, name, get).await?.map(json_of))
     }
 
     /// Objects of one kind, in order of name; `labels` is a label selector.
@@ -65,16 +73,15 @@ impl Cluster {
     /// # Errors
     /// Every refusal.
     pub async fn list(&self, kind: Kind, labels: &str, all_namespaces: bool) -> Result<Vec<Value>> {
-        let api = if all_namespaces {
-            Api::all_with(self.client.clone(), &kind.api_resource())
-        } else {
-            self.api(kind)
+        let parameters = ListParams::default().labels(labels);
+        let list = async |client: Client| {
+            let api = match all_namespaces {
+                true => Api::all_with(client, &kind.api_resource()),
+                false => self.api(client, kind),
+            };
+            api.list(&parameters).await
         };
-        let list = api
-            .list(&ListParams::default().labels(labels))
-            .await
-            .map_err(|e| self.explain(e, "list", kind, ""))?;
-        Ok(list.items.into_iter().map(json_of).collect())
+        Ok(self.ask("list", kind, "", list).await?.items.into_iter().map(json_of).collect())
     }
 
     /// Deletes in the background, as kubectl does. Answers whether there was anything to delete.
@@ -84,11 +91,13 @@ impl Cluster {
     /// # Errors
     /// Every refusal except "not found".
     pub async fn delete(&self, kind: Kind, name: &str) -> Result<bool> {
-        match self.api(kind).delete(name, &kube::api::DeleteParams::background()).await {
+        let in_background = kube::api::DeleteParams::background();
+        let delete = async |client| match self.api(client, kind).delete(name, &in_background).await {
             Ok(_) => Ok(true),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
-            Err(error) => Err(self.explain(error, "delete", kind, name)),
-        }
+            Err(error) => Err(error),
+        };
+        self.ask("delete", kind, name, delete).await
     }
 
     /// The lines a container has written, and the ones to come when `follow` is set.
@@ -111,12 +120,9 @@ impl Cluster {
             timestamps: options.timestamps,
             ..LogParams::default()
         };
-        let stream = self
-            .pods()
-            .log_stream(pod, &parameters)
-            .await
-            .map_err(|e| self.explain(e, error::READ_LOG, Kind::Pod, pod))?;
-        Ok(Box::pin(stream))
+        let read =
+            async |client| Api::<Pod>::namespaced(client, &self.namespace).log_stream(pod, &parameters).await;
+        Ok(Box::pin(self.ask(error::READ_LOG, Kind::Pod, pod, read).await?))
     }
 }
 

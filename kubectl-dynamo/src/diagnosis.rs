@@ -5,6 +5,8 @@ mod chain;
 mod engine_log;
 mod known;
 mod messages;
+#[cfg(test)]
+mod provoked;
 mod redaction;
 
 use serde_json::Value;
@@ -120,6 +122,14 @@ pub fn diagnose(evidence: &Evidence) -> Diagnosis {
     }
 }
 
+/// Why a deployment that reports ready serves nothing, by what its containers log.
+pub fn unserved(evidence: &Evidence) -> Option<Cause> {
+    evidence
+        .logs
+        .iter()
+        .find_map(|log| known::find_in_log(&log.lines, &Subject::of(evidence, Some(&log.pod))))
+}
+
 fn ended(evidence: &Evidence, pod: Option<&str>, verdict: Verdict) -> Diagnosis {
     Diagnosis { chain: chain::chain(evidence, pod, verdict.cause()), verdict }
 }
@@ -137,7 +147,7 @@ pub fn cause_of(trouble: &Trouble, evidence: &Evidence) -> Cause {
         Trouble::Crash { pod, container, message, .. } => log_of(evidence, pod, container)
             .and_then(|log| known::find_in_log(&log.lines, &subject))
             .or_else(|| known(Place::Exit, &exit_words(evidence, pod, container, message))),
-        Trouble::Fetch { .. } => None,
+        Trouble::Fetch { .. } | Trouble::Node { .. } => None,
     };
     known.unwrap_or_else(|| Cause {
         code: trouble.code().unwrap_or("KD0206"),

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::resources::SPEC_HASH_ANNOTATION;
 pub use pods::{ComponentStanding, PodStanding, attempts, components, pod_is_ready, pod_standing};
-pub use trouble::{Trouble, fetch_trouble, pod_trouble};
+pub use trouble::{Trouble, fetch_trouble, job_trouble, pod_trouble};
 
 /// The label that every pod of a graph carries, on both paths of both operators.
 pub const GRAPH_LABEL: &str = "nvidia.com/dynamo-graph-deployment-name";
@@ -49,10 +49,15 @@ pub enum Standing {
     Reported,
 }
 
+/// Whether a graph is being deleted: it may still be there for long, and is none to build on.
+pub fn is_going(graph: &Value) -> bool {
+    graph["metadata"]["deletionTimestamp"].is_string()
+}
+
 /// Where the deployment stands by everything that was seen.
 pub fn standing(seen: &Observation) -> Standing {
     let Some(graph) = &seen.graph else { return Standing::Absent };
-    if graph["metadata"]["deletionTimestamp"].is_string() {
+    if is_going(graph) {
         return Standing::Waiting { waits_for: "its deletion to end".into() };
     }
     if is_reported_ready(graph, &seen.components) {

@@ -3,6 +3,7 @@
 
 mod lines;
 mod terminal;
+pub(crate) mod units;
 
 use std::sync::Mutex;
 
@@ -73,7 +74,17 @@ pub enum Event {
     /// A stage began or now waits for something else.
     Waiting { stage: Stage, waits_for: String },
     /// Bytes of a stage that counts them.
-    Transfer { stage: Stage, done: u64, total: u64, bytes_per_second: u64, note: String },
+    Transfer {
+        stage: Stage,
+        done: u64,
+        total: u64,
+        bytes_per_second: u64,
+        /// Until the end, where that can be told.
+        eta_seconds: Option<u64>,
+        note: String,
+    },
+    /// What comes after a stage, and what leaving now means; a screen keeps it below while the stage lasts.
+    Outlook { stage: Stage, next: Option<String>, leaving: String },
     /// Where each pod stands that a stage waits for.
     Pods { stage: Stage, pods: Vec<PodLine> },
     /// A stage is over; `text` says what came of it.
@@ -105,6 +116,8 @@ pub struct PodLine {
     pub doing: String,
     pub node: Option<String>,
     pub note: Option<String>,
+    /// From its creation until it was ready, by the server's clock.
+    pub ready_after_seconds: Option<u64>,
 }
 
 /// How a pod is marked on a screen.
@@ -124,7 +137,7 @@ trait Reader: Send {
 /// Takes events from anywhere and shows them in the chosen way.
 pub struct Report {
     reader: Mutex<Box<dyn Reader>>,
-    last_wait: Mutex<Option<String>>,
+    last_wait: Mutex<Option<(Stage, String)>>,
 }
 
 impl Report {
@@ -153,13 +166,24 @@ impl Report {
     /// A stage waits for something.
     pub fn waiting(&self, stage: Stage, waits_for: impl Into<String>) {
         let waits_for = waits_for.into();
-        *self.last_wait.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(waits_for.clone());
+        *self.last_wait.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
+            Some((stage, waits_for.clone()));
         self.event(&Event::Waiting { stage, waits_for });
     }
 
     /// What was last said to be waited for.
     pub fn last_wait(&self) -> Option<String> {
+        self.last().map(|(_, waits_for)| waits_for)
+    }
+
+    fn last(&self) -> Option<(Stage, String)> {
         self.last_wait.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// Something is in the way of what is waited for; without a text it is out of the way again.
+    pub fn interlude(&self, text: Option<&str>) {
+        let Some((stage, waits_for)) = self.last() else { return };
+        self.event(&Event::Waiting { stage, waits_for: text.map_or(waits_for, ToOwned::to_owned) });
     }
 
     /// A stage is over.

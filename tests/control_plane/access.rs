@@ -96,28 +96,6 @@ pub(crate) async fn another_authority_is_not_trusted_unless_told_to(shared: Arc<
     place.delete().await
 }
 
-pub(crate) async fn a_server_that_goes_away_while_up_waits_is_waited_for(shared: Arc<Shared>) -> Outcome {
-    let place = shared.place(V1Beta1, "goes-away").await?;
-    let plane = shared.cluster.control_plane(V1Beta1)?;
-    let folder = tempfile::tempdir()?;
-    let relay = Relay::to(address(plane)?, Duration::ZERO).await?;
-    let plugin = Plugin::new(through(folder.path(), plane, &relay)?, place.name());
-    plugin.run(&UP).await?.expect(0)?;
-
-    let words = [&UP[..], &["--wait", "--progress=plain", "--timeout=6s"]].concat();
-    let (child, seen) = plugin.run_until(&words, "ready: waiting").await?;
-    let mut child = child.ok_or_else(|| format!("it ended early: {seen:?}"))?;
-    relay.cut();
-    // Long enough for a watch to be opened anew in vain more than once.
-    tokio::time::sleep(Duration::from_millis(1500)).await;
-    ensure!(child.try_wait()?.is_none(), "it gave up when the server was gone for a moment");
-    relay.mend();
-    let code = child.wait().await?.code();
-    ensure!(code == Some(3), "it waits on and then says that it is not ready in time: {code:?}");
-    Plugin::new(plane.kubeconfig(), place.name()).run(&["down", "tiny", "-y"]).await?.expect(0)?;
-    place.delete().await
-}
-
 pub(crate) async fn a_slow_server_is_said_to_be_waited_for(shared: Arc<Shared>) -> Outcome {
     let place = shared.place(V1Beta1, "slow").await?;
     let plane = shared.cluster.control_plane(V1Beta1)?;
@@ -137,18 +115,18 @@ fn read(plane: &ControlPlane) -> Outcome<Value> {
     Ok(serde_json::from_slice(&std::fs::read(plane.kubeconfig())?)?)
 }
 
-fn write(folder: &Path, config: &Value) -> Outcome<PathBuf> {
+pub(crate) fn write(folder: &Path, config: &Value) -> Outcome<PathBuf> {
     let path = folder.join("kubeconfig");
     std::fs::write(&path, config.to_string())?;
     Ok(path)
 }
 
-fn address(plane: &ControlPlane) -> Outcome<SocketAddr> {
+pub(crate) fn address(plane: &ControlPlane) -> Outcome<SocketAddr> {
     Ok(plane.server().trim_start_matches("https://").parse()?)
 }
 
 /// A kubeconfig whose server is the relay.
-fn through(folder: &Path, plane: &ControlPlane, relay: &Relay) -> Outcome<PathBuf> {
+pub(crate) fn through(folder: &Path, plane: &ControlPlane, relay: &Relay) -> Outcome<PathBuf> {
     let mut config = read(plane)?;
     config["clusters"][0]["cluster"]["server"] = format!("https://{}", relay.address()).into();
     write(folder, &config)
@@ -165,7 +143,7 @@ fn with_command(folder: &Path, config: &Value, command: &Path) -> Outcome<PathBu
     write(folder, &config)
 }
 
-fn script(folder: &Path, name: &str, body: &str) -> Outcome<PathBuf> {
+pub(crate) fn script(folder: &Path, name: &str, body: &str) -> Outcome<PathBuf> {
     let path = folder.join(name);
     std::fs::write(&path, format!("#!/bin/sh\n{body}\n"))?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;

@@ -6,23 +6,23 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, ListParams, PostParams};
 use kubectl_dynamo_tests::kubernetes::definitions::GraphGeneration::{V1Alpha1, V1Beta1};
+use kubectl_dynamo_tests::kubernetes::puppet::Puppet;
 use kubectl_dynamo_tests::plugin::Plugin;
 use kubectl_dynamo_tests::{Outcome, dynamo, ensure};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::json;
-use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::Shared;
+use crate::faults::{all_ready, waiting};
 use crate::plugin::UP;
 
-/// The same without `--detach`: it waits, and no pod ever runs.
-const WAITING: &[&str] = &["--wait", "--progress=plain"];
-
-pub(crate) async fn ctrl_c_leaves_what_is_there_and_says_how_to_go_on(shared: Arc<Shared>) -> Outcome {
-    for generation in [V1Alpha1, V1Beta1] {
-        let (place, plugin) = shared.user(generation, "leaving").await?;
+pub(crate) async fn whoever_leaves_finds_what_is_there_and_how_to_go_on(shared: Arc<Shared>) -> Outcome {
+    for (generation, signal) in
+        [(V1Alpha1, Signal::INT), (V1Beta1, Signal::INT), (V1Beta1, Signal::HUP), (V1Beta1, Signal::TERM)]
+    {
+        let (place, plugin) = shared.user(generation, &format!("leaving-{}", signal.as_raw())).await?;
         let graphs = dynamo::graphs(place.client(), generation, place.name());
-        let said = interrupted(&plugin, "model fetch: waiting").await?;
+        let said = left(&plugin, "model fetch: waiting", signal).await?;
         ensure!(said.contains("tiny is not created yet"), "{said}");
         ensure!(graphs.get_opt("tiny").await?.is_none(), "the graph was created before its model is there");
         let jobs: Api<Job> = Api::namespaced(place.client(), place.name());
@@ -31,33 +31,57 @@ pub(crate) async fn ctrl_c_leaves_what_is_there_and_says_how_to_go_on(shared: Ar
         ensure!(status.out.contains("model fetch job/fetch-tiny-main"), "{}", status.out);
 
         plugin.run(&UP).await?.expect(0)?;
-        let said = interrupted(&plugin, "ready: waiting").await?;
+        let said = left(&plugin, "ready: waiting", signal).await?;
         ensure!(said.contains("tiny goes on coming up"), "{said}");
-        ensure!(said.contains("kubectl dynamo status tiny -n leaving"), "{said}");
+        ensure!(said.contains(&format!("kubectl dynamo status tiny -n {}", place.name())), "{said}");
         ensure!(graphs.get_opt("tiny").await?.is_some(), "the graph went with the watching");
         place.delete().await?;
     }
     Ok(())
 }
 
-/// What `up` says from its start to its end, when Ctrl-C meets it at a line with `text`.
-async fn interrupted(plugin: &Plugin, text: &str) -> Outcome<String> {
-    let mut child = plugin.command(&[&UP[..], WAITING].concat()).spawn()?;
-    let mut lines = BufReader::new(child.stderr.take().ok_or("no error stream")?).lines();
-    let mut said = String::new();
-    let mut sent = false;
-    while let Some(line) = lines.next_line().await? {
-        if !sent && line.contains(text) {
-            let id = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?)).ok_or("it has ended")?;
-            kill_process(id, Signal::INT)?;
-            sent = true;
+/// What `up` says from its start to its end, when a signal meets it at a line with `text`.
+async fn left(plugin: &Plugin, text: &str, signal: Signal) -> Outcome<String> {
+    let mut up = plugin.start(&waiting())?;
+    up.until(text).await?;
+    up.send(signal)?;
+    Ok(up.end().await?.expect(130)?.err)
+}
+
+/// At every line that `up` says, and with no last word: the same command goes on, and nothing is made twice.
+pub(crate) async fn killed_at_any_line_the_same_command_goes_on(shared: Arc<Shared>) -> Outcome {
+    for generation in [V1Alpha1, V1Beta1] {
+        let (place, plugin) = shared.user(generation, "killed").await?;
+        let puppet = Puppet::of(&place);
+        for line in [
+            "preflight: waiting",
+            "preflight: done",
+            "objects: waiting",
+            "objects: done",
+            "model fetch: waiting",
+        ] {
+            let mut up = plugin.start(&waiting())?;
+            up.until(line).await?;
+            up.send(Signal::KILL)?;
+            up.end().await?;
         }
-        said.push_str(&line);
-        said.push('\n');
+        puppet.finish_fetch().await?;
+        for line in ["model fetch: done", "deploy: waiting", "deploy: done", "ready: waiting"] {
+            let mut up = plugin.start(&waiting())?;
+            // Once the graph is there, the fetch is not waited for.
+            if up.until(line).await.is_ok() {
+                up.send(Signal::KILL)?;
+            }
+            up.end().await?;
+        }
+        let up = plugin.start(&waiting())?;
+        all_ready(&puppet).await?;
+        up.end().await?.expect(0)?;
+        let jobs: Api<Job> = Api::namespaced(place.client(), place.name());
+        ensure!(jobs.list(&ListParams::default()).await?.items.len() == 1, "not one fetch");
+        place.delete().await?;
     }
-    let code = child.wait().await?.code();
-    ensure!(sent && code == Some(130), "exit code {code:?} after\n{said}");
-    Ok(said)
+    Ok(())
 }
 
 pub(crate) async fn what_is_missing_is_named_before_anything_is_applied(shared: Arc<Shared>) -> Outcome {

@@ -5,8 +5,12 @@ mod admission;
 mod adopting;
 mod asking;
 mod changing;
+mod codes;
 mod completion;
 mod diff;
+mod down;
+mod faults;
+mod fetching;
 mod leaving;
 mod operator;
 mod plugin;
@@ -91,9 +95,29 @@ fn main() -> ExitCode {
         access::a_kubeconfig_may_run_a_command_for_its_credentials,
         access::a_proxy_is_gone_through,
         access::another_authority_is_not_trusted_unless_told_to,
-        access::a_server_that_goes_away_while_up_waits_is_waited_for,
         access::a_slow_server_is_said_to_be_waited_for,
-        leaving::ctrl_c_leaves_what_is_there_and_says_how_to_go_on,
+        codes::what_pods_wait_for_is_told_by_its_code,
+        codes::what_the_operator_cannot_make_is_told_by_its_code,
+        codes::a_lost_node_is_told_from_a_pod_that_starts,
+        codes::a_job_that_may_make_no_pod_is_told_by_its_code,
+        down::what_stays_is_listed,
+        down::a_cache_that_something_mounts_is_kept,
+        down::its_children_are_waited_for,
+        down::a_graph_that_nobody_lets_go_holds_nobody_up,
+        down::an_up_waits_for_what_down_left,
+        fetching::a_failed_download_ends_it_at_once,
+        fetching::a_download_that_is_tried_again_is_waited_for,
+        fetching::an_init_containers_failed_download_ends_it_at_once,
+        faults::a_server_may_stop_and_start_at_every_stage,
+        faults::a_watch_that_expired_begins_anew,
+        faults::a_login_that_expires_is_asked_for_again,
+        faults::an_operator_that_is_down_is_named_and_waited_for,
+        faults::a_graph_that_is_taken_away_ends_it,
+        faults::two_ups_at_once_make_one_deployment,
+        faults::a_clock_that_differs_changes_no_verdict,
+        faults::a_slow_server_does_not_freeze_the_screen,
+        leaving::whoever_leaves_finds_what_is_there_and_how_to_go_on,
+        leaving::killed_at_any_line_the_same_command_goes_on,
         leaving::what_is_missing_is_named_before_anything_is_applied,
         leaving::a_token_replaces_the_one_before_and_only_when_all_else_is_accepted,
         leaving::a_port_in_use_is_named,

@@ -11,6 +11,7 @@ pub mod control_plane;
 pub mod definitions;
 pub mod node;
 pub mod programs;
+pub mod puppet;
 pub mod state;
 pub mod supervisor;
 

@@ -4,6 +4,7 @@ pub mod cache;
 pub mod cells;
 pub mod conversion;
 pub mod dynamo;
+pub mod gate;
 pub mod hub;
 pub mod images;
 pub mod kubernetes;

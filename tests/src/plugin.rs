@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, Command};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, Command};
 
 use crate::{Outcome, ensure, programs};
 
@@ -85,6 +86,52 @@ impl Plugin {
         }
         child.wait().await?;
         Ok((None, seen))
+    }
+}
+
+/// A run that has not ended, whose stderr is read line by line.
+pub struct Running {
+    child: Child,
+    lines: Lines<BufReader<ChildStderr>>,
+    said: String,
+}
+
+impl Plugin {
+    /// Starts it.
+    pub fn start(&self, words: &[&str]) -> Outcome<Running> {
+        let mut child = self.command(words).spawn()?;
+        let lines = BufReader::new(child.stderr.take().ok_or("a child without an error stream")?).lines();
+        Ok(Running { child, lines, said: String::new() })
+    }
+}
+
+impl Running {
+    /// Reads on until a line holds `text`.
+    pub async fn until(&mut self, text: &str) -> Outcome {
+        while let Some(line) = self.lines.next_line().await? {
+            self.said.push_str(&line);
+            self.said.push('\n');
+            if line.contains(text) {
+                return Ok(());
+            }
+        }
+        Err(format!("it ended before it said {text:?}:\n{}", self.said).into())
+    }
+
+    /// Sends it a signal.
+    pub fn send(&self, signal: Signal) -> Outcome {
+        let id = self.child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?)).ok_or("it has ended")?;
+        Ok(kill_process(id, signal)?)
+    }
+
+    /// How it ended, and all it said.
+    pub async fn end(mut self) -> Outcome<Said> {
+        while let Some(line) = self.lines.next_line().await? {
+            self.said.push_str(&line);
+            self.said.push('\n');
+        }
+        let output = self.child.wait_with_output().await?;
+        Ok(Said { code: output.status.code(), out: String::from_utf8(output.stdout)?, err: self.said })
     }
 }
 

@@ -214,8 +214,9 @@ impl Cluster {
             "metadata": { "resourceVersion": version(object), "managedFields": fields },
         });
         let parameters = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
-        let patched = self.api(kind).patch(name, &parameters, &Patch::Merge(change)).await;
-        patched.map(json_of).map_err(|e| self.explain(e, "patch", kind, name))
+        let change = Patch::Merge(change);
+        let patch = async |client| self.api(client, kind).patch(name, &parameters, &change).await;
+        self.ask("patch", kind, name, patch).await.map(json_of)
     }
 
     async fn patch(&self, resource: &Resource, force: bool, dry_run: bool) -> Result<Value> {
@@ -227,9 +228,9 @@ impl Cluster {
 
     async fn send(&self, resource: &Resource, parameters: &PatchParams) -> Result<Value> {
         let kind = kind_of(resource)?;
-        let patched =
-            self.api(kind).patch(resource.name(), parameters, &Patch::Apply(&resource.object)).await;
-        match patched.map_err(|e| self.explain(e, "patch", kind, resource.name())) {
+        let patch = Patch::Apply(&resource.object);
+        let send = async |client| self.api(client, kind).patch(resource.name(), parameters, &patch).await;
+        match self.ask("patch", kind, resource.name(), send).await {
             // The schema is 100 times an object, so it is only read where something does not fit: every apply is a dry
             // run first, and nothing is written by then.
             Err(error @ ClusterError::Untyped { .. }) => Err(self.by_schema(resource, kind, error).await),
@@ -242,7 +243,7 @@ impl Cluster {
         let request =
             http::Request::get(format!("/openapi/v3/apis/{}", resource.api_version())).body(Vec::new());
         let Ok(request) = request else { return error };
-        let Ok(document) = self.client.request::<Value>(request).await else { return error };
+        let Ok(document) = self.client().request::<Value>(request).await else { return error };
         let misfits = misfits(&resource.object, &document);
         if misfits.is_empty() {
             return error;

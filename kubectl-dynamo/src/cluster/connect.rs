@@ -1,11 +1,13 @@
 //! Connecting by kubeconfig, with kubectl's own overrides.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError, NamedContext};
-use kube::{Client, Config};
 
+use super::session::Session;
 use super::{Cluster, ClusterError, Result};
 
 /// The namespace of a context that names none, as in kubectl.
@@ -45,9 +47,9 @@ impl Cluster {
         };
         let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
         let login = config.auth_info.exec.clone();
-        let client = Client::try_from(config)
-            .map_err(|error| ClusterError::of_login(&error, login.as_ref(), &server))?;
-        Ok(Self { client, server, context, namespace })
+        let session =
+            Session::new(config).map_err(|error| ClusterError::of_login(&error, login.as_ref(), &server))?;
+        Ok(Self { session: Arc::new(session), server, context, namespace })
     }
 }
 

@@ -131,7 +131,11 @@ impl ClusterError {
             500 if status.reason.is_empty() || message.contains("failed to create typed patch object") => {
                 Self::Untyped { kind, name, message: untyped(&message) }
             }
-            500 if message.contains("failed calling webhook") => Self::OperatorSilent { message },
+            500 if message.contains("failed calling webhook")
+                || message.contains("conversion webhook for") =>
+            {
+                Self::OperatorSilent { message }
+            }
             _ => Self::Server { verb, kind, name, message },
         }
     }

@@ -60,17 +60,19 @@ impl Cluster {
 
     /// The names of all groups that are served.
     async fn groups(&self) -> Result<Vec<String>> {
-        let groups = self.client.list_api_groups().await;
-        let groups = groups.map_err(|e| self.explain(e, "discover", Kind::Graph(GraphApi::V1Beta1), ""))?;
+        let discover = async |client: kube::Client| client.list_api_groups().await;
+        let groups = self.ask("discover", Kind::Graph(GraphApi::V1Beta1), "", discover).await?;
         Ok(groups.groups.into_iter().map(|group| group.name).collect())
     }
 
     async fn group_resources(&self, group_version: &str) -> Result<Option<APIResourceList>> {
-        match self.client.list_api_group_resources(group_version).await {
+        let discover = async |client: kube::Client| match client.list_api_group_resources(group_version).await
+        {
             Ok(list) => Ok(Some(list)),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
-            Err(error) => Err(self.explain(error, "discover", Kind::Graph(GraphApi::V1Beta1), "")),
-        }
+            Err(error) => Err(error),
+        };
+        self.ask("discover", Kind::Graph(GraphApi::V1Beta1), "", discover).await
     }
 
     /// What is known of a claim; nothing where it does not exist.

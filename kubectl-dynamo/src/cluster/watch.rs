@@ -6,6 +6,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use serde_json::Value;
 use std::pin::Pin;
 
+use super::session::{Login, is_refusal};
 use super::{Cluster, ClusterError, Kind, json_of};
 
 /// Which objects to watch in the namespace.
@@ -66,7 +67,27 @@ impl Cluster {
     }
 
     fn watch_one(&self, watched: &Watched, reach: Reach) -> Pin<Box<dyn Stream<Item = Seen> + Send>> {
-        let kind = watched.kind;
+        let watching = Watching::begin(self.clone(), watched.clone(), reach);
+        Box::pin(futures::stream::unfold(watching, async |mut watching| {
+            Some((watching.next().await?, watching))
+        }))
+    }
+}
+
+/// One watch, begun anew with each login.
+struct Watching {
+    cluster: Cluster,
+    watched: Watched,
+    reach: Reach,
+    login: Login,
+    events: Pin<Box<dyn Stream<Item = watcher::Result<watcher::Event<DynamicObject>>> + Send>>,
+    /// What came of a list so far.
+    listed: Vec<Value>,
+}
+
+impl Watching {
+    fn begin(cluster: Cluster, watched: Watched, reach: Reach) -> Self {
+        let login = cluster.session.login();
         let mut config = watcher::Config::default();
         if !watched.labels.is_empty() {
             config = config.labels(&watched.labels);
@@ -74,30 +95,40 @@ impl Cluster {
         if !watched.fields.is_empty() {
             config = config.fields(&watched.fields);
         }
-        let cluster = self.clone();
-        let mut listed = Vec::new();
         let api = match reach {
-            Reach::OneNamespace => self.api(kind),
-            Reach::AllNamespaces => kube::Api::all_with(self.client.clone(), &kind.api_resource()),
+            Reach::OneNamespace => cluster.api(login.client.clone(), watched.kind),
+            Reach::AllNamespaces => kube::Api::all_with(login.client.clone(), &watched.kind.api_resource()),
         };
-        let events = watcher(api, config).default_backoff();
-        Box::pin(events.filter_map(move |event| {
-            let seen = match event {
-                Ok(watcher::Event::Init) => {
-                    listed.clear();
-                    None
+        let events = Box::pin(watcher(api, config).default_backoff());
+        Self { cluster, watched, reach, login, events, listed: Vec::new() }
+    }
+
+    async fn next(&mut self) -> Option<Seen> {
+        let kind = self.watched.kind;
+        loop {
+            let event = match self.events.next().await? {
+                Ok(event) => event,
+                Err(error) => {
+                    let error = watch_error(error, kind, &self.cluster);
+                    if is_refusal(&error) && self.cluster.session.renew(&self.login).await {
+                        *self = Self::begin(self.cluster.clone(), self.watched.clone(), self.reach);
+                        continue;
+                    }
+                    return Some(Seen::Trouble(kind, error));
                 }
-                Ok(watcher::Event::InitApply(object)) => {
-                    listed.push(stamped(object, kind));
-                    None
-                }
-                Ok(watcher::Event::InitDone) => Some(Seen::All(kind, std::mem::take(&mut listed))),
-                Ok(watcher::Event::Apply(object)) => Some(Seen::Now(kind, stamped(object, kind))),
-                Ok(watcher::Event::Delete(object)) => Some(Seen::Gone(kind, stamped(object, kind))),
-                Err(error) => Some(Seen::Trouble(kind, watch_error(error, kind, &cluster))),
             };
-            std::future::ready(seen)
-        }))
+            // It begins with this, before anything is asked of the server.
+            if !matches!(event, watcher::Event::Init) {
+                self.cluster.session.took(&self.login);
+            }
+            match event {
+                watcher::Event::Init => self.listed.clear(),
+                watcher::Event::InitApply(object) => self.listed.push(stamped(object, kind)),
+                watcher::Event::InitDone => return Some(Seen::All(kind, std::mem::take(&mut self.listed))),
+                watcher::Event::Apply(object) => return Some(Seen::Now(kind, stamped(object, kind))),
+                watcher::Event::Delete(object) => return Some(Seen::Gone(kind, stamped(object, kind))),
+            }
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use crate::intent::{
     resolve, sources,
 };
 use crate::plan::{FetchPlacement, Logging, ModelPlace, PlanWarning, ServingPlan, Surroundings, plan};
+use crate::readiness::is_going;
 use crate::release::{self, OperatorGeneration};
 use crate::resources::{self, ADOPTED_ANNOTATION, GraphApi, MANAGER, RELEASE_ANNOTATION, Resource};
 pub(super) use as_is::{as_is, as_is_offline};
@@ -110,7 +111,8 @@ pub(super) async fn on_cluster(
     check_namespace(&cluster.namespace)?;
     let fallback = fallback(&asked.merged(), &cluster.namespace, budget(platform));
     let name = meant_name(&asked.merged(), &fallback)?;
-    let live = cluster.get(Kind::Graph(platform.graph_api), &name).await?;
+    // One that is being deleted is waited for, and then there is none.
+    let live = cluster.get(Kind::Graph(platform.graph_api), &name).await?.filter(|graph| !is_going(graph));
     let remembered = live.as_ref().and_then(live_layer);
     match (&asked.existing, &live, &remembered) {
         (Some(given), None, _) => return Err(IntentError::BareWord { given: given.clone() }.into()),

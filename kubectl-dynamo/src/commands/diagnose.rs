@@ -3,11 +3,11 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::evidence::{Gathered, gather};
+use super::evidence::{Gathered, Logs, gather};
 use super::frontend::{self, Sought};
 use super::status::{StatusFormat, unlisted};
 use super::{Context, print_data, words};
-use crate::diagnosis::{Diagnosis, Verdict, diagnose, redacted};
+use crate::diagnosis::{Diagnosis, Verdict, diagnose, redacted, unserved};
 use crate::error::{Exit, Result};
 
 /// Show why a deployment does not serve: the chain of causes, a code and a fix
@@ -25,11 +25,13 @@ pub(super) async fn run(args: DiagnoseArgs, context: &Context) -> Result<Exit> {
     let Some(graph) = graph else {
         return super::status::fetching(&args.name, &cluster, &platform, args.output).await;
     };
-    let gathered = gather(&cluster, graph, platform.graph_api).await?;
+    let mut gathered = gather(&cluster, graph.clone(), platform.graph_api, Logs::OfWaiting).await?;
     let mut diagnosis = diagnose(&gathered.evidence);
     if diagnosis.verdict == Verdict::Reported
         && let Some(cause) = unlisted(&cluster, &args.name).await
     {
+        gathered = gather(&cluster, graph, platform.graph_api, Logs::OfAll).await?;
+        let cause = unserved(&gathered.evidence).unwrap_or(cause);
         diagnosis.verdict = Verdict::Broken { cause };
     }
     print_data(&match args.output {

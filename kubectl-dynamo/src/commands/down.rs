@@ -2,6 +2,7 @@
 
 mod ending;
 mod error;
+mod staying;
 
 use std::time::Duration;
 
@@ -14,8 +15,10 @@ use super::{Context, frontend, kube_flags, summary, words};
 use crate::cluster::{Cluster, Kind, Platform};
 use crate::error::{Exit, Result};
 use crate::intent::{ServingIntent, Word};
+use crate::readiness::is_going;
 use crate::report::Stage;
 use crate::resources::{MANAGED_BY, MANAGER, MODEL_ANNOTATION};
+pub(super) use ending::{say_if_held, until_gone};
 pub(super) use error::DownError;
 
 /// Delete deployments; the model's cache stays unless it is named
@@ -79,6 +82,13 @@ pub(super) async fn run(args: DownArgs, context: &Context) -> Result<Exit> {
     let platform = cluster.platform().await?;
     let seen = Seen::gather(&cluster, &platform).await?;
     let names = seen.names(&args, &cluster, &platform).await?;
+    for (name, graph) in names.iter().filter_map(|name| Some((name, seen.graph(name)?))) {
+        for claim in staying::claims_that_go(graph) {
+            context
+                .report
+                .detail(format!("pvc/{claim} goes with {name}, and the models on it: its graph made it"));
+        }
+    }
     let question = format!(
         "Delete {}{}?",
         names.join(", "),
@@ -144,8 +154,7 @@ impl Seen {
     fn is_shared(&self, job: &Value, going: &[String]) -> bool {
         let model = job["metadata"]["annotations"][MODEL_ANNOTATION].as_str().unwrap_or_default();
         let stays = |graph: &&Value| {
-            graph["metadata"]["deletionTimestamp"].is_null()
-                && !going.iter().any(|name| graph["metadata"]["name"] == name.as_str())
+            !is_going(graph) && !going.iter().any(|name| graph["metadata"]["name"] == name.as_str())
         };
         let serves = |intent: ServingIntent| model.starts_with(&format!("{}@", intent.model.repository()));
         self.graphs.iter().filter(stays).filter_map(summary::intent).any(serves)
@@ -173,8 +182,13 @@ impl Ending<'_> {
         }
         for (name, intent) in self.names.iter().zip(&intents) {
             self.delete(name).await?;
-            if let Some(intent) = intent {
-                self.delete_cache(intent).await?;
+            match (self.args.delete_cache, intent) {
+                (Some(what), Some(intent)) => self.delete_cache(what, intent).await?,
+                _ => {
+                    let graph = self.seen.graph(name).unwrap_or(&Value::Null);
+                    let stays = staying::what_stays(graph, intent.as_ref());
+                    stays.into_iter().for_each(|what| self.context.report.detail(what));
+                }
             }
         }
         Ok(())
@@ -215,18 +229,17 @@ impl Ending<'_> {
         Ok(())
     }
 
-    async fn delete_cache(&self, intent: &ServingIntent) -> Result<()> {
+    async fn delete_cache(&self, what: DeleteCache, intent: &ServingIntent) -> Result<()> {
         let Self { cluster, context, .. } = self;
         let claim = intent.cache.claim();
-        match self.args.delete_cache {
-            Some(DeleteCache::Pvc) => {
+        match what {
+            DeleteCache::Pvc => {
                 cluster.delete(Kind::Claim, claim).await?;
                 context.report.done(Stage::Objects, format!("pvc/{claim} deleted, with every model on it"));
             }
-            Some(DeleteCache::Model) => {
+            DeleteCache::Model => {
                 model_volumes::run(cluster, intent, JobOfModel::Remove, &context.report).await?;
             }
-            None => context.report.detail(format!("pvc/{claim} stays, and the models on it")),
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::evidence::{event_time, events_of};
 use super::frontend::{self, Sought};
+use super::interruption::interruption;
 use super::status::StatusFormat;
 use super::summary::age;
 use super::table::table;
@@ -52,7 +53,7 @@ pub(super) async fn run(args: EventsArgs, context: &Context) -> Result<Exit> {
     }
     tokio::select! {
         result = follow(&cluster, &args, seen, api, jobs, events) => result.map(|()| Exit::Ok),
-        _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
+        () = interruption() => Ok(Exit::Interrupted),
     }
 }
 

@@ -12,24 +12,35 @@ use serde_json::Value;
 use crate::cluster::{Cluster, ClusterError, Kind, LogOptions};
 use crate::diagnosis::{ContainerLog, Evidence};
 use crate::error::Result;
-use crate::readiness::{GRAPH_LABEL, Observation, is_owned, pod_is_ready};
+use crate::readiness::{GRAPH_LABEL, JOB_LABEL, Observation, is_owned, pod_is_ready};
 use crate::resources::GraphApi;
 pub(super) use save::save;
 
 /// How many lines of a container's log are read, before its restart and after.
 const LINES: i64 = 400;
-/// Of how many pods logs are read: those that are not ready, the first ones.
+/// Of how many pods logs are read: the first ones.
 const PODS: usize = 24;
+
+/// Whose logs are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Logs {
+    /// Of containers that are not ready.
+    OfWaiting,
+    /// Of all: nothing waits, and yet it does not serve.
+    OfAll,
+}
 
 /// What was gathered, and what could not be.
 pub(super) struct Gathered {
     pub evidence: Evidence,
+    /// The Jobs that fetch the model, where they are what it is about.
+    pub jobs: Vec<Value>,
     /// `no right to list events`.
     pub unseen: Vec<String>,
 }
 
 /// Gathers everything below a graph.
-pub(super) async fn gather(cluster: &Cluster, graph: Value, api: GraphApi) -> Result<Gathered> {
+pub(super) async fn gather(cluster: &Cluster, graph: Value, api: GraphApi, wanted: Logs) -> Result<Gathered> {
     let name = graph["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     let of_graph = format!("{GRAPH_LABEL}={name}");
     let list = async |kind, labels: &str| cluster.list(kind, labels, false).await;
@@ -69,8 +80,27 @@ pub(super) async fn gather(cluster: &Cluster, graph: Value, api: GraphApi) -> Re
     let events = seen(events);
     let seen = Observation { components, pods, workloads, graph: Some(graph), ..Observation::default() };
     let events = events_of(events, &seen, &claims, &[]);
-    let logs = logs(cluster, &seen.pods).await;
-    Ok(Gathered { evidence: Evidence { seen, claims, events, logs }, unseen })
+    let logs = logs(cluster, &seen.pods, wanted).await;
+    Ok(Gathered { evidence: Evidence { seen, claims, events, logs }, jobs: Vec::new(), unseen })
+}
+
+/// Gathers what there is of a deployment before its graph is: the Jobs that fetch its model, and their pods.
+pub(super) async fn gather_fetch(cluster: &Cluster, name: &str) -> Result<Gathered> {
+    let jobs = super::frontend::fetch_jobs(cluster, name).await?;
+    let named = |job: &Value| job["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    let (pods, claims, events) = futures::join!(
+        cluster.list(Kind::Pod, JOB_LABEL, false),
+        cluster.list(Kind::Claim, "", false),
+        cluster.list(Kind::Event, "", false),
+    );
+    let of_job =
+        |pod: &Value| jobs.iter().any(|job| pod["metadata"]["labels"][JOB_LABEL] == named(job).as_str());
+    let pods: Vec<Value> = pods.unwrap_or_default().into_iter().filter(of_job).collect();
+    let claims = mounted(claims.unwrap_or_default(), &pods);
+    let seen = Observation { pods, ..Observation::default() };
+    let events = events_of(events.unwrap_or_default(), &seen, &claims, &jobs);
+    let logs = logs(cluster, &seen.pods, Logs::OfAll).await;
+    Ok(Gathered { evidence: Evidence { seen, claims, events, logs }, jobs, unseen: Vec::new() })
 }
 
 fn stamped(mut objects: Vec<Value>, kind: &str) -> Vec<Value> {
@@ -124,15 +154,16 @@ pub(super) fn event_time(event: &Value) -> Option<jiff::Timestamp> {
     .find_map(|time| time.as_str()?.parse().ok())
 }
 
-/// The last lines of every container that is not ready; what cannot be read is left out.
-async fn logs(cluster: &Cluster, pods: &[Value]) -> Vec<ContainerLog> {
-    let waiting = pods.iter().filter(|pod| !pod_is_ready(pod)).take(PODS);
+/// The last lines of containers; what cannot be read is left out.
+async fn logs(cluster: &Cluster, pods: &[Value], wanted: Logs) -> Vec<ContainerLog> {
+    let all = wanted == Logs::OfAll;
+    let waiting = pods.iter().filter(|pod| all || !pod_is_ready(pod)).take(PODS);
     let containers = waiting.flat_map(|pod| {
         let name = pod["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         ["initContainerStatuses", "containerStatuses"]
             .into_iter()
             .flat_map(|field| pod["status"][field].as_array().into_iter().flatten())
-            .filter(|status| status["containerID"].is_string() && status["ready"] != true)
+            .filter(|status| status["containerID"].is_string() && (all || status["ready"] != true))
             .map(move |status| (name.clone(), status))
     });
     join_all(containers.map(async |(pod, status)| {

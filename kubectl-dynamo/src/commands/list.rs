@@ -7,6 +7,7 @@ use clap::Args;
 use futures::StreamExt;
 use serde_json::{Value, json};
 
+use super::interruption::interruption;
 use super::summary::{Summary, age, standing_word, summary};
 use super::table::table;
 use super::{Context, print_data, words};
@@ -78,7 +79,7 @@ pub(super) async fn run(args: ListArgs, context: &Context) -> Result<Exit> {
     }
     tokio::select! {
         exit = follow(&args, context, &cluster, api) => exit,
-        _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
+        () = interruption() => Ok(Exit::Interrupted),
     }
 }
 

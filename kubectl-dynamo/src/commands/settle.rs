@@ -9,11 +9,12 @@ use serde_json::Value;
 
 use super::changes::{self, Answer};
 use super::deployment::Deployment;
+use super::interruption::interruption;
 use super::up::DryRun;
 use super::up::deploy::{self, Awaited};
 use super::up::error::UpError;
-use super::up::failed;
 use super::up::preflight::Preflight;
+use super::up::{failed, leaving};
 use super::{Context, kube_flags, revisions, summary, words};
 use crate::cluster::{Change, Cluster, Outcome, Platform};
 use crate::error::{Exit, Result};
@@ -158,6 +159,7 @@ pub(super) async fn in_time(
     context: &Context,
 ) -> Result<Exit> {
     let (name, namespace) = (&awaited.name, &cluster.namespace);
+    cluster.wait_while_away(settle.timeout);
     let told = async {
         let outcome = tokio::time::timeout(settle.timeout, story).await;
         let late = || UpError::not_in_time(name, cluster, settle.timeout, &context.report);
@@ -168,7 +170,8 @@ pub(super) async fn in_time(
     };
     tokio::select! {
         exit = told => exit,
-        _ = tokio::signal::ctrl_c() => {
+        never = leaving::say_absences(context, cluster) => match never {},
+        () = interruption() => {
             context.report.closing(vec![
                 format!("{name} goes on; only the watching ended"),
                 format!("  see      kubectl dynamo status {name} -n {namespace}"),

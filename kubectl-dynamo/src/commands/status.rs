@@ -11,6 +11,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::frontend::{self, Sought};
+use super::interruption::interruption;
 use super::{Context, endpoint, kube_flags, list, print_data, words};
 use crate::cluster::{Cluster, Kind, Platform, Seen, Watched};
 use crate::diagnosis::Cause;
@@ -110,7 +111,7 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit> {
     if args.watch || args.wait {
         return tokio::select! {
             exit = follow(&args, name, &cluster, &platform) => exit,
-            _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
+            () = interruption() => Ok(Exit::Interrupted),
         };
     }
     let Some(graph) = graph else { return fetching(name, &cluster, &platform, args.output).await };

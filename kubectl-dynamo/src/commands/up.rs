@@ -4,6 +4,8 @@ pub(super) mod deploy;
 pub(super) mod error;
 pub(super) mod failed;
 pub(super) mod fetch;
+pub(super) mod leaving;
+mod predecessor;
 pub(super) mod preflight;
 mod rollback;
 pub(super) mod screen;
@@ -12,13 +14,13 @@ mod troubled;
 
 use std::cell::OnceCell;
 use std::io::Read;
-use std::time::Duration;
 
 use clap::Args;
 
 use super::asked::{self, Wanted, wanted};
 use super::changes::{self, Answer};
 use super::deployment::{self, Deployment};
+use super::interruption::interruption;
 use super::kube_flags::FlagError;
 use super::plan_view::{self, PlanFormat};
 use super::serving_flags::ServingFlags;
@@ -28,6 +30,7 @@ use super::{Context, configuration, local, revisions, words};
 use crate::cluster::{Change, Cluster, Kind, Outcome};
 use crate::error::{Exit, Result};
 use crate::intent::{TokenSecret, Word};
+use crate::readiness::is_going;
 use crate::report::{Event, Stage};
 use deploy::Awaited;
 use error::UpError;
@@ -97,9 +100,6 @@ impl Word for DryRun {
     }
 }
 
-/// How long the API server may take to say, after Ctrl-C, how far it came.
-const LAST_LOOK: Duration = Duration::from_secs(2);
-
 const EXAMPLES: &str = "\
 Examples:
   kubectl dynamo up --local                       a tiny model on this machine, no GPU needed
@@ -153,6 +153,7 @@ async fn carry_out(
     cluster: &Cluster,
 ) -> Result<Exit> {
     let done = Progress::default();
+    cluster.wait_while_away(args.settle.timeout);
     let told = async {
         let story = story(args, wanted, token.as_deref(), context, cluster, &done);
         let outcome = tokio::time::timeout(args.settle.timeout, story).await;
@@ -172,7 +173,8 @@ async fn carry_out(
     };
     tokio::select! {
         outcome = told => outcome,
-        _ = tokio::signal::ctrl_c() => Ok(interrupted(context, cluster, done.planned.get()).await),
+        never = leaving::say_absences(context, cluster) => match never {},
+        () = interruption() => Ok(leaving::interrupted(context, cluster, done.planned.get()).await),
     }
 }
 
@@ -222,8 +224,12 @@ async fn story(
         return print_client_dry_run(&cluster.look(&deployment.resources).await?);
     }
     preflight.judge()?;
-    let changes =
+    let mut changes =
         cluster.compare_knowing(&deployment.read, &deployment.resources, args.force_conflicts).await?;
+    if args.dry_run == DryRun::None && changes.iter().any(is_of_going_graph) {
+        predecessor::wait_for_graph(cluster, &platform, &deployment.name, context).await?;
+        changes = cluster.compare(&deployment.resources, args.force_conflicts).await?;
+    }
     let is_new = changes.last().is_some_and(|graph| graph.outcome == Outcome::Created);
     if let Some(plan) = deployment.plan.as_ref().filter(|_| is_new) {
         report.waiting(Stage::Preflight, format!("the hub to describe {}", plan.intent.model));
@@ -245,6 +251,12 @@ async fn story(
     Ok(Exit::Ok)
 }
 
+/// Whether it is a graph that is being deleted.
+fn is_of_going_graph(change: &Change) -> bool {
+    let is_graph = matches!(Kind::of(&change.resource), Some(Kind::Graph(_)));
+    is_graph && change.live.as_ref().is_some_and(is_going)
+}
+
 async fn apply_and_wait(
     args: &UpArgs,
     token: Option<&str>,
@@ -256,6 +268,10 @@ async fn apply_and_wait(
 ) -> Result<()> {
     let report = &context.report;
     let (graph, before) = changes.split_last().expect("a graph is always rendered, and last");
+    if !before.is_empty() {
+        let names: Vec<String> = before.iter().map(|change| change.resource.to_string()).collect();
+        report.waiting(Stage::Objects, format!("{} to take {}", cluster.server, names.join(", ")));
+    }
     let mut outcomes: Vec<Outcome> = changes.iter().map(|change| change.outcome).collect();
     let mut written = Vec::new();
     if let Some((secret, token)) = kept_in(deployment, token) {
@@ -273,8 +289,17 @@ async fn apply_and_wait(
     let job = before.iter().find(|change| change.resource.kind() == "Job");
     // A graph that is there already holds its GPUs; only a new one waits until the model is there.
     if let Some(job) = job.filter(|_| !args.settle.detach && graph.outcome == Outcome::Created) {
+        report.event(&Event::Outlook {
+            stage: Stage::ModelFetch,
+            next: Some(format!("{:<14} waits for the model", Stage::Deploy.title())),
+            leaving: "Ctrl-C leaves the download running; the same command continues".into(),
+        });
         fetch::wait(cluster, job.resource.name(), report).await?;
     }
+    if graph.outcome == Outcome::Created {
+        predecessor::wait_for_children(cluster, deployment, context).await?;
+    }
+    report.waiting(Stage::Deploy, format!("{} to take {}", cluster.server, graph.resource));
     let pods_before = deploy::attempts(cluster, &deployment.name).await;
     let live = revisions::apply(cluster, graph, args.force_conflicts, "up", report).await?;
     let _ = done.applied.set(graph.clone());
@@ -282,36 +307,14 @@ async fn apply_and_wait(
     if outcomes.iter().all(|outcome| matches!(outcome, Outcome::Unchanged | Outcome::Kept)) {
         report.detail("unchanged: nothing was written");
     }
+    if !args.settle.detach {
+        report.event(&Event::Outlook {
+            stage: Stage::Ready,
+            next: None,
+            leaving: format!("Ctrl-C stops only the watching: kubectl dynamo status {}", deployment.name),
+        });
+    }
     settle::serve_again(&Awaited::of(deployment), &live, pods_before, &args.settle, cluster, report).await
-}
-
-/// Everything is in the cluster, so leaving is safe at any moment; what continues depends on how far it came.
-/// A second Ctrl-C, or an API server that does not answer, ends it without asking.
-async fn interrupted(context: &Context, cluster: &Cluster, planned: Option<&Deployment>) -> Exit {
-    let namespace = &cluster.namespace;
-    let exists = async {
-        let planned = planned?;
-        let kind = Kind::Graph(planned.graph_api);
-        let asked = tokio::time::timeout(LAST_LOOK, cluster.get(kind, &planned.name));
-        tokio::select! {
-            found = asked => found.ok()?.ok().map(|found| found.is_some()),
-            _ = tokio::signal::ctrl_c() => None,
-        }
-    };
-    let exists = exists.await;
-    let name = planned.map_or("the deployment", |planned| &planned.name);
-    context.report.closing(match exists {
-        Some(true) => vec![
-            format!("{name} goes on coming up; only the watching ended"),
-            format!("  see      kubectl dynamo status {name} -n {namespace}"),
-        ],
-        Some(false) => vec![
-            format!("{name} is not created yet; the same command continues it"),
-            "  a download that was started goes on in its Job".into(),
-        ],
-        None => vec![format!("left; the same command continues {name}")],
-    });
-    Exit::Interrupted
 }
 
 /// The token. It is read from stdin alone, and only when that was asked for. Where nobody names a Secret for it, it

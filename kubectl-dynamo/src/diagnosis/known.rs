@@ -4,7 +4,7 @@
 mod cluster;
 mod engine;
 #[cfg(test)]
-mod met;
+pub(super) mod met;
 
 use std::sync::LazyLock;
 

@@ -30,6 +30,8 @@ pub struct PodStanding {
     pub restarts: u64,
     /// RFC 3339.
     pub created: String,
+    /// From its creation until it was ready, both by the server's clock.
+    pub ready_after_seconds: Option<u64>,
     pub gpus: u64,
     pub trouble: Option<Trouble>,
     /// Whether it belongs to an earlier template than the component's newest pod, and goes when that one is ready.
@@ -109,6 +111,7 @@ pub fn pod_standing(pod: &Value) -> PodStanding {
         node: pod["spec"]["nodeName"].as_str().map(ToOwned::to_owned),
         restarts: restarts(&containers),
         created: text(&pod["metadata"]["creationTimestamp"]),
+        ready_after_seconds: pod_is_ready(pod).then(|| ready_after_seconds(pod)).flatten(),
         gpus: gpus(pod),
         trouble: pod_trouble(pod),
         superseded: false,
@@ -118,6 +121,13 @@ pub fn pod_standing(pod: &Value) -> PodStanding {
     }
 }
 
+fn ready_after_seconds(pod: &Value) -> Option<u64> {
+    let time = |value: &Value| value.as_str()?.parse::<jiff::Timestamp>().ok();
+    let created = time(&pod["metadata"]["creationTimestamp"])?;
+    let ready = time(&condition(pod, "Ready")["lastTransitionTime"])?;
+    u64::try_from(ready.duration_since(created).as_secs()).ok()
+}
+
 fn doing(pod: &Value, init_containers: &[Value], containers: &[Value]) -> String {
     if pod_is_ready(pod) {
         return "ready".into();
@@ -125,6 +135,9 @@ fn doing(pod: &Value, init_containers: &[Value], containers: &[Value]) -> String
     let scheduled = condition(pod, "PodScheduled");
     if scheduled["status"] == "False" {
         return format!("not scheduled: {}", scheduled["message"].as_str().unwrap_or("no reason given"));
+    }
+    if let Some(Trouble::Node { node, .. }) = pod_trouble(pod) {
+        return format!("node {node} does not answer");
     }
     let running_init = init_containers.iter().find(|container| container["state"]["running"].is_object());
     if let Some(container) = running_init {

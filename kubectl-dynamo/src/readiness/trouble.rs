@@ -32,6 +32,9 @@ pub enum Trouble {
     },
     #[error("pod {pod} cannot be scheduled: {message}")]
     Unschedulable { pod: String, namespace: String, message: String },
+    #[error("node {node} of pod {pod} does not answer")]
+    Node { pod: String, node: String },
+    /// `workload` as kubectl names it: `deployment/tiny-worker`, `job/fetch-tiny`.
     #[error("no pod of {workload} can be made: {message}")]
     Replicas { workload: String, namespace: String, message: String },
     #[error("the operator cannot make component {component}: {message}")]
@@ -50,7 +53,7 @@ impl Trouble {
     pub fn may_heal(&self) -> bool {
         match self {
             Self::Unschedulable { message, .. } => !names_a_missing_claim(message),
-            Self::Operator { .. } => true,
+            Self::Operator { .. } | Self::Node { .. } => true,
             Self::Fetch { exit_code, .. } => {
                 u8::try_from(*exit_code).is_ok_and(|code| !fetcher_exit::FINAL.contains(&code))
             }
@@ -67,7 +70,8 @@ impl Trouble {
             Self::Image { pod, .. }
             | Self::Container { pod, .. }
             | Self::Crash { pod, .. }
-            | Self::Unschedulable { pod, .. } => Some(pod),
+            | Self::Unschedulable { pod, .. }
+            | Self::Node { pod, .. } => Some(pod),
             Self::Fetch { place, .. } => place.strip_prefix("pod "),
             Self::Replicas { .. } | Self::Component { .. } | Self::Operator { .. } => None,
         }
@@ -87,6 +91,7 @@ impl Explain for Trouble {
             Self::Container { .. } => "KD0502",
             Self::Crash { .. } => "KD0602",
             Self::Unschedulable { .. } => "KD0302",
+            Self::Node { .. } => "KD0316",
             Self::Replicas { .. } => "KD0309",
             Self::Component { .. } => "KD0216",
             Self::Operator { .. } => "KD0206",
@@ -111,8 +116,13 @@ impl Explain for Trouble {
             Self::Unschedulable { pod, namespace, .. } => {
                 format!("see what it asks for: kubectl describe pod {pod} -n {namespace}")
             }
+            Self::Node { node, .. } => {
+                format!(
+                    "its pods are made anew elsewhere after five minutes; see it: kubectl describe node {node}"
+                )
+            }
             Self::Replicas { workload, namespace, .. } => {
-                format!("see what refuses it: kubectl describe deployment {workload} -n {namespace}")
+                format!("see what refuses it: kubectl describe {workload} -n {namespace}")
             }
             Self::Component { component, namespace, .. } => {
                 format!("see it: kubectl describe dynamocomponentdeployments {component} -n {namespace}")
@@ -130,7 +140,7 @@ impl Explain for Trouble {
             Self::Unschedulable { message, .. } if names_a_missing_claim(message) => Exit::Model,
             Self::Unschedulable { .. } => Exit::DoesNotFit,
             Self::Replicas { message, .. } if message.contains("exceeded quota") => Exit::DoesNotFit,
-            Self::Replicas { .. } | Self::Component { .. } => Exit::Failed,
+            Self::Replicas { .. } | Self::Component { .. } | Self::Node { .. } => Exit::Failed,
             Self::Image { .. } | Self::Container { .. } | Self::Crash { .. } | Self::Operator { .. } => {
                 Exit::Failed
             }
@@ -146,10 +156,34 @@ fn is_access(exit_code: u64) -> bool {
 pub(super) fn workload_trouble(workload: &Value) -> Option<Trouble> {
     let refused = condition(workload, "ReplicaFailure");
     (refused["status"] == "True").then(|| Trouble::Replicas {
-        workload: text(&workload["metadata"]["name"]),
+        workload: format!("deployment/{}", text(&workload["metadata"]["name"])),
         namespace: text(&workload["metadata"]["namespace"]),
         message: text(&refused["message"]),
     })
+}
+
+/// A Job that may not make its pods: it has no condition for that, only an event.
+pub fn job_trouble(job: &Value, event: &Value) -> Option<Trouble> {
+    let refused =
+        event["reason"] == "FailedCreate" && event["involvedObject"]["uid"] == job["metadata"]["uid"];
+    refused.then(|| Trouble::Replicas {
+        workload: format!("job/{}", text(&job["metadata"]["name"])),
+        namespace: text(&job["metadata"]["namespace"]),
+        message: text(&event["message"]).trim_start_matches("Error creating: ").to_owned(),
+    })
+}
+
+/// A pod whose containers were all ready when its node was heard of last, and whose node is since called lost: only
+/// the controller that watches nodes writes the one without the other.
+fn node_trouble(pod: &Value) -> Option<Trouble> {
+    let statuses = pod["status"]["containerStatuses"].as_array().filter(|all| !all.is_empty())?;
+    let lost = pod["status"]["phase"] == "Running"
+        && condition(pod, "Ready")["status"] == "False"
+        && condition(pod, "ContainersReady")["status"] != "False"
+        && pod["spec"]["readinessGates"].is_null()
+        && statuses.iter().all(|status| status["ready"] == true);
+    let node = pod["spec"]["nodeName"].as_str().filter(|_| lost)?.to_owned();
+    Some(Trouble::Node { pod: text(&pod["metadata"]["name"]), node })
 }
 
 /// A component deployment whose objects the API server refuses. Healthy ones lose a race for an object now and
@@ -181,7 +215,7 @@ pub fn pod_trouble(pod: &Value) -> Option<Trouble> {
         let message = scheduled["message"].as_str().unwrap_or_default().to_owned();
         return Some(Trouble::Unschedulable { pod: name, namespace, message });
     }
-    fetch_trouble(pod).or_else(|| {
+    fetch_trouble(pod).or_else(|| node_trouble(pod)).or_else(|| {
         ["initContainerStatuses", "containerStatuses"]
             .iter()
             .flat_map(|field| pod["status"][field].as_array().into_iter().flatten())
@@ -233,8 +267,8 @@ fn container_trouble(pod: &str, namespace: &str, status: &Value) -> Option<Troub
         }
         "CrashLoopBackOff" => {
             let ended = &status["lastState"]["terminated"];
-            let words =
-                ended["message"].as_str().map(|text| format!(": {}", text.trim())).unwrap_or_default();
+            let words = ended["message"].as_str().map(str::trim).filter(|words| !words.is_empty());
+            let words = words.map(|words| format!(": {words}")).unwrap_or_default();
             Some(Trouble::Crash {
                 pod,
                 namespace,
@@ -266,6 +300,28 @@ mod tests {
         assert!(!trouble.may_heal());
         assert_eq!(trouble.exit(), Exit::Access);
         assert!(trouble.to_string().ends_with("the hub does not accept the token"), "{trouble}");
+    }
+
+    #[test]
+    fn a_pod_of_a_lost_node_is_told_from_one_that_starts() {
+        let pod = |ready: &str, containers: &str, container: bool| {
+            json!({
+                "metadata": { "name": "w" },
+                "spec": { "nodeName": "gpu-01" },
+                "status": {
+                    "phase": "Running",
+                    "conditions": [
+                        { "type": "Ready", "status": ready }, { "type": "ContainersReady", "status": containers },
+                    ],
+                    "containerStatuses": [{ "name": "main", "ready": container, "state": { "running": {} } }],
+                },
+            })
+        };
+        let lost = pod_trouble(&pod("False", "True", true)).unwrap();
+        assert_eq!(lost.to_string(), "node gpu-01 of pod w does not answer");
+        assert!(lost.may_heal());
+        assert_eq!(pod_trouble(&pod("False", "False", false)), None);
+        assert_eq!(pod_trouble(&pod("True", "True", true)), None);
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::time::Duration;
 
+use super::units::{bytes, clock};
 use super::{Event, PodLine, Stage};
 
 /// One line on stderr; a closed stderr is nobody's reason to fail.
@@ -15,6 +17,24 @@ pub(super) fn message(kind: &str, code: Option<&str>, text: &str, hint: Option<&
     let code = code.map(|code| format!(" [{code}]")).unwrap_or_default();
     let hint = hint.map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
     format!("{kind}{code}: {text}{hint}")
+}
+
+/// `21.3 GiB of 32.9 GiB at 412.0 MiB/s, 0:29 left, 3/19 files`.
+pub(super) fn transfer(
+    done: u64,
+    total: u64,
+    bytes_per_second: u64,
+    eta_seconds: Option<u64>,
+    note: &str,
+) -> String {
+    let left = eta_seconds.map(|seconds| format!(", {} left", clock(Duration::from_secs(seconds))));
+    format!(
+        "{} of {} at {}/s{}, {note}",
+        bytes(done),
+        bytes(total),
+        bytes(bytes_per_second),
+        left.unwrap_or_default()
+    )
 }
 
 /// Plain lines for logs and screen readers.
@@ -63,19 +83,18 @@ impl super::Reader for Plain {
                     self.last = Some(now);
                 }
             }
-            Event::Transfer { stage, done, total, bytes_per_second, note } => {
+            Event::Transfer { stage, done, total, bytes_per_second, eta_seconds, note } => {
                 let tenth = (done * 10).checked_div(*total).unwrap_or(0);
                 if tenth != self.last_tenth {
                     self.last_tenth = tenth;
                     write_line(&format!(
-                        "{}: {} of {} at {}/s {note}",
+                        "{}: {}",
                         stage.title(),
-                        indicatif::BinaryBytes(*done),
-                        indicatif::BinaryBytes(*total),
-                        indicatif::BinaryBytes(*bytes_per_second)
+                        transfer(*done, *total, *bytes_per_second, *eta_seconds, note)
                     ));
                 }
             }
+            Event::Outlook { .. } => {}
             Event::Pods { stage, pods } => self.show_pods(*stage, pods),
             Event::Done { stage, text } => {
                 self.last = None;

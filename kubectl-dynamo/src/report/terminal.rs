@@ -1,13 +1,15 @@
 //! The terminal: one line for each finished stage, and below them one that is redrawn while something is awaited,
 //! with a line for each pod of it. The only user of indicatif's bars.
 
+use std::fmt::Write;
 use std::io::IsTerminal;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anstyle::{AnsiColor, Style};
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 use super::lines::message;
+use super::units::clock;
 use super::{Event, Mark, PodLine, Stage};
 
 const GOOD: Style = AnsiColor::Green.on_default();
@@ -15,14 +17,23 @@ const BAD: Style = AnsiColor::Red.on_default().bold();
 const NOTE: Style = AnsiColor::Yellow.on_default();
 const DIM: Style = Style::new().dimmed();
 
+/// How often what moves is drawn anew.
+const TICK: Duration = Duration::from_millis(120);
+const WAITING: &str = "{spinner} {wide_msg} {clock}";
+/// Columns before a pod's name: the component, its count, a mark.
+const HEAD: usize = 20;
+
 /// How many pods are shown at once; the rest is counted.
 const PODS: usize = 16;
 
 /// Draws on stderr.
 pub(super) struct Terminal {
     screen: MultiProgress,
+    started: Instant,
     bar: Option<(Stage, ProgressBar)>,
     pods: Vec<(PodLine, ProgressBar)>,
+    /// What comes next and what leaving means; the lowest lines.
+    outlook: Vec<ProgressBar>,
     colour: bool,
 }
 
@@ -30,7 +41,14 @@ impl Terminal {
     pub(super) fn new() -> Self {
         let colour = std::io::stderr().is_terminal()
             && anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
-        Self { screen: MultiProgress::new(), bar: None, pods: Vec::new(), colour }
+        Self {
+            screen: MultiProgress::new(),
+            started: Instant::now(),
+            bar: None,
+            pods: Vec::new(),
+            outlook: Vec::new(),
+            colour,
+        }
     }
 
     fn paint(&self, style: Style, text: &str) -> String {
@@ -45,18 +63,44 @@ impl Terminal {
         if self.bar.as_ref().is_none_or(|(current, _)| *current != stage) {
             self.clear();
             let bar = self.screen.add(ProgressBar::new(0));
-            bar.enable_steady_tick(Duration::from_millis(120));
+            bar.enable_steady_tick(TICK);
             self.bar = Some((stage, bar));
         }
         let (_, bar) = self.bar.as_ref().expect("a bar was just made");
-        let style = ProgressStyle::with_template(template).expect("the templates are constants of this file");
-        bar.set_style(style.progress_chars("█▉▊▋▌▍▎▏░"));
+        bar.set_style(style(template).progress_chars("█▉▊▋▌▍▎▏░"));
         bar
     }
 
     fn clear(&mut self) {
         if let Some((_, bar)) = self.bar.take() {
             bar.finish_and_clear();
+        }
+        self.outlook.drain(..).for_each(|line| line.finish_and_clear());
+    }
+
+    /// Shows below a stage what comes next, and how long everything took so far.
+    fn draw_outlook(&mut self, stage: Stage, next: Option<&str>, leaving: &str) {
+        self.bar(stage, WAITING);
+        let elapsed = ProgressBar::new(0).with_elapsed(self.started.elapsed());
+        elapsed.set_message(leaving.to_owned());
+        elapsed.set_style(style("  elapsed {clock} · {wide_msg}"));
+        self.outlook.extend(next.map(|next| {
+            let line = self.screen.add(ProgressBar::new(0));
+            line.set_style(style("· {wide_msg}"));
+            line.set_message(next.to_owned());
+            line
+        }));
+        let elapsed = self.screen.add(elapsed);
+        elapsed.enable_steady_tick(Duration::from_secs(1));
+        self.outlook.push(elapsed);
+        self.outlook.iter().for_each(ProgressBar::tick);
+    }
+
+    /// A line above the outlook.
+    fn line(&self) -> ProgressBar {
+        match self.outlook.first() {
+            Some(outlook) => self.screen.insert_before(outlook, ProgressBar::new(0)),
+            None => self.screen.add(ProgressBar::new(0)),
         }
     }
 
@@ -73,29 +117,28 @@ impl Terminal {
         if self.pods.iter().map(|(pod, _)| &pod.pod).ne(shown.iter().map(|pod| &pod.pod)) {
             self.pods.drain(..).for_each(|(_, bar)| bar.finish_and_clear());
             for pod in &shown {
-                self.pods.push(((*pod).clone(), self.screen.add(ProgressBar::new(0))));
+                self.pods.push(((*pod).clone(), self.line()));
             }
         }
+        let columns = Columns::of(shown.iter().copied());
         let colour = self.colour;
         let mut component = "";
         for (pod, (last, bar)) in shown.into_iter().zip(&mut self.pods) {
             let head = if pod.component == component { String::new() } else { head(pod) };
             component = &pod.component;
-            let template = match pod.mark {
+            bar.set_style(style(match pod.mark {
                 Mark::Working => "  {prefix:15} {spinner} {wide_msg}",
                 _ => "  {prefix:15} {wide_msg}",
-            };
-            bar.set_style(
-                ProgressStyle::with_template(template).expect("the templates are constants of this file"),
-            );
+            }));
             bar.set_prefix(head);
+            let words = columns.line(pod);
             match pod.mark {
                 Mark::Working => {
-                    bar.enable_steady_tick(Duration::from_millis(120));
-                    bar.set_message(words(pod));
+                    bar.enable_steady_tick(TICK);
+                    bar.set_message(words);
                 }
-                Mark::Ready => bar.set_message(format!("{} {}", paint(colour, GOOD, "✔"), words(pod))),
-                Mark::Troubled => bar.set_message(format!("{} {}", paint(colour, BAD, "✗"), words(pod))),
+                Mark::Ready => bar.set_message(format!("{} {words}", paint(colour, GOOD, "✔"))),
+                Mark::Troubled => bar.set_message(format!("{} {words}", paint(colour, BAD, "✗"))),
             }
             last.clone_from(pod);
         }
@@ -103,14 +146,12 @@ impl Terminal {
 
     /// Leaves the pods' last lines on the screen.
     fn keep_pods(&mut self) {
-        let pods: Vec<PodLine> = self
-            .pods
-            .drain(..)
-            .map(|(pod, bar)| {
-                bar.finish_and_clear();
-                pod
-            })
-            .collect();
+        let mut pods = Vec::new();
+        for (pod, bar) in self.pods.drain(..) {
+            bar.finish_and_clear();
+            pods.push(pod);
+        }
+        let columns = Columns::of(&pods);
         let mut component = String::new();
         for pod in &pods {
             let head = if pod.component == component { String::new() } else { head(pod) };
@@ -120,9 +161,18 @@ impl Terminal {
                 Mark::Working => "·".into(),
                 Mark::Troubled => self.paint(BAD, "✗"),
             };
-            self.print(&format!("  {head:15} {mark} {}", words(pod)));
+            self.print(&format!("  {head:15} {mark} {}", columns.line(pod)));
         }
     }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    let elapsed = |state: &ProgressState, text: &mut dyn Write| {
+        let _ = text.write_str(&clock(state.elapsed()));
+    };
+    ProgressStyle::with_template(template)
+        .expect("the templates are constants of this file")
+        .with_key("clock", elapsed)
 }
 
 fn paint(colour: bool, style: Style, text: &str) -> String {
@@ -134,10 +184,47 @@ fn head(pod: &PodLine) -> String {
     format!("{:<9} {}/{}", pod.component, pod.ready, pod.wanted)
 }
 
-fn words(pod: &PodLine) -> String {
-    let rest = [pod.node.as_deref(), pod.note.as_deref()];
-    let rest: String = rest.into_iter().flatten().map(|words| format!("  {words}")).collect();
-    format!("{}  {}{rest}", pod.short, pod.doing)
+/// How wide the columns of the pods' lines are on a screen of this width.
+struct Columns {
+    whole_names: bool,
+    name: usize,
+    doing: usize,
+    node: usize,
+}
+
+impl Columns {
+    fn of<'a>(pods: impl IntoIterator<Item = &'a PodLine> + Clone) -> Self {
+        let widest =
+            |text: &dyn Fn(&PodLine) -> usize| pods.clone().into_iter().map(text).max().unwrap_or_default();
+        let width = |text: &str| text.chars().count();
+        let (doing, node) =
+            (widest(&|pod| width(&pod.doing)), widest(&|pod| pod.node.as_deref().map_or(0, width)));
+        let (whole, note) = (widest(&|pod| width(&pod.pod)), widest(&|pod| width(&note(pod))));
+        let whole_names = HEAD + whole + doing + node + note + 6 <= screen_width();
+        let name = if whole_names { whole } else { widest(&|pod| width(&pod.short)) };
+        // A long reason is no reason to push the nodes of the others off the screen.
+        let room = screen_width().saturating_sub(HEAD + name + node + note + 6);
+        Self { whole_names, name, doing: doing.min(room.max(12)), node }
+    }
+
+    fn line(&self, pod: &PodLine) -> String {
+        let name = if self.whole_names { &pod.pod } else { &pod.short };
+        let node = pod.node.as_deref().unwrap_or_default();
+        let (name_width, doing_width, node_width) = (self.name, self.doing, self.node);
+        let line =
+            format!("{name:name_width$}  {:doing_width$}  {node:node_width$}  {}", pod.doing, note(pod));
+        line.trim_end().to_owned()
+    }
+}
+
+/// How long it took to get ready, or what its image took.
+fn note(pod: &PodLine) -> String {
+    let took = pod.ready_after_seconds.map(|seconds| clock(Duration::from_secs(seconds)));
+    took.or_else(|| pod.note.clone()).unwrap_or_default()
+}
+
+fn screen_width() -> usize {
+    rustix::termios::tcgetwinsize(std::io::stderr()).map_or(80, |size| usize::from(size.ws_col).max(40))
 }
 
 impl super::Reader for Terminal {
@@ -151,20 +238,17 @@ impl super::Reader for Terminal {
             }
             Event::Waiting { stage, waits_for } => {
                 let text = format!("{:<14} waits for {waits_for}", stage.title());
-                self.bar(*stage, "{spinner} {wide_msg} {elapsed}").set_message(text);
+                self.bar(*stage, WAITING).set_message(text);
             }
-            Event::Transfer { stage, done, total, note, .. } => {
-                let text = format!("{:<14}", stage.title());
-                let note = note.clone();
-                let bar = self.bar(
-                    *stage,
-                    "{spinner} {msg} {bar:18} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta} left {prefix}",
-                );
+            Event::Transfer { stage, done, total, bytes_per_second, eta_seconds, note } => {
+                let text = super::lines::transfer(*done, *total, *bytes_per_second, *eta_seconds, note);
+                let bar = self.bar(*stage, "{spinner} {prefix:14} {bar:18}  {wide_msg}");
                 bar.set_length(*total);
                 bar.set_position(*done);
-                bar.set_prefix(note);
+                bar.set_prefix(stage.title());
                 bar.set_message(text);
             }
+            Event::Outlook { stage, next, leaving } => self.draw_outlook(*stage, next.as_deref(), leaving),
             Event::Pods { stage, pods } => self.draw_pods(*stage, pods),
             Event::Done { stage, text } => {
                 self.clear();

@@ -2,8 +2,8 @@
 //! instead of an error. Only a cluster that cannot be reached at all ends the pass.
 
 use futures::future::OptionFuture;
-use kube::Api;
 use kube::api::{DynamicObject, ListParams, PostParams};
+use kube::{Api, Client};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -97,8 +97,8 @@ impl Cluster {
     }
 
     async fn kubernetes(&self) -> Result<Fact<(u32, u32)>> {
-        let version = self.client.apiserver_version().await;
-        let version = version.map_err(|e| self.explain(e, "discover", Kind::Namespace, ""));
+        let ask = async |client: Client| client.apiserver_version().await;
+        let version = self.ask("discover", Kind::Namespace, "", ask).await;
         Ok(match fact(version)? {
             Fact::Known(version) => {
                 let number = |text: &str| text.trim_end_matches('+').parse().unwrap_or(0);
@@ -110,16 +110,17 @@ impl Cluster {
     }
 
     async fn namespace_phase(&self) -> Result<Fact<Option<String>>> {
-        let api = Api::<DynamicObject>::all_with(self.client.clone(), &Kind::Namespace.api_resource());
-        let found = api.get_opt(&self.namespace).await;
-        let found = found.map_err(|e| self.explain(e, "get", Kind::Namespace, &self.namespace));
+        let get = async |client| {
+            let api = Api::<DynamicObject>::all_with(client, &Kind::Namespace.api_resource());
+            api.get_opt(&self.namespace).await
+        };
+        let found = self.ask("get", Kind::Namespace, &self.namespace, get).await;
         fact(found.map(|found| {
             found.map(|namespace| namespace.data["status"]["phase"].as_str().unwrap_or("Active").to_owned())
         }))
     }
 
     async fn rights(&self) -> Result<Fact<Authorizer>> {
-        let api = Api::<DynamicObject>::all_with(self.client.clone(), &Kind::Rights.api_resource());
         let review = serde_json::from_value(json!({
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SelfSubjectRulesReview",
@@ -127,8 +128,11 @@ impl Cluster {
             "spec": { "namespace": self.namespace },
         }));
         let review = review.expect("a review is an object");
-        let answer = api.create(&PostParams::default(), &review).await;
-        let answer = answer.map_err(|e| self.explain(e, "create", Kind::Rights, ""));
+        let create = async |client| {
+            let api = Api::<DynamicObject>::all_with(client, &Kind::Rights.api_resource());
+            api.create(&PostParams::default(), &review).await
+        };
+        let answer = self.ask("create", Kind::Rights, "", create).await;
         fact(answer.map(|answer| read::rights(&answer.data["status"])))
     }
 
@@ -191,13 +195,12 @@ impl Cluster {
 
     /// The cluster autoscaler keeps its state in a ConfigMap of this name, on the machines of clouds as well.
     async fn autoscaler(&self) -> Result<Fact<bool>> {
-        let api = Api::<DynamicObject>::namespaced_with(
-            self.client.clone(),
-            "kube-system",
-            &Kind::ConfigMap.api_resource(),
-        );
-        let found = api.get_metadata_opt("cluster-autoscaler-status").await;
-        fact(found.map(|found| found.is_some()).map_err(|e| self.explain(e, "get", Kind::ConfigMap, "")))
+        let get = async |client| {
+            let kind = Kind::ConfigMap.api_resource();
+            let api = Api::<DynamicObject>::namespaced_with(client, "kube-system", &kind);
+            api.get_metadata_opt("cluster-autoscaler-status").await
+        };
+        fact(self.ask("get", Kind::ConfigMap, "", get).await.map(|found| found.is_some()))
     }
 
     async fn pods_with_nodes(&self) -> Result<Fact<Vec<PodUse>>> {
@@ -236,12 +239,11 @@ impl Cluster {
     ) -> Result<Vec<T>> {
         let resource = kind.api_resource();
         let path = <DynamicObject as kube::Resource>::url_path(&resource, namespace);
-        let asked = async {
-            let request =
-                kube::core::Request::new(path).list(parameters).map_err(kube::Error::BuildRequest)?;
-            self.client.request::<Items<T>>(request).await
+        let list = async |client: Client| {
+            let request = kube::core::Request::new(path.clone()).list(parameters);
+            client.request::<Items<T>>(request.map_err(kube::Error::BuildRequest)?).await
         };
-        Ok(asked.await.map_err(|e| self.explain(e, "list", kind, ""))?.items)
+        Ok(self.ask("list", kind, "", list).await?.items)
     }
 }
 

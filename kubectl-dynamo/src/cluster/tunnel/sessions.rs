@@ -165,7 +165,7 @@ impl Sessions {
             .header("X-Stream-Protocol-Version", "portforward.k8s.io")
             .body(Body::empty())
             .map_err(|error| explain(kube::Error::HttpError(error)))?;
-        let response = self.cluster.client.send(request).await.map_err(explain)?;
+        let response = self.cluster.client().send(request).await.map_err(explain)?;
         let code = response.status();
         if code == StatusCode::SWITCHING_PROTOCOLS {
             let upgraded = hyper::upgrade::on(response)

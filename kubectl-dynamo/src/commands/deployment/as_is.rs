@@ -11,6 +11,7 @@ use crate::cluster::{Cluster, ClusterError, Kind, Platform};
 use crate::error::Result;
 use crate::intent::name::{self, NamedPart};
 use crate::plan;
+use crate::readiness::is_going;
 use crate::resources::{GraphApi, Resource};
 
 /// The deployment that a file's objects are. The graph is the last of them.
@@ -24,7 +25,8 @@ pub(in crate::commands) async fn as_is(
     let mut deployment = as_is_offline(objects, &known)?;
     check_claims(&deployment.resources, cluster).await?;
     check_secrets(&deployment.resources, cluster).await?;
-    deployment.exists = cluster.get(Kind::Graph(platform.graph_api), &deployment.name).await?.is_some();
+    let live = cluster.get(Kind::Graph(platform.graph_api), &deployment.name).await?;
+    deployment.exists = live.is_some_and(|graph| !is_going(&graph));
     Ok(deployment)
 }
 

@@ -18,17 +18,20 @@ const LETTING_GO: Duration = Duration::from_secs(5);
 /// The manager of a dry run that asks whether the operator's webhook answers.
 const ASKING: &str = "kubectl-dynamo-asks";
 
-/// Waits for the graph and its pods: the graph goes when the operator has let it go, and its pods still answer for
-/// a moment after that.
+/// Waits for the graph and its children: the graph goes when the operator has let it go, and its pods still answer
+/// for a moment after that.
 pub(super) async fn wait_until_gone(
     cluster: &Cluster,
     platform: &Platform,
     name: &str,
     context: &Context,
 ) -> Result<()> {
+    let of_graph = || format!("{GRAPH_LABEL}={name}");
     let kinds = [
         Watched::named(Kind::Graph(platform.graph_api), name),
-        Watched::labelled(Kind::Pod, format!("{GRAPH_LABEL}={name}")),
+        Watched::labelled(Kind::ComponentDeployment(platform.graph_api), of_graph()),
+        Watched::labelled(Kind::Deployment, of_graph()),
+        Watched::labelled(Kind::Pod, of_graph()),
     ];
     until_gone(cluster, &kinds, |left| {
         context.report.waiting(Stage::Deploy, format!("{} to end", left.join(", ")));
@@ -37,7 +40,7 @@ pub(super) async fn wait_until_gone(
 }
 
 /// Gives the operator a moment to let the graph go, and says who holds it when it does not.
-pub(super) async fn say_if_held(
+pub(in crate::commands) async fn say_if_held(
     cluster: &Cluster,
     platform: &Platform,
     name: &str,
@@ -82,30 +85,41 @@ async fn operator_answers(
     cluster.apply_as(ASKING, &Resource { object }, true).await.map(|_| ())
 }
 
-async fn until_gone(cluster: &Cluster, kinds: &[Watched], mut say: impl FnMut(&[&str])) -> Result<()> {
+/// Waits until nothing is left of several kinds.
+pub(in crate::commands) async fn until_gone(
+    cluster: &Cluster,
+    kinds: &[Watched],
+    mut say: impl FnMut(&[&str]),
+) -> Result<()> {
     let mut events = cluster.watch(kinds);
     let object_name = |object: &Value| object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-    let mut left: BTreeMap<bool, BTreeSet<String>> = BTreeMap::new();
+    let mut left: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     while let Some(event) = events.next().await {
         match event {
             Seen::All(kind, all) => {
-                left.insert(kind == Kind::Pod, all.iter().map(object_name).collect());
+                left.insert(kind.to_string(), all.iter().map(object_name).collect());
             }
             Seen::Now(kind, one) => {
-                left.entry(kind == Kind::Pod).or_default().insert(object_name(&one));
+                left.entry(kind.to_string()).or_default().insert(object_name(&one));
             }
             Seen::Gone(kind, one) => {
-                left.entry(kind == Kind::Pod).or_default().remove(&object_name(&one));
+                left.entry(kind.to_string()).or_default().remove(&object_name(&one));
             }
-            Seen::Trouble(_, error) if !error.may_pass() => return Err(error.into()),
-            Seen::Trouble(..) => continue,
+            Seen::Trouble(_, error) if error.may_pass() => continue,
+            Seen::Trouble(Kind::Graph(_), error) => return Err(error.into()),
+            // Who may not see children cannot wait for them.
+            Seen::Trouble(kind, _) => {
+                left.insert(kind.to_string(), BTreeSet::new());
+            }
         }
         // Each has been listed once, and nothing is left of any.
         if left.len() == kinds.len() && left.values().all(BTreeSet::is_empty) {
             return Ok(());
         }
         let names: Vec<&str> = left.values().flatten().map(String::as_str).collect();
-        say(&names);
+        if !names.is_empty() {
+            say(&names);
+        }
     }
     Ok(())
 }

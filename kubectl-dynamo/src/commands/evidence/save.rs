@@ -16,15 +16,21 @@ use crate::error::Result;
 const FOLDER: &str = "evidence";
 
 /// Writes everything into a new folder and answers its path.
-pub(in crate::commands) fn save(gathered: &Gathered, diagnosis: &Diagnosis) -> Result<PathBuf> {
+pub(in crate::commands) fn save(
+    gathered: &Gathered,
+    diagnosis: &Diagnosis,
+    namespace: &str,
+    name: &str,
+) -> Result<PathBuf> {
     let evidence = &gathered.evidence;
-    let folder = folder(evidence.seen.graph.as_ref().unwrap_or(&Value::Null))?;
+    let folder = folder(namespace, name)?;
     for (name, objects) in [
         ("graph", evidence.seen.graph.as_slice()),
         ("components", &evidence.seen.components),
         ("workloads", &evidence.seen.workloads),
         ("pods", &evidence.seen.pods),
         ("claims", &evidence.claims),
+        ("jobs", &gathered.jobs),
     ] {
         let clean: Vec<Value> = objects.iter().map(redacted_object).collect();
         write(&folder, &format!("{name}.json"), &format!("{:#}\n", Value::from(clean)))?;
@@ -38,10 +44,9 @@ pub(in crate::commands) fn save(gathered: &Gathered, diagnosis: &Diagnosis) -> R
     Ok(folder)
 }
 
-fn folder(graph: &Value) -> Result<PathBuf> {
-    let text = |field: &str| graph["metadata"][field].as_str().unwrap_or("unknown").to_owned();
+fn folder(namespace: &str, name: &str) -> Result<PathBuf> {
     let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S%.3fZ");
-    let name = format!("{}-{}-{now}", text("namespace"), text("name"));
+    let name = format!("{namespace}-{name}-{now}");
     let folder = local::folders()?.state.join(FOLDER).join(name);
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
     Ok(folder)

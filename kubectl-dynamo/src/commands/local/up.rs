@@ -147,7 +147,10 @@ pub(super) fn show(progress: Progress, report: &Report) {
     match progress {
         Progress::Runtime { waits_for } => report.waiting(Stage::Runtime, waits_for),
         Progress::ModelFetch { done, total, bytes_per_second, note } => {
-            report.event(&Event::Transfer { stage: Stage::ModelFetch, done, total, bytes_per_second, note });
+            let left = total.saturating_sub(done);
+            let eta_seconds = left.checked_div(bytes_per_second);
+            let stage = Stage::ModelFetch;
+            report.event(&Event::Transfer { stage, done, total, bytes_per_second, eta_seconds, note });
         }
         Progress::ModelFetchWaits { waits_for } => report.waiting(Stage::ModelFetch, waits_for),
         Progress::Ready { waits_for } => report.waiting(Stage::Ready, waits_for),

@@ -1,14 +1,13 @@
 //! One look at a deployment: everything that its screen shows.
 
-use futures::{AsyncBufReadExt, StreamExt};
 use model_fetcher::contract::ProgressEvent;
 use serde_json::Value;
 
 use super::{Verdict, listed};
-use crate::cluster::{Cluster, Kind, LogOptions};
-use crate::commands::evidence::{Gathered, gather};
-use crate::commands::frontend;
+use crate::cluster::{Cluster, Kind};
+use crate::commands::evidence::{Gathered, Logs, gather};
 use crate::commands::summary::{Summary, summary};
+use crate::commands::{fetcher_log, frontend};
 use crate::diagnosis::{self, Diagnosis, diagnose};
 use crate::error::Result;
 use crate::readiness::{ComponentStanding, JOB_LABEL, components};
@@ -42,7 +41,7 @@ impl View {
 pub(super) async fn look(cluster: &Cluster, graph: Value, api: GraphApi) -> Result<View> {
     let summary = summary(&graph);
     let (gathered, fetched) =
-        futures::join!(gather(cluster, graph.clone(), api), fetched(cluster, &summary.name));
+        futures::join!(gather(cluster, graph.clone(), api, Logs::OfWaiting), fetched(cluster, &summary.name));
     let gathered = gathered?;
     let pods = &gathered.evidence.seen.pods;
     let mut components = components(&graph, pods);
@@ -91,15 +90,10 @@ async fn fetched(cluster: &Cluster, name: &str) -> Option<Fetched> {
 }
 
 async fn size(cluster: &Cluster, pod: &str) -> Option<(u64, usize)> {
-    let options = LogOptions { tail: Some(5), ..LogOptions::default() };
-    let log = cluster.log(pod, Some(FETCH_CONTAINER), &options).await.ok()?;
-    let mut lines = log.lines();
-    while let Some(Ok(line)) = lines.next().await {
-        if let Ok(ProgressEvent::Complete { bytes, files, .. }) = serde_json::from_str(&line) {
-            return Some((bytes, files));
-        }
+    match fetcher_log::last_words(cluster, pod).await? {
+        ProgressEvent::Complete { bytes, files, .. } => Some((bytes, files)),
+        _ => None,
     }
-    None
 }
 
 /// Where no Job ran, each pod's own fetch container looked at the model before the engine started.

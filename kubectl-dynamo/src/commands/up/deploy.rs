@@ -178,7 +178,7 @@ fn remove(objects: &mut Vec<Value>, object: &Value) {
 /// What was applied must be what is watched.
 fn check_identity(seen: &Observation, name: &str, uid: &str) -> Result<()> {
     let Some(graph) = &seen.graph else { return Ok(()) };
-    if graph["metadata"]["deletionTimestamp"].is_string() {
+    if readiness::is_going(graph) {
         return Err(UpError::Deleted { name: name.into() }.into());
     }
     if graph["metadata"]["uid"] != uid {

@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use crate::cluster::{Cluster, Kind};
-use crate::commands::evidence::{gather, save};
+use crate::commands::evidence::{Gathered, Logs, gather, gather_fetch, save};
 use crate::commands::status::tree;
 use crate::commands::up::deploy::Awaited;
-use crate::diagnosis::{diagnose, redacted};
+use crate::diagnosis::{Cause, Verdict, diagnose, redacted, unserved};
 use crate::error::{Error, Exit};
 use crate::report::Report;
 
@@ -15,7 +15,7 @@ use crate::report::Report;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The codes of troubles as `readiness` names them; a diagnosis may know better.
-const GENERAL: [&str; 7] = ["KD0206", "KD0216", "KD0302", "KD0309", "KD0501", "KD0502", "KD0602"];
+const GENERAL: [&str; 8] = ["KD0206", "KD0216", "KD0302", "KD0309", "KD0501", "KD0502", "KD0602", "KD0702"];
 
 /// The error, or the cause behind it; on the way the chain is shown and the evidence kept.
 pub(in crate::commands) async fn explained(
@@ -25,31 +25,43 @@ pub(in crate::commands) async fn explained(
     report: &Report,
 ) -> Error {
     let Some(awaited) = awaited.filter(|_| is_about_the_deployment(&error)) else { return error };
-    let looked = async {
-        let graph = cluster.get(Kind::Graph(awaited.graph_api), &awaited.name).await.ok()??;
-        gather(cluster, graph, awaited.graph_api).await.ok()
-    };
-    let Ok(Some(gathered)) = tokio::time::timeout(PATIENCE, looked).await else { return error };
+    let looked = tokio::time::timeout(PATIENCE, look(&error, cluster, awaited));
+    let Ok(Some(gathered)) = looked.await else { return error };
     let diagnosis = diagnose(&gathered.evidence);
     for line in redacted(&tree(&diagnosis.chain)).lines() {
         report.detail(line.trim_start_matches("  ").to_owned());
     }
-    match save(&gathered, &diagnosis) {
+    match save(&gathered, &diagnosis, &cluster.namespace, &awaited.name) {
         Ok(folder) => report.detail(format!("evidence: {}", folder.display())),
         Err(error) => report.warn(error.code(), format!("the evidence is not kept: {error}"), error.hint()),
     }
-    match diagnosis.verdict.cause() {
-        Some(cause) if error.code().is_some_and(|code| GENERAL.contains(&code)) => Box::new(cause.clone()),
+    let cause: Option<Cause> = match diagnosis.verdict {
+        Verdict::Reported => unserved(&gathered.evidence),
+        verdict => verdict.cause().cloned(),
+    };
+    match cause {
+        Some(cause) if error.code().is_some_and(|code| GENERAL.contains(&code)) => Box::new(cause),
         _ => error,
+    }
+}
+
+/// Everything below the graph, or what there is of the fetch before there is one.
+async fn look(error: &Error, cluster: &Cluster, awaited: &Awaited) -> Option<Gathered> {
+    let logs = if error.exit() == Exit::SmokeTest { Logs::OfAll } else { Logs::OfWaiting };
+    match cluster.get(Kind::Graph(awaited.graph_api), &awaited.name).await.ok()? {
+        Some(graph) => gather(cluster, graph, awaited.graph_api, logs).await.ok(),
+        None => gather_fetch(cluster, &awaited.name).await.ok().filter(|gathered| !gathered.jobs.is_empty()),
     }
 }
 
 /// Not a flag, a right or a missing platform: those are known without looking at pods.
 fn is_about_the_deployment(error: &Error) -> bool {
-    match error.exit() {
+    match (error.exit(), error.code()) {
         _ if error.is_preflight() => false,
-        Exit::Usage | Exit::Access | Exit::Platform | Exit::Interrupted => false,
+        // A hub that refuses the model to the fetcher.
+        (Exit::Access, Some("KD0410")) => true,
+        (Exit::Usage | Exit::Access | Exit::Platform | Exit::Interrupted, _) => false,
         // Refused before the graph was written, or gone.
-        _ => !error.code().is_some_and(|code| ["KD0204", "KD0205", "KD0208", "KD0245"].contains(&code)),
+        (_, code) => !code.is_some_and(|code| ["KD0204", "KD0205", "KD0208", "KD0245"].contains(&code)),
     }
 }

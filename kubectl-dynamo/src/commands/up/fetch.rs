@@ -1,62 +1,94 @@
 //! Waiting for the fetch Job: its own events as progress, its failure as the end.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use futures::{AsyncBufReadExt, StreamExt};
+use futures::StreamExt;
 use model_fetcher::contract::ProgressEvent;
 use serde_json::Value;
+use tokio::sync::mpsc;
 
 use super::error::UpError;
 use super::troubled::Troubled;
-use crate::cluster::{Cluster, Kind, LogOptions, Seen, Watched};
-use crate::error::Result;
-use crate::readiness::{JOB_LABEL, Trouble, condition, fetch_trouble, pod_trouble};
+use crate::cluster::{Cluster, Kind, Seen, Watched};
+use crate::commands::fetcher_log;
+use crate::diagnosis::{Evidence, cause_of};
+use crate::error::{Error, Result};
+use crate::readiness::{
+    JOB_LABEL, Observation, Trouble, condition, fetch_trouble, job_trouble, pod_standing, pod_trouble,
+};
+use crate::report::units::{bytes, clock};
 use crate::report::{Event, Report, Stage};
-use crate::resources::FETCH_CONTAINER;
+
+/// Events of the fetcher that may wait to be shown.
+const BACKLOG: usize = 64;
 
 /// Returns when the Job is complete. Only the Job itself says that it failed: a pod that did may be followed by
-/// another. What keeps its pod from starting at all is given [`GRACE`].
+/// another. What keeps its pod from starting at all is given a little time.
 pub(in crate::commands) async fn wait(cluster: &Cluster, job: &str, report: &Report) -> Result<()> {
     report.waiting(Stage::ModelFetch, format!("job/{job} to start"));
-    let mut events = cluster
-        .watch(&[Watched::named(Kind::Job, job), Watched::labelled(Kind::Pod, format!("{JOB_LABEL}={job}"))]);
+    let mut events = cluster.watch(&[
+        Watched::named(Kind::Job, job),
+        Watched::labelled(Kind::Pod, format!("{JOB_LABEL}={job}")),
+        Watched {
+            fields: format!("involvedObject.kind=Job,involvedObject.name={job}"),
+            ..Watched::labelled(Kind::Event, "")
+        },
+    ]);
     let mut seen = Fetching::default();
     let mut troubled = Troubled::default();
+    let (said, mut heard) = mpsc::channel(BACKLOG);
     let mut followed = None;
-    let mut progress: futures::future::OptionFuture<_> = None.into();
+    let mut following: futures::future::OptionFuture<_> = None.into();
     loop {
         tokio::select! {
             Some(event) = events.next() => {
-                seen.remember(event, job)?;
-                if seen.is_complete()? {
-                    report.done(Stage::ModelFetch, format!("job/{job} complete"));
-                    return Ok(());
+                seen.remember(event, job, report)?;
+                match seen.ending() {
+                    Some(Ending::Complete) => {
+                        report.done(Stage::ModelFetch, seen.outcome(cluster, job).await);
+                        return Ok(());
+                    }
+                    Some(Ending::Failed { reason }) => return Err(seen.failure(cluster, job, reason).await),
+                    None => {}
                 }
-                let trouble = seen.newest_pod().and_then(pod_trouble);
-                troubled.note(trouble.filter(|trouble| !trouble.may_heal() && !matches!(trouble, Trouble::Fetch { .. })));
+                let trouble = seen.newest_pod().map_or_else(|| seen.refused(), pod_trouble);
+                let lasting = |trouble: &Trouble| !trouble.may_heal() && !matches!(trouble, Trouble::Fetch { .. });
+                troubled.note(trouble.filter(lasting));
                 seen.report_waiting(report, job);
                 if let Some(pod) = seen.running_pod().filter(|pod| followed.as_ref() != Some(pod)) {
                     followed = Some(pod.clone());
-                    progress = Some(Box::pin(follow(cluster.clone(), pod, job.to_owned(), report))).into();
+                    let (cluster, said) = (cluster.clone(), said.clone());
+                    following = Some(Box::pin(async move { fetcher_log::follow(&cluster, &pod, &said).await })).into();
                 }
             }
-            trouble = troubled.lasts() => return Err(trouble.into()),
+            Some(event) = heard.recv() => seen.hear(event, job, report),
+            trouble = troubled.lasts() => return Err(cause_of(&trouble, &seen.evidence()).into()),
             // The log ends when the container does; the Job's own condition then tells how.
-            Some(()) = &mut progress => progress = None.into(),
+            Some(()) = &mut following => following = None.into(),
         }
     }
 }
 
-/// What was seen of a Job and its pods.
+/// How a Job ended.
+enum Ending {
+    Complete,
+    Failed { reason: String },
+}
+
+/// What was seen of a Job and its pods, and heard of the fetcher in them.
 #[derive(Default)]
 struct Fetching {
     job: Option<Value>,
     pods: BTreeMap<String, Value>,
+    /// Why no pod could be made, each time that was tried.
+    refusals: Vec<Value>,
+    /// Whether the way to the API server was last said to be what is waited for.
+    away: bool,
 }
 
 impl Fetching {
-    fn remember(&mut self, event: Seen, name: &str) -> Result<()> {
-        let pod_name = |pod: &Value| pod["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    fn remember(&mut self, event: Seen, name: &str, report: &Report) -> Result<()> {
         match event {
             Seen::All(Kind::Job, jobs) => match jobs.into_iter().next() {
                 Some(job) => self.job = Some(job),
@@ -76,21 +108,89 @@ impl Fetching {
             Seen::Gone(Kind::Pod, pod) => {
                 self.pods.remove(&pod_name(&pod));
             }
+            Seen::All(Kind::Event, all) => self.refusals = all,
+            Seen::Now(Kind::Event, event) => self.refusals.push(event),
+            Seen::Trouble(kind, error) if error.may_pass() => {
+                report.waiting(Stage::ModelFetch, format!("the API server ({kind}: {error})"));
+                self.away = true;
+            }
             // The Job suffices; without a right to its pods there is less to show.
-            Seen::Trouble(Kind::Job, error) if !error.may_pass() => return Err(error.into()),
+            Seen::Trouble(Kind::Job, error) => return Err(error.into()),
             _ => {}
         }
         Ok(())
     }
 
-    fn is_complete(&self) -> Result<bool> {
-        let Some(job) = &self.job else { return Ok(false) };
-        if condition(job, "Failed")["status"] == "True" {
-            let reason = condition(job, "Failed")["message"].as_str().unwrap_or("no reason given");
-            let trouble = self.own_pods().filter_map(fetch_trouble).last();
-            return Err(trouble.map_or_else(|| failed(job, reason).into(), Into::into));
+    /// Shows what the fetcher says.
+    fn hear(&mut self, event: ProgressEvent, job: &str, report: &Report) {
+        match event {
+            ProgressEvent::Progress {
+                bytes_done,
+                bytes_total,
+                bytes_per_second,
+                eta_seconds,
+                files_done,
+                files_total,
+                ..
+            } => report.event(&Event::Transfer {
+                stage: Stage::ModelFetch,
+                done: bytes_done,
+                total: bytes_total,
+                bytes_per_second,
+                eta_seconds,
+                note: format!("{files_done}/{files_total} files  job/{job}"),
+            }),
+            ProgressEvent::Waiting { detail, .. } => report.waiting(Stage::ModelFetch, detail),
+            ProgressEvent::Warning { text } => report.warn(None, text, None),
+            _ => {}
         }
-        Ok(condition(job, "Complete")["status"] == "True")
+    }
+
+    fn ending(&self) -> Option<Ending> {
+        let job = self.job.as_ref()?;
+        let failed = condition(job, "Failed");
+        if failed["status"] == "True" {
+            let reason = failed["message"].as_str().unwrap_or("no reason given").to_owned();
+            return Some(Ending::Failed { reason });
+        }
+        (condition(job, "Complete")["status"] == "True").then_some(Ending::Complete)
+    }
+
+    /// What came of it, in the fetcher's own last words where they can be read.
+    async fn outcome(&self, cluster: &Cluster, job: &str) -> String {
+        let said = match self.newest_pod().map(pod_name) {
+            Some(pod) => fetcher_log::last_words(cluster, &pod).await,
+            None => None,
+        };
+        match said {
+            Some(ProgressEvent::Complete { files, bytes: size, bytes_fetched: 0, .. }) => {
+                format!("{} were there already, {files} files verified  job/{job}", bytes(size))
+            }
+            Some(ProgressEvent::Complete { files, bytes: size, seconds, .. }) => {
+                let took = clock(Duration::from_secs_f64(seconds.max(0.0)));
+                format!("{} in {took}, {files} files verified  job/{job}", bytes(size))
+            }
+            _ => format!("job/{job} complete"),
+        }
+    }
+
+    /// Why it failed, in the fetcher's words: those that its pod's status keeps, or else its log.
+    async fn failure(&mut self, cluster: &Cluster, job: &str, reason: String) -> Error {
+        // The Job may be seen to fail before its pod is.
+        if let Ok(pods) = cluster.list(Kind::Pod, &format!("{JOB_LABEL}={job}"), false).await {
+            self.pods.extend(pods.into_iter().map(|pod| (pod_name(&pod), pod)));
+        }
+        if let Some(trouble) = self.own_pods().filter_map(fetch_trouble).last() {
+            return trouble.into();
+        }
+        if let Some(pod) = self.newest_pod().map(pod_name)
+            && let Some(ProgressEvent::Failed { exit_code, error, .. }) =
+                fetcher_log::last_words(cluster, &pod).await
+        {
+            let place = format!("pod {pod}");
+            return Trouble::Fetch { place, exit_code: exit_code.into(), message: error }.into();
+        }
+        failed(self.job.as_ref().unwrap_or(&Value::Null), &reason).into()
     }
 
     /// Pods of this very Job, oldest first: those of a Job of the same name that was deleted linger.
@@ -109,55 +209,45 @@ impl Fetching {
         self.own_pods().last()
     }
 
-    fn running_pod(&self) -> Option<String> {
-        let pod = self.newest_pod().filter(|pod| pod["status"]["phase"] == "Running")?;
-        pod["metadata"]["name"].as_str().map(ToOwned::to_owned)
+    /// Whom a fix speaks of: the deployment that the Job was made for.
+    fn evidence(&self) -> Evidence {
+        let metadata = self.job.as_ref().map_or(&Value::Null, |job| &job["metadata"]);
+        let name = &metadata["labels"]["app.kubernetes.io/name"];
+        let graph = serde_json::json!({ "metadata": { "name": name, "namespace": metadata["namespace"] } });
+        Evidence { seen: Observation { graph: Some(graph), ..Observation::default() }, ..Evidence::default() }
     }
 
-    fn report_waiting(&self, report: &Report, job: &str) {
+    /// Why there is no pod.
+    fn refused(&self) -> Option<Trouble> {
+        let job = self.job.as_ref()?;
+        self.refusals.iter().rev().find_map(|event| job_trouble(job, event))
+    }
+
+    fn running_pod(&self) -> Option<String> {
+        self.newest_pod().filter(|pod| pod["status"]["phase"] == "Running").map(pod_name)
+    }
+
+    fn report_waiting(&mut self, report: &Report, job: &str) {
+        let was_away = std::mem::take(&mut self.away);
         let waits_for = match self.newest_pod() {
-            None => format!("a pod of job/{job}"),
-            Some(pod) if pod["status"]["phase"] == "Running" => return,
+            None => self.refused().map_or_else(|| format!("a pod of job/{job}"), |why| why.to_string()),
+            Some(pod) if pod["status"]["phase"] == "Running" && !was_away => return,
+            Some(pod) if pod["status"]["phase"] == "Running" => format!("pod {} to go on", pod_name(pod)),
             Some(pod) => match pod_trouble(pod) {
+                Some(trouble @ Trouble::Fetch { .. }) => format!("another try of job/{job}: {trouble}"),
                 Some(trouble) => trouble.to_string(),
-                None => format!("pod {} to start", pod["metadata"]["name"].as_str().unwrap_or_default()),
+                None => format!("pod {} to start ({})", pod_name(pod), pod_standing(pod).doing),
             },
         };
         report.waiting(Stage::ModelFetch, waits_for);
     }
 }
 
+fn pod_name(pod: &Value) -> String {
+    pod["metadata"]["name"].as_str().unwrap_or_default().to_owned()
+}
+
 fn failed(job: &Value, reason: &str) -> UpError {
     let text = |field: &str| job["metadata"][field].as_str().unwrap_or_default().to_owned();
     UpError::Job { job: text("name"), namespace: text("namespace"), reason: reason.into() }
-}
-
-/// Shows what the fetcher says in its log, as far as it can be read.
-async fn follow(cluster: Cluster, pod: String, job: String, report: &Report) {
-    let options = LogOptions { follow: true, ..LogOptions::default() };
-    let Ok(log) = cluster.log(&pod, Some(FETCH_CONTAINER), &options).await else { return };
-    let mut lines = log.lines();
-    while let Some(Ok(line)) = lines.next().await {
-        match serde_json::from_str(&line) {
-            Ok(ProgressEvent::Progress {
-                bytes_done,
-                bytes_total,
-                bytes_per_second,
-                files_done,
-                files_total,
-                ..
-            }) => {
-                report.event(&Event::Transfer {
-                    stage: Stage::ModelFetch,
-                    done: bytes_done,
-                    total: bytes_total,
-                    bytes_per_second,
-                    note: format!("{files_done}/{files_total} files  job/{job}"),
-                });
-            }
-            Ok(ProgressEvent::Waiting { detail, .. }) => report.waiting(Stage::ModelFetch, detail),
-            Ok(ProgressEvent::Warning { text }) => report.warn(None, text, None),
-            Ok(_) | Err(_) => {}
-        }
-    }
 }

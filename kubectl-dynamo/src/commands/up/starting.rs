@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use crate::cluster::{Cluster, LogOptions};
 use crate::diagnosis::start_step;
 use crate::readiness::{ComponentStanding, PodStanding};
+use crate::report::units::{bytes, clock};
 use crate::report::{Mark, PodLine};
 use crate::resources::FETCH_CONTAINER;
 
@@ -111,6 +112,7 @@ impl Starting {
             doing: self.doing(pod),
             node: pod.node.clone(),
             note: self.images.get(&pod.name).filter(|words| words.contains("took")).cloned(),
+            ready_after_seconds: pod.ready_after_seconds,
         };
         let of = |component| move |pod| line(component, pod);
         let mut lines = Vec::new();
@@ -143,20 +145,8 @@ fn short(graph: &str, component: &ComponentStanding, pod: &PodStanding) -> Strin
 fn pulled(message: &str) -> Option<String> {
     let took = message.strip_prefix("Successfully pulled image ")?.split(" in ").nth(1)?.split(' ').next()?;
     let size = message.split("Image size: ").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
-    let size = size.map(|bytes: u64| format!(" of {}", in_binary_units(bytes))).unwrap_or_default();
+    let size = size.map(|size: u64| format!(" of {}", bytes(size))).unwrap_or_default();
     Some(format!("image{size} took {took}"))
-}
-
-/// Bytes in the unit that fits, with one digit.
-fn in_binary_units(bytes: u64) -> String {
-    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let mut tenths = u128::from(bytes) * 10;
-    let mut unit = 0;
-    while tenths >= 10_240 && unit + 1 < units.len() {
-        tenths /= 1024;
-        unit += 1;
-    }
-    format!("{}.{} {}", tenths / 10, tenths % 10, units[unit])
 }
 
 /// Passes on what a container's log says of its start, each step once.
@@ -187,9 +177,9 @@ fn fetch_words(event: &ProgressEvent) -> Option<String> {
                 .unwrap_or_default();
             format!(
                 "fetching the model {}/{}, {}/s{left}",
-                in_binary_units(*bytes_done),
-                in_binary_units(*bytes_total),
-                in_binary_units(*bytes_per_second)
+                bytes(*bytes_done),
+                bytes(*bytes_total),
+                bytes(*bytes_per_second)
             )
         }
         ProgressEvent::Waiting { detail, .. } => format!("fetch waits: {detail}"),
@@ -197,15 +187,6 @@ fn fetch_words(event: &ProgressEvent) -> Option<String> {
         ProgressEvent::Failed { error, .. } => format!("fetch failed: {error}"),
         _ => return None,
     })
-}
-
-/// `0:29`, `4:02`, `1:05:00`.
-fn clock(time: Duration) -> String {
-    let seconds = time.as_secs();
-    match seconds / 3600 {
-        0 => format!("{}:{:02}", seconds / 60, seconds % 60),
-        hours => format!("{hours}:{:02}:{:02}", seconds / 60 % 60, seconds % 60),
-    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,11 @@ use crate::readiness::Trouble;
 /// again after 10 s.
 const GRACE: Duration = Duration::from_secs(20);
 
+/// What the fetcher itself calls final is.
+fn grace(trouble: &Trouble) -> Duration {
+    if matches!(trouble, Trouble::Fetch { .. }) { Duration::ZERO } else { GRACE }
+}
+
 /// The trouble there is now, and since when there was any.
 #[derive(Default)]
 pub(super) struct Troubled(Option<(Trouble, Instant)>);
@@ -25,7 +30,7 @@ impl Troubled {
     pub(super) async fn lasts(&self) -> Trouble {
         match &self.0 {
             Some((trouble, since)) => {
-                sleep_until(*since + GRACE).await;
+                sleep_until(*since + grace(trouble)).await;
                 trouble.clone()
             }
             None => std::future::pending().await,

@@ -5,7 +5,7 @@
 use super::Place::{self, *};
 
 /// Code, place, message, words of the text.
-pub(super) const MET: &[(&str, Place, &str, &str)] = &[
+pub(in crate::diagnosis) const MET: &[(&str, Place, &str, &str)] = &[
     // R operator-1.5/multinode-without-orchestrator, operator-0.9.1 of the same name
     ("KD0212", Operator, "no multinode orchestrator available", "neither Grove"),
     (

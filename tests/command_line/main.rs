@@ -1,6 +1,7 @@
 //! What a person sees who types something that cannot work: one coded message that names the thing and what to
 //! type, the documented exit code, nothing on stdout, no panic. No cluster and no network are needed.
 
+mod endpoints;
 mod fit;
 mod kit_promises;
 mod requests;
@@ -136,6 +137,23 @@ fn a_release_that_is_not_known_is_taken_by_who_insists_and_said_to_be() {
         );
         assert!(String::from_utf8_lossy(&output.stdout).contains(&format!("vllm-runtime:{version}")));
     }
+}
+
+#[test]
+fn what_a_plan_costs_is_warned_of() {
+    for (flags, code, said) in [
+        (&["--router-mode", "kv", "--release", "1.6.1"][..], "KD0709", "one worker to choose from"),
+        (&["--mode", "disagg", "--pp", "2", "--release", "1.6.1"], "KD0628", "pipeline stages"),
+        (&["--kv-offload", "cpu=20Gi", "--mode", "disagg", "--release", "1.6.1"], "KD0623", "deprecated"),
+        (&["--kv-offload", "cpu=20Gi", "--release", "0.9.1"], "KD0624", "CUDA graphs"),
+    ] {
+        let output = run(&[&["render", "a/b", "--graph-api", "v1alpha1"], flags].concat());
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{stderr}");
+        assert!(stderr.contains(&format!("warning [{code}]: ")) && stderr.contains(said), "{stderr}");
+    }
+    let named = ["--release", "0.9.1", "--graph-api", "v1alpha1", "--served-model-name", "other"];
+    refuses(&[&["render", "a/b"], &named[..]].concat(), 2, "KD0701", &["`other`"]);
 }
 
 #[test]

@@ -56,7 +56,13 @@ fn a_wrong_setting_is_refused_and_nothing_is_written() {
     place.write(FILE, "release = \"1.6.1\nnamespace = 3\n");
     let output = place.run(&["render", "Qwen/Qwen3-0.6B", "--graph-api", "v1beta1"]);
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(stderr.contains("config.toml") && stderr.contains("error [KD"), "{stderr}");
+    assert!(stderr.contains("config.toml") && stderr.contains("error [KD0008]"), "{stderr}");
+    // Where the new file is to be, a folder is.
+    let place = Place::new();
+    place.write(&format!("{FILE}.new/any"), "");
+    let output = place.run(&["config", "set", "release", "1.6.1"]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && stderr.contains("error [KD0009]"), "{stderr}");
 }
 
 /// The starter kit's `config.json`, with the fields of its own example.
@@ -84,4 +90,5 @@ fn the_kits_settings_are_taken_over() {
     let output = place.run(&["config", "import-kit", "config.json"]);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && stderr.contains("dynamoPlatform"), "{stderr}");
+    assert!(stderr.contains("error [KD0010]"), "{stderr}");
 }

@@ -16,6 +16,7 @@ mod operator;
 mod plugin;
 mod preflight;
 mod recorded;
+mod refused;
 mod revisions;
 mod scaling;
 mod serving;
@@ -105,6 +106,9 @@ fn main() -> ExitCode {
         down::its_children_are_waited_for,
         down::a_graph_that_nobody_lets_go_holds_nobody_up,
         down::an_up_waits_for_what_down_left,
+        refused::what_the_server_cannot_or_will_not_do_is_told_by_its_code,
+        refused::what_is_not_as_it_was_asked_for_is_warned_of,
+        refused::pods_that_do_not_end_are_said_and_left,
         fetching::a_failed_download_ends_it_at_once,
         fetching::a_download_that_is_tried_again_is_waited_for,
         fetching::an_init_containers_failed_download_ends_it_at_once,

@@ -137,6 +137,9 @@ pub(crate) async fn gpus_that_others_hold_are_waited_for(shared: Arc<Shared>) ->
         .expect(0)?;
     let found = finding(&said, "gpu-placement")?;
     ensure!(found["text"] == "2 GPUs needed, 4 free on held-1", "{found}");
+    let said = plugin.run(&with_gpus("check", &placed, &["--mode=disagg", "--output=json"])).await?;
+    let found = finding(&said, "rdma")?;
+    ensure!(found["code"] == "KD0814" && found["outcome"] == "warning", "{found}");
 
     // Where no kubelet is, a pod that names its node holds what it asks for.
     let pods: Api<Pod> = Api::namespaced(place.client(), "default");

@@ -1,5 +1,6 @@
 //! The runtime's installation, with pip and PyPI.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -60,5 +61,27 @@ pub(crate) async fn a_missing_python_is_named_with_the_command_that_installs_it(
     let machine = Machine::with_cache(cache.path())?;
     let said = finish(&mut machine.command_without_programs(&["up", "--local"]))?;
     said.expect(1, &["KD0511", "sudo apt-get install python3 python3-venv"])?;
+    Ok(())
+}
+
+pub(crate) async fn what_keeps_a_runtime_from_being_installed_is_told_by_its_code(_: Arc<Shared>) -> Outcome {
+    let cache = tempfile::tempdir()?;
+    let machine = Machine::with_cache(cache.path())?;
+    for (answer, code, words) in [
+        ("3.8", "KD0512", "is Python 3.8"),
+        ("3.12\nensurepip", "KD0513", "sudo apt-get install python3-venv"),
+    ] {
+        let python = machine.home().join("python3");
+        std::fs::write(&python, format!("#!/bin/sh\nprintf '{answer}\\n'\n"))?;
+        std::fs::set_permissions(&python, std::fs::Permissions::from_mode(0o755))?;
+        finish(&mut machine.command_without_programs(&["up", "--local"]))?.expect(1, &[code, words])?;
+    }
+    // Nobody listens there, and pip asks once.
+    let mut up = machine.command(&["up", "--local"]);
+    up.env("PIP_INDEX_URL", "http://127.0.0.1:1/simple").env("PIP_RETRIES", "0");
+    finish(&mut up)?.expect(1, &["KD0514", "run the same command again"])?;
+    let file = cache.path().join("file");
+    std::fs::write(&file, "")?;
+    Machine::with_cache(&file)?.run(&["up", "--local"])?.expect(1, &["KD0515", "look at the owner"])?;
     Ok(())
 }

@@ -41,3 +41,9 @@ pub(crate) async fn flags_of_a_cluster_are_refused(shared: Arc<Shared>) -> Outco
     }
     Ok(())
 }
+
+pub(crate) async fn a_start_that_takes_too_long_is_given_up(shared: Arc<Shared>) -> Outcome {
+    let machine = Machine::new(&shared)?;
+    machine.run(&["up", "--local", "--timeout", "10ms"])?.expect(3, &["KD0518", "did not answer within"])?;
+    Ok(())
+}

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
 use kube::api::{Api, DeleteParams};
 use kube::runtime::wait::await_condition;
 use kubectl_dynamo::cluster::{Access, Cluster, ClusterError, Tunnel, TunnelTarget};
+use kubectl_dynamo::error::Explain;
 use kubectl_dynamo_tests::kubernetes::case_namespace::CaseNamespace;
 use kubectl_dynamo_tests::relay::Relay;
 use kubectl_dynamo_tests::{Outcome, ensure, probe};
@@ -119,6 +120,7 @@ pub(crate) async fn a_tunnel_outlives_its_pod_and_its_api_server(shared: Arc<Sha
     ensure!(cut.read_u8().await.is_err(), "a connection that broke looks like one that ended");
     let told = tunnelled.tunnel.failure().await;
     ensure!(matches!(told, Some(ClusterError::ForwardBroke { .. })), "{told:?}");
+    ensure!(told.and_then(|error| error.code()) == Some("KD0821"), "another code");
     let waiting = tunnelled.ask("name\n").await?;
     tunnelled.relay.mend();
     ensure!(name(waiting).await? == "probe-1", "another pod answered");
@@ -131,5 +133,6 @@ pub(crate) async fn a_port_that_nobody_listens_on_is_told(shared: Arc<Shared>) -
     let _client = ask(tunnel.local, "name\n").await?;
     let told = tunnel.failure().await;
     ensure!(matches!(told, Some(ClusterError::PodRefuses { port: 9, .. })), "{told:?}");
+    ensure!(told.and_then(|error| error.code()) == Some("KD0820"), "another code");
     tunnelled.place.delete().await
 }

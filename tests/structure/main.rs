@@ -2,6 +2,7 @@
 //! A failure names the file, the line, what is forbidden there, and where it belongs.
 
 mod messages;
+mod provoked;
 mod rules;
 mod source;
 mod table;

@@ -8,6 +8,7 @@ mod capacity;
 mod demand;
 mod facts;
 mod limits;
+mod memory;
 mod placement;
 mod platform;
 mod storage;
@@ -19,9 +20,10 @@ pub use access::{RIGHTS, Right};
 pub use capacity::gpu_line;
 pub use demand::{ComponentDemand, demand};
 pub use facts::{
-    Authorizer, ClaimFacts, ClusterFacts, Fact, LimitRange, Node, Operator, Platform, PodUse, Quota, Rule,
-    StorageClass, Taint, Volume, Webhook,
+    Authorizer, ClaimFacts, ClusterFacts, Fact, HubModel, LimitRange, ModelFacts, Node, Operator, Platform,
+    PodUse, Quota, Refusal, Rule, StorageClass, Taint, Volume, Webhook,
 };
+pub use memory::{Memory, memory_of};
 
 /// What a check is about, in the order of the screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,10 +166,12 @@ pub const CHECKS: &[Check] = &[
     Check { category: Category::Platform, name: "pod-monitor", run: platform::pod_monitor },
     Check { category: Category::Gpu, name: "gpus", run: capacity::gpus },
     Check { category: Category::Gpu, name: "gpu-placement", run: capacity::gpu_placement },
+    Check { category: Category::Gpu, name: "gpu-memory", run: memory::gpu_memory },
     Check { category: Category::Storage, name: "storage-class", run: storage::storage_class },
     Check { category: Category::Storage, name: "claim", run: storage::claim },
     Check { category: Category::Storage, name: "access-mode", run: storage::access_mode },
     Check { category: Category::Cache, name: "token-secret", run: cache::token_secret },
+    Check { category: Category::Cache, name: "hub", run: cache::hub },
     Check { category: Category::Cache, name: "claim-size", run: cache::claim_size },
     Check { category: Category::Network, name: "rdma", run: capacity::rdma },
 ];

@@ -130,6 +130,16 @@ pub async fn listing(options: &FetchOptions) -> Result<Listing, Error> {
     }
 }
 
+/// What a fetch with these filters would bring, by the source's own list. Nothing is fetched or written.
+///
+/// # Errors
+/// As for [`listing`], and filters that leave nothing.
+pub async fn wanted(options: &FetchOptions) -> Result<Listing, Error> {
+    let Listing { commit, files } = listing(options).await?;
+    let files = Filter::new(&options.include, &options.exclude)?.apply(&options.repository, &files)?;
+    Ok(Listing { commit, files })
+}
+
 /// The receipt when nothing is to be done, `None` when something may be.
 fn complete_already(store: &Store, options: &FetchOptions) -> Result<Option<Receipt>, Error> {
     match look(store, options)? {

@@ -36,6 +36,6 @@ mod transfer;
 
 pub use check::{check, verify};
 pub use error::{Error, NoXet};
-pub use fetch::{Fetched, Observer, fetch, listing};
+pub use fetch::{Fetched, Observer, fetch, listing, wanted};
 pub use options::{Existing, FetchOptions, HubAccess, Names, Token, Xet};
 pub use remove::remove;

@@ -12,6 +12,7 @@ mod down;
 mod faults;
 mod fetching;
 mod leaving;
+mod model;
 mod operator;
 mod plugin;
 mod preflight;
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
         changing::a_name_without_a_deployment_is_not_taken_for_a_model,
         changing::a_graph_of_a_file_is_applied_as_it_is,
         changing::an_unchanged_up_asks_little,
+        model::the_hub_tells_what_a_plan_needs,
         preflight::a_check_tells_what_it_found_in_three_formats,
         preflight::what_can_never_be_placed_is_refused,
         preflight::gpus_that_others_hold_are_waited_for,

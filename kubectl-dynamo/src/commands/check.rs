@@ -8,12 +8,12 @@ use clap::Args;
 use super::asked::{Wanted, wanted};
 use super::deployment::{self, Deployment};
 use super::serving_flags::ServingFlags;
-use super::{Context, changes, print_data, words};
+use super::{Context, changes, configuration, print_data, words};
 use crate::cluster::{Cluster, ClusterError, Look, Platform};
 use crate::error::{Error, Exit, Result};
 use crate::intent::Word;
 use crate::preflight::{
-    Category, ClusterFacts, Fact, Finding, Outcome, Problem, Subject, Tally, check, demand,
+    Category, ClusterFacts, Fact, Finding, HubModel, Outcome, Problem, Subject, Tally, check, demand,
 };
 use crate::report::Stage;
 
@@ -131,8 +131,9 @@ async fn look(cluster: &Cluster, wanted: Option<&Wanted>) -> Result<Checked> {
         claim: deployment.as_ref().and_then(|one| one.claim.as_ref()),
         starts: starts.as_deref(),
     };
-    let gathered = cluster.gather(&everything(&subject)).await?;
-    let facts = ClusterFacts { platform: Fact::Known(platform), ..gathered };
+    let look = everything(&subject);
+    let (gathered, model) = tokio::join!(cluster.gather(&look), model(&subject));
+    let facts = ClusterFacts { platform: Fact::Known(platform), model, ..gathered? };
     let mut findings = check(&facts, &subject);
     findings.extend(in_the_way);
     Ok(Checked {
@@ -141,6 +142,14 @@ async fn look(cluster: &Cluster, wanted: Option<&Wanted>) -> Result<Checked> {
         name: deployment.map(|one| one.name),
         findings,
     })
+}
+
+/// What the hub tells of the model that is meant.
+async fn model(subject: &Subject<'_>) -> Fact<HubModel> {
+    match subject.plan {
+        Some(plan) => configuration::of_hub(&plan.intent).await,
+        None => Fact::Unasked,
+    }
 }
 
 /// A deployment that is meant, or why there cannot be one.

@@ -15,6 +15,7 @@ use crate::fit::{
 };
 use crate::intent::request::Merged;
 use crate::intent::{Parallelism, Word};
+pub(super) use model::weight_bytes;
 use model::{Weighed, weighed};
 
 /// Show where a model fits: weights and KV cache on each GPU, for each way to split it

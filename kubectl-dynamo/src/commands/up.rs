@@ -26,7 +26,7 @@ use super::plan_view::{self, PlanFormat};
 use super::serving_flags::ServingFlags;
 use super::settle::{self, SettleArgs};
 use super::wizard::{self, Agreed};
-use super::{Context, configuration, local, revisions, words};
+use super::{Context, local, revisions, words};
 use crate::cluster::{Change, Cluster, Kind, Outcome};
 use crate::error::{Exit, Result};
 use crate::intent::{TokenSecret, Word};
@@ -35,7 +35,7 @@ use crate::report::{Event, Stage};
 use deploy::Awaited;
 use error::UpError;
 use preflight::Preflight;
-use screen::{closing_lines, plan_lines, print_client_dry_run, print_server_dry_run};
+use screen::{closing_lines, print_client_dry_run, print_server_dry_run};
 
 /// Serve a model: create or update a deployment and wait until it answers
 #[derive(Args)]
@@ -211,9 +211,7 @@ async fn story(
     if args.dry_run != DryRun::Client {
         preflight.look().await?;
     }
-    let mut lines = plan_lines(deployment, &cluster.namespace, cluster.context.as_deref());
-    lines.extend(preflight.gpu_line());
-    report.event(&Event::Plan { lines });
+    report.event(&Event::Plan { lines: preflight.plan_lines() });
     for warning in deployment.plan_warnings() {
         report.warn(Some(warning.code()), warning.to_string(), None);
     }
@@ -229,11 +227,6 @@ async fn story(
     if args.dry_run == DryRun::None && changes.iter().any(is_of_going_graph) {
         predecessor::wait_for_graph(cluster, &platform, &deployment.name, context).await?;
         changes = cluster.compare(&deployment.resources, args.force_conflicts).await?;
-    }
-    let is_new = changes.last().is_some_and(|graph| graph.outcome == Outcome::Created);
-    if let Some(plan) = deployment.plan.as_ref().filter(|_| is_new) {
-        report.waiting(Stage::Preflight, format!("the hub to describe {}", plan.intent.model));
-        configuration::check_asking(&plan.intent).await?;
     }
     if let Some((secret, token)) = kept_in(deployment, token) {
         cluster.put_secret(&secret.name, &secret.key, token, true).await?;

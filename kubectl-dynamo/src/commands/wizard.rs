@@ -17,6 +17,7 @@ use super::{Context, print_data};
 use crate::cluster::{Cluster, ClusterError, Kind, Platform};
 use crate::error::{Exit, Result};
 use crate::intent::{Cache, TokenSecret, Word};
+use crate::preflight::ClusterFacts;
 use crate::report::ProgressMode;
 use ending::{Choice, Ending, Plan};
 use prompt::Prompt;
@@ -108,7 +109,12 @@ impl Asking {
         let deployment = deployment::on_cluster(&asked, cluster, platform, token.is_some()).await?;
         let live = cluster.get(Kind::Graph(platform.graph_api), &deployment.name).await?;
         let plan = Plan {
-            lines: plan_lines(&deployment, &cluster.namespace, cluster.context.as_deref()),
+            lines: plan_lines(
+                &deployment,
+                &cluster.namespace,
+                cluster.context.as_deref(),
+                &ClusterFacts::default(),
+            ),
             deployment: &deployment,
             live: live.as_ref(),
             choices: self.choices,
@@ -137,7 +143,7 @@ impl Asking {
         let deployment = deployment::offline(&asked, known)?;
         let graph_api = ["--graph-api".to_owned(), known.graph_api.as_str().to_owned()];
         let plan = Plan {
-            lines: plan_lines(&deployment, known.namespace, None),
+            lines: plan_lines(&deployment, known.namespace, None, &ClusterFacts::default()),
             deployment: &deployment,
             live: None,
             choices: self.choices,

@@ -1,7 +1,7 @@
 //! The model itself: the Secret with the hub's token, and whether the model fits into the claim.
 
 use super::storage::new_claim;
-use super::{ClusterFacts, Fact, Outcome, Problem, Subject};
+use super::{ClusterFacts, Fact, HubModel, Outcome, Problem, Refusal, Subject};
 use crate::error::Exit;
 use crate::plan::Quantity;
 
@@ -25,6 +25,27 @@ pub(super) fn token_secret(facts: &ClusterFacts, subject: &Subject<'_>) -> Optio
     })
 }
 
+/// Whether the hub gives the model to whoever will fetch it.
+pub(super) fn hub(facts: &ClusterFacts, subject: &Subject<'_>) -> Option<Outcome> {
+    let plan = subject.plan?;
+    let model = &plan.cache.as_ref()?.fetch.repository;
+    Some(match (&facts.model, &plan.intent.token_secret) {
+        (Fact::Unasked, _) => return None,
+        (Fact::Hidden(why), _) => Outcome::Skipped(why.clone()),
+        (Fact::Known(HubModel::Known(found)), _) => {
+            Outcome::Passed(format!("{model} at {}, {} files", found.revision(), found.files))
+        }
+        (Fact::Known(HubModel::Refused(_)), Some(secret)) => Outcome::Skipped(format!(
+            "the hub shows {model} only with a token: secret/{} has one",
+            secret.name
+        )),
+        (Fact::Known(HubModel::Refused(refusal)), None) => {
+            let Refusal { text, hint, exit } = refusal.clone();
+            Outcome::Failed(Problem::new("KD0410", exit, text, hint))
+        }
+    })
+}
+
 /// Whether the model fits into the claim.
 pub(super) fn claim_size(facts: &ClusterFacts, subject: &Subject<'_>) -> Option<Outcome> {
     let cache = subject.plan?.cache.as_ref()?;
@@ -33,11 +54,7 @@ pub(super) fn claim_size(facts: &ClusterFacts, subject: &Subject<'_>) -> Option<
         (Some(claim), _) => claim.size.clone(),
         (None, made) => made?.object["spec"]["resources"]["requests"]["storage"].as_str()?.into(),
     };
-    let bytes = match &facts.model_bytes {
-        Fact::Known(bytes) => *bytes,
-        Fact::Hidden(why) => return Some(Outcome::Skipped(why.clone())),
-        Fact::Unasked => return None,
-    };
+    let bytes = facts.model()?.bytes;
     let gibibytes = bytes as f64 / f64::from(1 << 30);
     let model = &cache.fetch.repository;
     Some(if Quantity::parse(&size).is_some_and(|size| size.bytes < bytes) {
@@ -59,8 +76,8 @@ pub(super) fn claim_size(facts: &ClusterFacts, subject: &Subject<'_>) -> Option<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::preflight::ClaimFacts;
     use crate::preflight::storage::tests::plan_of;
+    use crate::preflight::{ClaimFacts, ModelFacts};
 
     #[test]
     fn a_token_is_where_it_is_said_to_be() {
@@ -84,12 +101,31 @@ mod tests {
     }
 
     #[test]
+    fn a_gate_needs_a_secret_with_a_token() {
+        let refusal = Refusal { text: "gated".into(), hint: "ask".into(), exit: Exit::Access };
+        let model = Fact::Known(HubModel::Refused(refusal));
+        let facts = ClusterFacts { model, ..ClusterFacts::default() };
+        let of = |fields: &[&str], facts: &ClusterFacts| {
+            let plan = plan_of(fields);
+            hub(facts, &Subject { plan: Some(&plan), ..Subject::default() })
+        };
+        let Some(Outcome::Failed(problem)) = of(&[], &facts) else { panic!("nobody has a token") };
+        assert_eq!((problem.code, problem.exit), ("KD0410", Exit::Access));
+        assert!(matches!(of(&["hfTokenSecret=hub"], &facts), Some(Outcome::Skipped(_))));
+        let found = ModelFacts { commit: "8f3c2d1a00".into(), files: 19, ..ModelFacts::default() };
+        let facts = ClusterFacts { model: Fact::Known(HubModel::Known(found)), ..ClusterFacts::default() };
+        assert_eq!(of(&[], &facts), Some(Outcome::Passed("acme/tiny at 8f3c2d1, 19 files".into())));
+        assert_eq!(of(&[], &ClusterFacts::default()), None);
+    }
+
+    #[test]
     fn a_model_is_no_larger_than_its_claim() {
         let plan = plan_of(&[]);
         let claim = ClaimFacts { size: "20Gi".into(), bound: true, ..ClaimFacts::default() };
         let subject = Subject { plan: Some(&plan), claim: Some(&claim), ..Subject::default() };
         let of = |bytes| {
-            let facts = ClusterFacts { model_bytes: Fact::Known(bytes), ..ClusterFacts::default() };
+            let model = HubModel::Known(ModelFacts { bytes, ..ModelFacts::default() });
+            let facts = ClusterFacts { model: Fact::Known(model), ..ClusterFacts::default() };
             claim_size(&facts, &subject)
         };
         assert_eq!(of(10 << 30), Some(Outcome::Passed("acme/tiny takes 10.0 GiB of 20Gi".into())));

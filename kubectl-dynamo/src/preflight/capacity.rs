@@ -124,7 +124,7 @@ pub fn gpu_line(facts: &ClusterFacts, subject: &Subject<'_>) -> Option<String> {
 }
 
 /// The components with GPUs that start any pod.
-fn wanting(subject: &Subject<'_>) -> Vec<ComponentDemand> {
+pub(super) fn wanting(subject: &Subject<'_>) -> Vec<ComponentDemand> {
     demand(subject).into_iter().filter(|one| one.all_gpus() > 0).collect()
 }
 
@@ -133,7 +133,7 @@ fn gpu_nodes(nodes: &[Node]) -> Vec<&Node> {
 }
 
 /// The GPU nodes that take pods of any of the components.
-fn usable<'a>(nodes: &'a [Node], components: &[ComponentDemand]) -> Vec<&'a Node> {
+pub(super) fn usable<'a>(nodes: &'a [Node], components: &[ComponentDemand]) -> Vec<&'a Node> {
     let takes = |node: &&Node| components.iter().any(|one| left_out(node, one).is_none());
     gpu_nodes(nodes).into_iter().filter(takes).collect()
 }

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
+use crate::error::Exit;
 use crate::resources::GraphApi;
 
 /// Something that was looked for.
@@ -54,8 +57,55 @@ pub struct ClusterFacts {
     pub volumes: Fact<Vec<Volume>>,
     /// The keys of the token's Secret that hold something; `None` where it does not exist.
     pub token_secret: Fact<Option<Vec<String>>>,
-    /// Bytes of the model's files, by the hub's own list.
-    pub model_bytes: Fact<u64>,
+    /// The model, as the hub tells it to whoever asks as the pods will.
+    pub model: Fact<HubModel>,
+}
+
+/// What the hub tells of a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HubModel {
+    Known(ModelFacts),
+    /// It is not shown, or not given, without a token.
+    Refused(Refusal),
+}
+
+/// A model that the hub gives.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ModelFacts {
+    pub commit: String,
+    /// Files that a fetch brings.
+    pub files: usize,
+    /// Bytes of these files.
+    pub bytes: u64,
+    /// Bytes of the weights among them that an engine loads.
+    pub weight_bytes: u64,
+    /// Its `config.json`, where that was asked for.
+    pub config: Option<Value>,
+}
+
+/// Why the hub does not give a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub text: String,
+    pub hint: String,
+    pub exit: Exit,
+}
+
+impl ModelFacts {
+    /// The commit, as short as git shows it.
+    pub fn revision(&self) -> &str {
+        self.commit.get(..7).unwrap_or(&self.commit)
+    }
+}
+
+impl ClusterFacts {
+    /// The model, where the hub gives it.
+    pub fn model(&self) -> Option<&ModelFacts> {
+        match self.model.known()? {
+            HubModel::Known(model) => Some(model),
+            HubModel::Refused(_) => None,
+        }
+    }
 }
 
 /// What the cluster's discovery says of the Dynamo platform; any logged-in user may ask it.

@@ -108,7 +108,7 @@ fn finish(name: String, folder: &Path, files: &[(String, u64)]) -> Result<Weighe
 }
 
 /// The bytes of the first kind of weights that is there. Mistral's own copy beside the shards is not loaded as well.
-fn weight_bytes(files: &[(String, u64)]) -> u64 {
+pub(in crate::commands) fn weight_bytes(files: &[(String, u64)]) -> u64 {
     let of = |ending: &str| {
         let all =
             files.iter().filter(|(path, _)| path.ends_with(ending) && !path.starts_with("consolidated"));

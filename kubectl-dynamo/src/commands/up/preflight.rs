@@ -3,13 +3,14 @@
 //! that it brings.
 
 use crate::cluster::{Change, Cluster, Look, Platform};
-use crate::commands::changes;
 use crate::commands::deployment::Deployment;
+use crate::commands::up::screen::plan_lines;
+use crate::commands::{changes, configuration};
 use crate::error::Result;
 use crate::preflight::{
-    ClusterFacts, Fact, Finding, Outcome, Problem, Subject, Tally, check, demand, gpu_line,
+    ClusterFacts, Fact, Finding, HubModel, Outcome, Problem, Subject, Tally, check, demand,
 };
-use crate::report::Report;
+use crate::report::{Report, Stage};
 
 /// What was found of a deployment so far.
 pub(in crate::commands) struct Preflight<'a> {
@@ -35,10 +36,10 @@ impl<'a> Preflight<'a> {
         Self { cluster, platform, deployment, ignored, report, facts, findings: Vec::new() }
     }
 
-    /// Asks the cluster.
+    /// Asks the cluster, and for a new deployment the hub.
     ///
     /// # Errors
-    /// A server that cannot be reached.
+    /// A server that cannot be reached, and what the model's configuration forbids.
     pub(super) async fn look(&mut self) -> Result<()> {
         let look = if self.deployment.exists {
             Look { rights: true, operators: true, ..Look::default() }
@@ -47,9 +48,24 @@ impl<'a> Preflight<'a> {
             let storage = self.deployment.claim.as_ref().is_none_or(|claim| !claim.bound);
             Look { rights: true, operators: true, webhooks: true, storage, ..room }
         };
-        let gathered = self.cluster.gather(&look).await?;
-        self.facts = ClusterFacts { platform: Fact::Known(Some(*self.platform)), ..gathered };
-        Ok(())
+        let (gathered, model) = tokio::join!(self.cluster.gather(&look), self.model());
+        self.facts = ClusterFacts { platform: Fact::Known(Some(*self.platform)), model, ..gathered? };
+        let config = self.facts.model().and_then(|model| model.config.as_ref());
+        match &self.deployment.plan {
+            Some(plan) => configuration::check(config, &plan.intent),
+            None => Ok(()),
+        }
+    }
+
+    /// What the hub tells of the model of a new deployment.
+    async fn model(&self) -> Fact<HubModel> {
+        match &self.deployment.plan {
+            Some(plan) if !self.deployment.exists => {
+                self.report.waiting(Stage::Preflight, format!("the hub to describe {}", plan.intent.model));
+                configuration::of_hub(&plan.intent).await
+            }
+            _ => Fact::Unasked,
+        }
     }
 
     /// What tells whether the pods that start find room.
@@ -67,9 +83,10 @@ impl<'a> Preflight<'a> {
         }
     }
 
-    /// What the plan's screen says of GPUs.
-    pub(super) fn gpu_line(&self) -> Option<String> {
-        gpu_line(&self.facts, &self.subject()).map(|line| format!("  {:<9} {line}", "GPUs"))
+    /// The plan's screen.
+    pub(super) fn plan_lines(&self) -> Vec<String> {
+        let Cluster { namespace, context, .. } = self.cluster;
+        plan_lines(self.deployment, namespace, context.as_deref(), &self.facts)
     }
 
     /// Says what stands in the way, by what was asked.

@@ -45,7 +45,7 @@ pub(super) fn gpu_placement(facts: &ClusterFacts, subject: &Subject<'_>) -> Opti
         Fact::Hidden(why) => return Some(Outcome::Skipped(why.clone())),
         Fact::Unasked => return None,
     };
-    if let Some(problem) = never(nodes, facts.pods.known(), &components) {
+    if let Some(problem) = never(nodes, facts, &components) {
         return Some(unless_nodes_come(facts, problem));
     }
     let Fact::Known(pods) = &facts.pods else {
@@ -139,7 +139,8 @@ pub(super) fn usable<'a>(nodes: &'a [Node], components: &[ComponentDemand]) -> V
 }
 
 /// Why these pods could not all run here even if everything else ended.
-fn never(nodes: &[Node], pods: Option<&Vec<PodUse>>, components: &[ComponentDemand]) -> Option<Problem> {
+fn never(nodes: &[Node], facts: &ClusterFacts, components: &[ComponentDemand]) -> Option<Problem> {
+    let (pods, namespace) = (facts.pods.known(), &facts.namespace);
     let with_gpus = gpu_nodes(nodes);
     if with_gpus.is_empty() {
         return Some(no_gpus());
@@ -151,7 +152,8 @@ fn never(nodes: &[Node], pods: Option<&Vec<PodUse>>, components: &[ComponentDema
     let back: Vec<Node> =
         nodes.iter().map(|node| Node { ready: true, cordoned: false, ..node.clone() }).collect();
     let own = |pod: &PodUse| {
-        pod.graph.as_ref().is_some_and(|graph| components.iter().any(|one| one.graph == *graph))
+        let of_graph = |graph: &String| components.iter().any(|one| one.graph == *graph);
+        pod.namespace == *namespace && pod.graph.as_ref().is_some_and(of_graph)
     };
     let none = Vec::new();
     let most = free(back.iter().filter(|node| node.gpus > 0), pods.unwrap_or(&none), own);

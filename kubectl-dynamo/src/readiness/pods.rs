@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::trouble::{Trouble, pod_trouble};
+use super::trouble::{Trouble, pod_trouble, without_node};
 use super::{COMPONENT_LABEL, condition};
 
 /// A Deployment's own label: pods of one template carry one value.
@@ -132,8 +132,7 @@ fn doing(pod: &Value, init_containers: &[Value], containers: &[Value]) -> String
     if pod_is_ready(pod) {
         return "ready".into();
     }
-    let scheduled = condition(pod, "PodScheduled");
-    if scheduled["status"] == "False" {
+    if let Some(scheduled) = without_node(pod) {
         return format!("not scheduled: {}", scheduled["message"].as_str().unwrap_or("no reason given"));
     }
     if let Some(Trouble::Node { node, .. }) = pod_trouble(pod) {

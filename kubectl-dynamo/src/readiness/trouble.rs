@@ -206,12 +206,17 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
+/// The condition of a pod that the scheduler found no node for. A pod with a node may bear one that came late.
+pub(super) fn without_node(pod: &Value) -> Option<&Value> {
+    let scheduled = condition(pod, "PodScheduled");
+    (scheduled["status"] == "False" && !pod["spec"]["nodeName"].is_string()).then_some(scheduled)
+}
+
 /// What keeps a pod from becoming ready, if anything does.
 pub fn pod_trouble(pod: &Value) -> Option<Trouble> {
     let text = |field: &str| pod["metadata"][field].as_str().unwrap_or_default().to_owned();
     let (name, namespace) = (text("name"), text("namespace"));
-    let scheduled = condition(pod, "PodScheduled");
-    if scheduled["status"] == "False" && scheduled["reason"] == "Unschedulable" {
+    if let Some(scheduled) = without_node(pod).filter(|scheduled| scheduled["reason"] == "Unschedulable") {
         let message = scheduled["message"].as_str().unwrap_or_default().to_owned();
         return Some(Trouble::Unschedulable { pod: name, namespace, message });
     }
@@ -286,6 +291,20 @@ fn container_trouble(pod: &str, namespace: &str, status: &Value) -> Option<Troub
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_pod_with_a_node_is_scheduled_whatever_came_late() {
+        let mut pod = json!({
+            "metadata": { "name": "p" },
+            "status": {
+                "conditions": [{ "type": "PodScheduled", "status": "False", "reason": "Unschedulable" }],
+                "containerStatuses": [{ "name": "main", "state": { "waiting": { "reason": "ErrImagePull" } } }],
+            },
+        });
+        assert!(matches!(pod_trouble(&pod), Some(Trouble::Unschedulable { .. })));
+        pod["spec"] = json!({ "nodeName": "n" });
+        assert!(matches!(pod_trouble(&pod), Some(Trouble::Image { .. })));
+    }
 
     #[test]
     fn a_rejected_token_is_final_and_an_access_error() {

@@ -92,6 +92,21 @@ fn more_than_the_whole_cluster_is_refused() {
 }
 
 #[test]
+fn a_graph_of_the_same_name_elsewhere_is_somebody_elses() {
+    let mut facts = facts(vec![node("a", 8)]);
+    let other = PodUse {
+        namespace: "other".into(),
+        node: "a".into(),
+        gpus: 8,
+        graph: Some("g".into()),
+        ..PodUse::default()
+    };
+    facts.pods = Fact::Known(vec![other]);
+    // Theirs may end, and then there is room.
+    assert!(matches!(placed(&facts, &graph(1, 8)), Outcome::Waits(_)));
+}
+
+#[test]
 fn the_pod_on_top_of_a_rolling_update_needs_gpus_too() {
     let mut facts = facts(vec![node("a", 8)]);
     let own = PodUse { node: "a".into(), gpus: 8, graph: Some("g".into()), ..PodUse::default() };

@@ -118,6 +118,11 @@ impl Running {
         Err(format!("it ended before it said {text:?}:\n{}", self.said).into())
     }
 
+    /// Its process, while it runs.
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Sends it a signal.
     pub fn send(&self, signal: Signal) -> Outcome {
         let id = self.child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?)).ok_or("it has ended")?;

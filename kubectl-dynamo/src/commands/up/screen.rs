@@ -71,22 +71,17 @@ fn component_lines(
 ) -> Vec<String> {
     let memory: Vec<Option<Memory>> =
         plan.components.iter().map(|component| memory_of(facts, subject, component.role)).collect();
-    let heading = match memory.iter().flatten().next() {
-        Some(Memory { kv_room: Some(_), .. }) => "per GPU: weights + KV room",
-        Some(_) => "per GPU",
-        None => "",
+    let (heading, without) = match memory.iter().flatten().next() {
+        Some(Memory { kv_room: Some(_), .. }) => ("per GPU: weights + KV room", "–"),
+        Some(_) => ("per GPU", "–"),
+        None => ("", ""),
     };
     let rows = plan.components.iter().zip(memory).map(|(component, memory)| {
-        let shape = shape(component, &plan.intent.topology);
-        let lies = memory.map_or_else(
-            || if component.gpus == 0 { "–".into() } else { String::new() },
-            |memory| memory.to_string(),
-        );
         vec![
             component.name().to_owned(),
             format!("×{}", component.replicas),
-            shape,
-            lies,
+            shape(component, &plan.intent.topology),
+            memory.map_or_else(|| without.to_owned(), |memory| memory.to_string()),
             who_said(&deployment.values, component.name()),
         ]
     });

@@ -5,6 +5,8 @@ use std::error::Error;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
+use kube::api::DynamicObject;
+use kube::runtime::wait::await_condition;
 use kubectl_dynamo_tests::kubernetes::case_namespace::CaseNamespace;
 use kubectl_dynamo_tests::kubernetes::control_plane::ControlPlane;
 use kubectl_dynamo_tests::kubernetes::definitions::GraphGeneration;
@@ -109,7 +111,7 @@ async fn one(
     puppet.make_ready("worker").await?;
     let graphs = dynamo::graphs(place.client(), generation, place.name());
     let cluster = async {
-        dynamo::wait_until_ready(&graphs, "tiny").await?;
+        await_condition(graphs, "tiny", |graph: Option<&DynamicObject>| graph.is_some_and(is_ready)).await?;
         Outcome::Ok(Instant::now())
     };
     let seen = async {
@@ -123,6 +125,11 @@ async fn one(
     plugin.run(&words).await?.expect(0)?;
     let unchanged = plane.audit().requests_for(position, "counted")?.len();
     Ok(Row { noticed: seen.saturating_duration_since(cluster), cpu, asked, unchanged })
+}
+
+/// Nothing was ready before, so it is this specification that is.
+fn is_ready(graph: &DynamicObject) -> bool {
+    graph.data["status"]["conditions"][0]["status"] == "True"
 }
 
 /// User and system time so far, from `/proc/PID/stat`, in the kernel's ticks of 10 ms.

@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
+use serde_json::Value;
+use tokio::time::{Instant, sleep, timeout};
 
+use crate::chat::{ChatError, Endpoint, Kind, Message, Request, Role, Turn};
 use crate::error::{Exit, Explain};
 
 /// How long the ways to a worker that has just registered may take to settle: connections that are refused,
@@ -15,14 +16,24 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// How often a request is tried within the patience.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// How long one completion may take.
+const ANSWER: Duration = Duration::from_secs(30);
+
 /// What the proof showed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
     /// The name under which the model is listed.
     pub model: String,
-    /// From the request to the whole answer.
-    pub took: Duration,
-    pub completion_tokens: u64,
+    pub turn: Turn,
+}
+
+impl Answer {
+    /// `200, first token 61 ms, 118 tok/s`.
+    pub fn statistics(&self) -> String {
+        let first = self.turn.first_token.map(|time| format!(", first token {} ms", time.as_millis()));
+        let rate = self.turn.tokens_per_second().map(|rate| format!(", {rate:.0} tok/s"));
+        format!("200{}{}", first.unwrap_or_default(), rate.unwrap_or_default())
+    }
 }
 
 /// Why a deployment that reports ready does not serve.
@@ -63,10 +74,11 @@ pub async fn models(base_url: &str, patience: Duration) -> Result<Vec<String>, S
 /// # Errors
 /// The last refusal, when the patience is over.
 pub async fn smoke_test(base_url: &str, model: &str, patience: Duration) -> Result<Answer, SmokeTestError> {
-    let client = client(base_url, Duration::from_secs(30))?;
+    let client = client(base_url, ANSWER)?;
+    let endpoint = Endpoint::new(base_url, Kind::Dynamo, None).map_err(|error| refused(base_url, error))?;
     let deadline = Instant::now() + patience;
     loop {
-        match attempt(&client, base_url, model).await {
+        match attempt(&client, &endpoint, base_url, model).await {
             Err(_) if Instant::now() + PAUSE < deadline => sleep(PAUSE).await,
             result => return result,
         }
@@ -93,30 +105,37 @@ async fn listed(client: &reqwest::Client, base_url: &str) -> Result<Vec<String>,
     Ok(models.filter_map(|one| one["id"].as_str().map(ToOwned::to_owned)).collect())
 }
 
-async fn attempt(client: &reqwest::Client, base_url: &str, model: &str) -> Result<Answer, SmokeTestError> {
+async fn attempt(
+    client: &reqwest::Client,
+    endpoint: &Endpoint,
+    base_url: &str,
+    model: &str,
+) -> Result<Answer, SmokeTestError> {
     let names = listed(client, base_url).await?;
     if !names.iter().any(|name| name == model) {
         let listed = if names.is_empty() { "none".into() } else { names.join(", ") };
         return Err(SmokeTestError::NotListed { model: model.into(), listed });
     }
-    let failed = |error: reqwest::Error| unreachable(base_url, &error);
-    let started = Instant::now();
-    let request = json!({
-        "model": model,
-        "messages": [{ "role": "user", "content": "Say hello." }],
-        "max_tokens": 8,
-    });
-    let response =
-        client.post(format!("{base_url}/chat/completions")).json(&request).send().await.map_err(failed)?;
-    let status = response.status();
-    let body = response.text().await.map_err(failed)?;
-    let answer: Value = serde_json::from_str(&body).unwrap_or_default();
-    let tokens = answer["usage"]["completion_tokens"].as_u64().unwrap_or(0);
-    if !status.is_success() || tokens == 0 {
-        let words = if body.trim().is_empty() { "an empty body".to_owned() } else { body };
-        return Err(SmokeTestError::NotAnswered { cause: format!("HTTP {status}, {words}") });
+    let request = Request {
+        model: model.into(),
+        messages: vec![Message { role: Role::User, content: "Say hello.".into() }],
+        max_tokens: Some(8),
+        temperature: None,
+    };
+    let late = |_| SmokeTestError::NotAnswered { cause: format!("not within {} s", ANSWER.as_secs()) };
+    let asked = timeout(ANSWER, endpoint.ask(&request, |_| {})).await.map_err(late)?;
+    let turn = asked.map_err(|error| refused(base_url, error))?;
+    if turn.first_token.is_none() {
+        return Err(SmokeTestError::NotAnswered { cause: "the answer holds no token".into() });
     }
-    Ok(Answer { model: model.into(), took: started.elapsed(), completion_tokens: tokens })
+    Ok(Answer { model: model.into(), turn })
+}
+
+fn refused(base_url: &str, error: ChatError) -> SmokeTestError {
+    match error {
+        ChatError::Unreachable { cause, .. } => SmokeTestError::Unreachable { url: base_url.into(), cause },
+        error => SmokeTestError::NotAnswered { cause: error.to_string() },
+    }
 }
 
 fn innermost(error: &dyn std::error::Error) -> String {

@@ -6,6 +6,7 @@ mod logs;
 mod operator;
 mod plugin;
 mod pods;
+mod screens;
 mod trouble;
 mod tunnel;
 
@@ -74,6 +75,7 @@ fn main() -> ExitCode {
         plugin::a_gated_model_needs_its_token,
         plugin::a_token_is_in_its_secret_alone,
         chat::a_person_gets_from_up_to_an_answer,
+        screens::a_run_that_serves_and_one_that_fails_draw_their_stages,
         cache::down_removes_the_model_or_its_claim_when_told_to,
         trouble::a_detached_up_comes_up_by_itself,
         trouble::an_image_that_cannot_be_pulled_is_named,

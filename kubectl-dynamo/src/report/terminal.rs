@@ -9,7 +9,7 @@ use anstyle::{AnsiColor, Style};
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 use super::lines::message;
-use super::units::clock;
+use super::units::{bytes, clock, share};
 use super::{Event, Mark, PodLine, Stage};
 
 const GOOD: Style = AnsiColor::Green.on_default();
@@ -21,7 +21,10 @@ const DIM: Style = Style::new().dimmed();
 const TICK: Duration = Duration::from_millis(120);
 const WAITING: &str = "{spinner} {wide_msg} {clock}";
 /// Columns before a pod's name: the component, its count, a mark.
-const HEAD: usize = 20;
+const HEAD: usize = 19;
+
+/// Columns before what came of a stage.
+const STAGE: usize = 17;
 
 /// How many pods are shown at once; the rest is counted.
 const PODS: usize = 16;
@@ -34,7 +37,26 @@ pub(super) struct Terminal {
     pods: Vec<(PodLine, ProgressBar)>,
     /// What comes next and what leaving means; the lowest lines.
     outlook: Vec<ProgressBar>,
+    /// Warnings of the preflight, which stand behind what came of it: each with its hint.
+    warned: Vec<Warned>,
+    /// That everything is ready, and when; it is told together with the smoke test.
+    ready: Option<(Duration, String)>,
+    told_ready: bool,
     colour: bool,
+}
+
+/// A warning that is told later.
+struct Warned {
+    code: Option<&'static str>,
+    text: String,
+    hint: Option<String>,
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        self.clear();
+        self.tell_kept();
+    }
 }
 
 impl Terminal {
@@ -47,8 +69,61 @@ impl Terminal {
             bar: None,
             pods: Vec::new(),
             outlook: Vec::new(),
+            warned: Vec::new(),
+            ready: None,
+            told_ready: false,
             colour,
         }
+    }
+
+    /// Tells what was kept for a line that does not come.
+    fn tell_kept(&mut self) {
+        for Warned { code, text, hint } in std::mem::take(&mut self.warned) {
+            self.print(&self.paint(NOTE, &message("warning", code, &text, hint.as_deref())));
+        }
+        if let Some((_, text)) = self.ready.take() {
+            self.print_done(Stage::Ready, &text);
+        }
+    }
+
+    fn print_done(&self, stage: Stage, text: &str) {
+        self.print(&format!("{} {:<14} {text}", self.paint(GOOD, "✔"), stage.title()));
+    }
+
+    /// What came of the preflight, with its warnings: one behind it where there is room, else below.
+    fn print_preflight(&mut self, text: &str) {
+        let warned = std::mem::take(&mut self.warned);
+        let words = |one: &Warned| format!("{} {}", one.code.unwrap_or_default(), one.text);
+        let first = warned.first().map(&words).unwrap_or_default();
+        let width = |text: &str| text.chars().count();
+        let behind = warned.len() == 1 && STAGE + width(text) + 6 + width(&first) <= screen_width();
+        if behind {
+            self.print_done(Stage::Preflight, &format!("{text}      {}", self.paint(NOTE, &first)));
+        } else {
+            self.print_done(Stage::Preflight, text);
+        }
+        for one in &warned {
+            let below = format!("{:STAGE$}{}", "", words(one));
+            if !behind {
+                self.print(&self.paint(NOTE, &below));
+            }
+            if let Some(hint) = &one.hint {
+                self.print(&format!("{:STAGE$}{}", "", self.paint(DIM, &format!("hint: {hint}"))));
+            }
+        }
+    }
+
+    /// That it is ready and answers, as the last word.
+    fn print_ready(&mut self, smoke_test: Option<&str>) {
+        let Some((after, _)) = self.ready.take() else { return };
+        self.told_ready = true;
+        let smoke_test = smoke_test.map(|text| format!(" · smoke test {text}")).unwrap_or_default();
+        self.print("");
+        self.print(&format!("{} ready in {}{smoke_test}", self.paint(GOOD, "✔"), clock(after)));
+    }
+
+    fn is_at(&self, stage: Stage) -> bool {
+        self.bar.as_ref().is_some_and(|(current, _)| *current == stage)
     }
 
     fn paint(&self, style: Style, text: &str) -> String {
@@ -60,14 +135,16 @@ impl Terminal {
     }
 
     fn bar(&mut self, stage: Stage, template: &str) -> &ProgressBar {
-        if self.bar.as_ref().is_none_or(|(current, _)| *current != stage) {
+        let style = style(template).progress_chars("█▉▊▋▌▍▎▏░");
+        if !self.is_at(stage) {
             self.clear();
-            let bar = self.screen.add(ProgressBar::new(0));
+            // It is drawn from the first tick on, and must have its own style by then.
+            let bar = self.screen.add(ProgressBar::new(0).with_style(style.clone()));
             bar.enable_steady_tick(TICK);
             self.bar = Some((stage, bar));
         }
         let (_, bar) = self.bar.as_ref().expect("a bar was just made");
-        bar.set_style(style(template).progress_chars("█▉▊▋▌▍▎▏░"));
+        bar.set_style(style);
         bar
     }
 
@@ -81,12 +158,13 @@ impl Terminal {
     /// Shows below a stage what comes next, and how long everything took so far.
     fn draw_outlook(&mut self, stage: Stage, next: Option<&str>, leaving: &str) {
         self.bar(stage, WAITING);
-        let elapsed = ProgressBar::new(0).with_elapsed(self.started.elapsed());
-        elapsed.set_message(leaving.to_owned());
-        elapsed.set_style(style("  elapsed {clock} · {wide_msg}"));
+        // What is set on a bar outside the screen is drawn at once, and stays.
+        let elapsed = ProgressBar::new(0)
+            .with_elapsed(self.started.elapsed())
+            .with_style(style("  elapsed {clock} · {wide_msg}"))
+            .with_message(leaving.to_owned());
         self.outlook.extend(next.map(|next| {
-            let line = self.screen.add(ProgressBar::new(0));
-            line.set_style(style("· {wide_msg}"));
+            let line = self.screen.add(ProgressBar::new(0).with_style(style("· {wide_msg}")));
             line.set_message(next.to_owned());
             line
         }));
@@ -98,15 +176,16 @@ impl Terminal {
 
     /// A line above the outlook.
     fn line(&self) -> ProgressBar {
+        let line = ProgressBar::new(0).with_style(style("{wide_msg}"));
         match self.outlook.first() {
-            Some(outlook) => self.screen.insert_before(outlook, ProgressBar::new(0)),
-            None => self.screen.add(ProgressBar::new(0)),
+            Some(outlook) => self.screen.insert_before(outlook, line),
+            None => self.screen.add(line),
         }
     }
 
     /// Redraws the pods' lines; those that are not ready come first where there are too many.
     fn draw_pods(&mut self, stage: Stage, pods: &[PodLine]) {
-        if self.bar.as_ref().is_none_or(|(current, _)| *current != stage) {
+        if !self.is_at(stage) {
             return;
         }
         let mut shown: Vec<&PodLine> = pods.iter().collect();
@@ -127,8 +206,8 @@ impl Terminal {
             let head = if pod.component == component { String::new() } else { head(pod) };
             component = &pod.component;
             bar.set_style(style(match pod.mark {
-                Mark::Working => "  {prefix:15} {spinner} {wide_msg}",
-                _ => "  {prefix:15} {wide_msg}",
+                Mark::Working => "  {prefix:14} {spinner} {wide_msg}",
+                _ => "  {prefix:14} {wide_msg}",
             }));
             bar.set_prefix(head);
             let words = columns.line(pod);
@@ -161,7 +240,7 @@ impl Terminal {
                 Mark::Working => "·".into(),
                 Mark::Troubled => self.paint(BAD, "✗"),
             };
-            self.print(&format!("  {head:15} {mark} {}", columns.line(pod)));
+            self.print(&format!("  {head:14} {mark} {}", columns.line(pod)));
         }
     }
 }
@@ -234,14 +313,24 @@ impl super::Reader for Terminal {
             Event::Closing { lines } => {
                 self.clear();
                 self.keep_pods();
-                lines.iter().for_each(|line| self.print(line));
+                self.print_ready(None);
+                self.tell_kept();
+                // What follows the last word stands right below it.
+                let told = std::mem::take(&mut self.told_ready);
+                let lines = lines.iter().skip_while(|line| told && line.is_empty());
+                lines.for_each(|line| self.print(line));
             }
             Event::Waiting { stage, waits_for } => {
+                if self.is_at(Stage::Preflight) && *stage != Stage::Preflight {
+                    self.tell_kept();
+                }
                 let text = format!("{:<14} waits for {waits_for}", stage.title());
                 self.bar(*stage, WAITING).set_message(text);
             }
             Event::Transfer { stage, done, total, bytes_per_second, eta_seconds, note } => {
-                let text = super::lines::transfer(*done, *total, *bytes_per_second, *eta_seconds, note);
+                let left = eta_seconds.map(|seconds| clock(Duration::from_secs(seconds)));
+                let left = left.map(|left| format!("{left} left  ")).unwrap_or_default();
+                let text = format!("{}  {}/s  {left}{note}", share(*done, *total), bytes(*bytes_per_second));
                 let bar = self.bar(*stage, "{spinner} {prefix:14} {bar:18}  {wide_msg}");
                 bar.set_length(*total);
                 bar.set_position(*done);
@@ -253,11 +342,19 @@ impl super::Reader for Terminal {
             Event::Done { stage, text } => {
                 self.clear();
                 self.keep_pods();
-                self.print(&format!("{} {:<14} {text}", self.paint(GOOD, "✔"), stage.title()));
+                match stage {
+                    Stage::Preflight => self.print_preflight(text),
+                    Stage::Ready => self.ready = Some((self.started.elapsed(), text.clone())),
+                    Stage::SmokeTest if self.ready.is_some() => self.print_ready(Some(text)),
+                    stage => self.print_done(*stage, text),
+                }
             }
             Event::Detail { text } => self.print(&format!("  {}", self.paint(DIM, text))),
             Event::Log { source, line } => {
                 self.print(&format!("{} {line}", self.paint(DIM, &format!("{source:<10} |"))))
+            }
+            Event::Warning { code, text, hint } if self.is_at(Stage::Preflight) => {
+                self.warned.push(Warned { code: *code, text: text.clone(), hint: hint.clone() });
             }
             Event::Warning { code, text, hint } => {
                 let text = message("warning", *code, text, hint.as_deref());
@@ -266,6 +363,7 @@ impl super::Reader for Terminal {
             Event::Failed { code, text, hint, .. } => {
                 self.clear();
                 self.keep_pods();
+                self.tell_kept();
                 let text = message("error", *code, text, None);
                 self.print(&self.paint(BAD, &text));
                 if let Some(hint) = hint {

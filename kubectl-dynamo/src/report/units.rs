@@ -2,16 +2,28 @@
 
 use std::time::Duration;
 
+const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+
+/// The unit that fits, as a power of 1024.
+fn unit(bytes: u64) -> usize {
+    let fits = |unit: &usize| bytes >> (10 * unit) < 1024;
+    (0..UNITS.len()).find(fits).unwrap_or(UNITS.len() - 1)
+}
+
+/// With one digit, cut off and not rounded: what is not whole is not said to be.
+fn in_unit(bytes: u64, unit: usize) -> String {
+    let tenths = (u128::from(bytes) * 10) >> (10 * unit);
+    format!("{}.{}", tenths / 10, tenths % 10)
+}
+
 /// Bytes in the unit that fits, with one digit: `21.3 GiB`.
 pub(crate) fn bytes(bytes: u64) -> String {
-    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let mut tenths = u128::from(bytes) * 10;
-    let mut unit = 0;
-    while tenths >= 10_240 && unit + 1 < units.len() {
-        tenths /= 1024;
-        unit += 1;
-    }
-    format!("{}.{} {}", tenths / 10, tenths % 10, units[unit])
+    format!("{} {}", in_unit(bytes, unit(bytes)), UNITS[unit(bytes)])
+}
+
+/// A part of a whole, both in the whole's unit: `21.3/32.9 GiB`.
+pub(crate) fn share(part: u64, whole: u64) -> String {
+    format!("{}/{} {}", in_unit(part, unit(whole)), in_unit(whole, unit(whole)), UNITS[unit(whole)])
 }
 
 /// `0:29`, `4:02`, `1:05:00`.
@@ -31,6 +43,9 @@ mod tests {
     fn sizes_and_times_are_short() {
         assert_eq!(bytes(22_870_720_512), "21.3 GiB");
         assert_eq!(bytes(0), "0.0 B");
+        assert_eq!(bytes(1023 << 20), "1023.0 MiB");
+        assert_eq!(bytes(12_345_678), "11.7 MiB");
+        assert_eq!(share(22_870_720_512, 35_326_106_009), "21.3/32.8 GiB");
         for (seconds, text) in [(29, "0:29"), (242, "4:02"), (3900, "1:05:00")] {
             assert_eq!(clock(Duration::from_secs(seconds)), text);
         }

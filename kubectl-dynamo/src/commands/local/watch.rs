@@ -139,9 +139,7 @@ impl Serving<'_> {
             }
             report.waiting(Stage::SmokeTest, format!("a completion of {model}"));
             let answer = smoke_test::smoke_test(&base_url, &model, smoke_test::PATIENCE).await?;
-            let milliseconds = answer.took.as_millis();
-            let tokens = answer.completion_tokens;
-            report.done(Stage::SmokeTest, format!("200, {tokens} tokens in {milliseconds} ms"));
+            report.done(Stage::SmokeTest, answer.statistics());
             Ok(())
         };
         tokio::select! {

@@ -12,6 +12,7 @@ use crate::commands::summary::{Summary, age};
 use crate::diagnosis::{Cause, Link, redacted};
 use crate::error::Explain;
 use crate::readiness::{ComponentStanding, PodStanding};
+use crate::report::units;
 
 /// How many events `--details` shows.
 const EVENTS: usize = 12;
@@ -130,18 +131,11 @@ fn write_cache(text: &mut String, view: &View, now: jiff::Timestamp) {
         let _ = write!(text, "  {} {}  {size}", word(&claim["status"]["phase"]), modes.join(","));
     }
     if let Some(fetched) = &view.fetched {
-        let size = fetched.size.map(|(bytes, files)| format!("{:.1} GiB, {files} files ", gibibytes(bytes)));
+        let size = fetched.size.map(|(bytes, files)| format!("{}, {files} files ", units::bytes(bytes)));
         let _ =
             write!(text, "  {}complete, verified {} ago", size.unwrap_or_default(), age(&fetched.at, now));
     }
     text.push('\n');
-}
-
-fn gibibytes(bytes: u64) -> f64 {
-    // Shown with one digit: what a float cannot hold of a size is far below it.
-    #[allow(clippy::cast_precision_loss)]
-    let bytes = bytes as f64;
-    bytes / f64::from(1 << 30)
 }
 
 /// An access mode as kubectl shortens it.

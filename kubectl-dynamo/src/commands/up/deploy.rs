@@ -209,7 +209,6 @@ pub(in crate::commands) async fn smoke_test(
     report.waiting(Stage::SmokeTest, format!("a completion of {model}"));
     let answer =
         smoke_test::smoke_test(&base_url, &model, smoke_test::PATIENCE).await.map_err(not_serving)?;
-    let milliseconds = answer.took.as_millis();
-    report.done(Stage::SmokeTest, format!("200, {} tokens in {milliseconds} ms", answer.completion_tokens));
+    report.done(Stage::SmokeTest, answer.statistics());
     Ok(answer)
 }

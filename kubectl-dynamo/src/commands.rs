@@ -2,6 +2,7 @@
 
 mod adopt;
 mod asked;
+mod cache;
 mod changes;
 mod chat;
 mod check;
@@ -98,6 +99,8 @@ enum Verb {
     Chat(chat::ChatArgs),
     Endpoint(endpoint::EndpointArgs),
     PortForward(port_forward::PortForwardArgs),
+    #[command(subcommand)]
+    Cache(cache::CacheVerb),
     Completion(completion::CompletionArgs),
     Config(config::ConfigArgs),
     Version(version::VersionArgs),
@@ -182,6 +185,7 @@ fn dispatch(verb: Verb, context: &Context) -> Result<Exit> {
         Verb::Chat(args) => wait(chat::run(args, context)),
         Verb::Endpoint(args) => wait(endpoint::run(args, context)),
         Verb::PortForward(args) => wait(port_forward::run(args, context)),
+        Verb::Cache(verb) => wait(cache::run(verb, context)),
         Verb::Completion(args) => completion::run(&args, context),
         Verb::Config(args) => config::run(&args, context),
         Verb::Version(args) => version::run(&args),

@@ -1,6 +1,7 @@
 //! Where a deployment stands and what it waits for, worked out from objects as they were seen.
 //! It has no clock and no socket, so recorded watches can be replayed into it.
 
+mod fetched;
 mod pods;
 mod trouble;
 
@@ -9,6 +10,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::resources::SPEC_HASH_ANNOTATION;
+pub use fetched::{Fetched, LastWords, last_words};
 pub use pods::{ComponentStanding, PodStanding, attempts, components, pod_is_ready, pod_standing};
 pub use trouble::{Trouble, fetch_trouble, job_trouble, pod_trouble};
 

@@ -45,6 +45,8 @@ pub enum Stage {
     Runtime,
     Objects,
     ModelFetch,
+    /// Work on a model that is on its volume.
+    ModelCache,
     Deploy,
     Ready,
     SmokeTest,
@@ -58,6 +60,7 @@ impl Stage {
             Self::Runtime => "runtime",
             Self::Objects => "objects",
             Self::ModelFetch => "model fetch",
+            Self::ModelCache => "model cache",
             Self::Deploy => "deploy",
             Self::Ready => "ready",
             Self::SmokeTest => "smoke test",

@@ -139,8 +139,8 @@ pub(crate) async fn an_up_waits_for_what_down_left(shared: Arc<Shared>) -> Outco
         let mut up = on.plugin.start(&waiting())?;
         up.until("deploy: waiting for the tiny before it to be deleted").await?;
         hold_graph(&on.graphs(), false).await?;
-        up.until("model fetch: waiting").await?;
-        on.puppet.finish_fetch().await?;
+        // The model stays on its claim, and its Job with it.
+        up.until("model fetch: done").await?;
         up.until("deploy: waiting for what is left of the tiny before it to end").await?;
         on.puppet.hold(false).await?;
         up.until("deploy: done").await?;

@@ -4,6 +4,7 @@ mod access;
 mod admission;
 mod adopting;
 mod asking;
+mod cache;
 mod changing;
 mod codes;
 mod completion;
@@ -128,6 +129,10 @@ fn main() -> ExitCode {
         leaving::a_token_replaces_the_one_before_and_only_when_all_else_is_accepted,
         leaving::a_port_in_use_is_named,
         leaving::kubectls_own_flags_mean_what_they_mean_there,
+        cache::what_is_on_a_claim_is_known_without_a_pod,
+        cache::a_model_that_is_used_stays_and_an_idle_one_goes,
+        cache::a_pull_is_what_up_goes_on_with,
+        cache::a_file_that_changed_ends_with_seven,
     ];
     tier::run("control-plane", missing, cases, start)
 }

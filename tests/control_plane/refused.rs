@@ -81,8 +81,8 @@ pub(crate) async fn pods_that_do_not_end_are_said_and_left(shared: Arc<Shared>) 
     let said = on.plugin.run(&["down", "tiny", "-y", "--wait", "--timeout=5s"]).await?.expect(3)?;
     ensure!(said.err.contains("KD0209") && said.err.contains("tiny-worker"), "{}", said.err);
     let mut up = on.plugin.start(&waiting())?;
-    up.until("model fetch: waiting").await?;
-    on.puppet.finish_fetch().await?;
+    // The model stayed on its claim, and its Job with it.
+    up.until("model fetch: done").await?;
     up.until("KD0223").await?;
     up.until("ready: waiting for").await?;
     all_ready(&on.puppet).await?;

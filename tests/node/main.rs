@@ -77,6 +77,7 @@ fn main() -> ExitCode {
         chat::a_person_gets_from_up_to_an_answer,
         screens::a_run_that_serves_and_one_that_fails_draw_their_stages,
         cache::down_removes_the_model_or_its_claim_when_told_to,
+        cache::a_byte_that_changed_on_the_volume_is_found,
         trouble::a_detached_up_comes_up_by_itself,
         trouble::an_image_that_cannot_be_pulled_is_named,
         trouble::a_worker_without_a_gpu_waits_and_one_that_crashes_ends_it,

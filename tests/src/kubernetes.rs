@@ -10,6 +10,7 @@ pub mod case_namespace;
 pub mod control_plane;
 pub mod definitions;
 pub mod node;
+pub mod pods;
 pub mod programs;
 pub mod puppet;
 pub mod state;

@@ -2,6 +2,7 @@
 
 mod as_is;
 mod error;
+mod model_alone;
 mod version;
 
 use serde_json::Value;
@@ -23,6 +24,7 @@ use crate::release::{self, OperatorGeneration};
 use crate::resources::{self, ADOPTED_ANNOTATION, GraphApi, MANAGER, RELEASE_ANNOTATION, Resource};
 pub(super) use as_is::{as_is, as_is_offline};
 use error::PreflightError;
+pub(super) use model_alone::{intent_of_model, to_fetch};
 use version::Version;
 
 /// A deployment as it will be applied.

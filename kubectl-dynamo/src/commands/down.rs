@@ -10,12 +10,12 @@ use clap::Args;
 use serde_json::Value;
 
 use super::confirm::{self, confirm};
-use super::model_volumes::{self, JobOfModel};
+use super::model_volumes::{self, JobOfModel, User, Users};
 use super::{Context, frontend, kube_flags, summary, words};
 use crate::cluster::{Cluster, Kind, Platform};
 use crate::error::{Exit, Result};
 use crate::intent::{ServingIntent, Word};
-use crate::readiness::is_going;
+use crate::readiness::{JOB_LABEL, condition, is_going};
 use crate::report::Stage;
 use crate::resources::{MANAGED_BY, MANAGER, MODEL_ANNOTATION};
 pub(super) use ending::{say_if_held, until_gone};
@@ -130,7 +130,9 @@ impl Seen {
             (Some(selector), _) => selector.clone(),
             (None, true) => format!("{MANAGED_BY}={MANAGER}"),
             (None, false) => {
-                let is_absent = |name: &&String| self.graph(name).is_none() && self.jobs_of(name).is_empty();
+                let goes_on = |job: &&Value| !is_complete(job);
+                let is_absent =
+                    |name: &&String| self.graph(name).is_none() && !self.jobs_of(name).iter().any(goes_on);
                 return match args.names.iter().find(is_absent) {
                     Some(name) => Err(frontend::absent(cluster, platform, name).into()),
                     None => Ok(args.names.clone()),
@@ -150,6 +152,18 @@ impl Seen {
         self.jobs.iter().filter(of).collect()
     }
 
+    /// The Jobs that fetched onto a claim: this model, or any.
+    fn jobs_on(&self, claim: &str, repository: Option<&str>) -> Vec<&str> {
+        let on_claim =
+            |job: &&Value| model_volumes::claims(&job["spec"]["template"]["spec"]).any(|name| name == claim);
+        let of_model = |job: &&Value| {
+            let model = job["metadata"]["annotations"][MODEL_ANNOTATION].as_str().unwrap_or_default();
+            repository.is_none_or(|repository| model.starts_with(&format!("{repository}@")))
+        };
+        let jobs = self.jobs.iter().filter(on_claim).filter(of_model);
+        jobs.filter_map(|job| job["metadata"]["name"].as_str()).collect()
+    }
+
     /// Whether a deployment that stays serves the model that a Job fetched.
     fn is_shared(&self, job: &Value, going: &[String]) -> bool {
         let model = job["metadata"]["annotations"][MODEL_ANNOTATION].as_str().unwrap_or_default();
@@ -159,6 +173,11 @@ impl Seen {
         let serves = |intent: ServingIntent| model.starts_with(&format!("{}@", intent.model.repository()));
         self.graphs.iter().filter(stays).filter_map(summary::intent).any(serves)
     }
+}
+
+/// A Job that has fetched its model tells what is on the claim, and stays as long as that.
+fn is_complete(job: &Value) -> bool {
+    condition(job, "Complete")["status"] == "True"
 }
 
 /// One run of `down`.
@@ -186,8 +205,13 @@ impl Ending<'_> {
                 (Some(what), Some(intent)) => self.delete_cache(what, intent).await?,
                 _ => {
                     let graph = self.seen.graph(name).unwrap_or(&Value::Null);
-                    let stays = staying::what_stays(graph, intent.as_ref());
-                    stays.into_iter().for_each(|what| self.context.report.detail(what));
+                    for what in staying::what_stays(graph, intent.as_ref()) {
+                        self.context.report.detail(what);
+                    }
+                    if intent.is_some() {
+                        let see = format!("kubectl dynamo cache list -n {}", self.cluster.namespace);
+                        self.context.report.detail(format!("models that stay: {see}"));
+                    }
                 }
             }
         }
@@ -197,11 +221,26 @@ impl Ending<'_> {
     async fn refuse_while_used(&self, name: &str, intent: Option<&ServingIntent>) -> Result<()> {
         let Some(intent) = intent else { return Err(DownError::CacheUnknown { name: name.into() }.into()) };
         let claim = intent.cache.claim();
-        let users = model_volumes::users(&self.cluster, &self.seen.graphs, claim, &self.names).await?;
+        let all = Users::gather(&self.cluster, self.seen.graphs.clone()).await?;
+        let going: Vec<&str> = self.names.iter().flat_map(|name| self.going_jobs(name)).collect();
+        let stays = |user: &User<'_>| {
+            let job = user.object["metadata"]["labels"][JOB_LABEL].as_str();
+            !user.graph.is_some_and(|graph| self.names.iter().any(|one| one == graph))
+                && !job.is_some_and(|job| going.contains(&job))
+        };
+        let users = all.of(&self.cluster.namespace, claim, &stays);
         if users.is_empty() {
             return Ok(());
         }
         Err(DownError::CacheInUse { claim: claim.into(), users: users.join(", ") }.into())
+    }
+
+    /// The Jobs that end with a deployment: not one whose model another deployment serves, and not one that is
+    /// complete, which goes with the model that it tells of.
+    fn going_jobs(&self, name: &str) -> Vec<&str> {
+        let ends = |job: &&Value| !self.seen.is_shared(job, &self.names) && !is_complete(job);
+        let jobs = self.seen.jobs_of(name).into_iter().filter(ends);
+        jobs.filter_map(|job| job["metadata"]["name"].as_str()).collect()
     }
 
     async fn delete(&self, name: &str) -> Result<()> {
@@ -211,14 +250,9 @@ impl Ending<'_> {
             cluster.delete(Kind::Graph(platform.graph_api), name).await?;
             context.report.done(Stage::Deploy, format!("dynamographdeployment/{name} deleted"));
         }
-        for job in self.seen.jobs_of(name) {
-            let job_name = job["metadata"]["name"].as_str().unwrap_or_default();
-            if self.seen.is_shared(job, &self.names) {
-                context.report.detail(format!("job/{job_name} stays: another deployment serves its model"));
-                continue;
-            }
-            cluster.delete(Kind::Job, job_name).await?;
-            context.report.done(Stage::ModelFetch, format!("job/{job_name} deleted"));
+        for job in self.going_jobs(name) {
+            cluster.delete(Kind::Job, job).await?;
+            context.report.done(Stage::ModelFetch, format!("job/{job} deleted"));
         }
         if graph.is_some() {
             ending::say_if_held(cluster, platform, name, context).await?;
@@ -232,13 +266,23 @@ impl Ending<'_> {
     async fn delete_cache(&self, what: DeleteCache, intent: &ServingIntent) -> Result<()> {
         let Self { cluster, context, .. } = self;
         let claim = intent.cache.claim();
+        let told = match what {
+            DeleteCache::Pvc => self.seen.jobs_on(claim, None),
+            DeleteCache::Model => self.seen.jobs_on(claim, Some(intent.model.repository())),
+        };
+        for job in told {
+            if cluster.delete(Kind::Job, job).await? {
+                context.report.done(Stage::ModelFetch, format!("job/{job} deleted"));
+            }
+        }
         match what {
             DeleteCache::Pvc => {
                 cluster.delete(Kind::Claim, claim).await?;
                 context.report.done(Stage::Objects, format!("pvc/{claim} deleted, with every model on it"));
             }
             DeleteCache::Model => {
-                model_volumes::run(cluster, intent, JobOfModel::Remove, &context.report).await?;
+                let said = model_volumes::run(cluster, intent, JobOfModel::Remove, &context.report).await?;
+                model_volumes::refuse_failure(said, intent)?;
             }
         }
         Ok(())

@@ -1,11 +1,14 @@
 //! The flags of `up` and `render` that say what to serve, made from the table of fields. They are only collected
 //! here; what they mean together is worked out in `intent`.
 
+mod part;
+
 use clap::builder::{NonEmptyStringValueParser, PossibleValue, PossibleValuesParser};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
 use crate::error::Result;
-use crate::intent::request::{Field, Heading, Kind, Layer, RequestError, Source, fields, find};
+use crate::intent::request::{Field, Kind, Layer, RequestError, Source, fields, find};
+pub(super) use part::{FetchFlags, MemoryFlags};
 
 /// Engines of Dynamo that are known by name, to be refused with the names of those that work.
 const OTHER_BACKENDS: [&str; 3] = ["sglang", "trtllm", "tensorrt-llm"];
@@ -164,51 +167,6 @@ fn argument(field: &'static Field) -> Arg {
         Kind::Arguments => arg,
         Kind::Text => arg.value_name(field.value_name).value_parser(NonEmptyStringValueParser::new()),
         Kind::Quantity | Kind::Count | Kind::Number => arg.value_name(field.value_name),
-    }
-}
-
-/// The flags of `up` that decide over memory, for verbs that only ask about it.
-#[derive(Debug, Default)]
-pub(super) struct MemoryFlags(ServingFlags);
-
-impl MemoryFlags {
-    /// What was typed.
-    ///
-    /// # Errors
-    /// Values that cannot be read.
-    pub(super) fn layer(&self) -> Result<Layer> {
-        let [typed, _] = self.0.layers()?;
-        Ok(typed)
-    }
-}
-
-/// Whether a field decides over memory.
-fn decides_over_memory(field: &Field) -> bool {
-    has_flag(field) && matches!(field.heading, Heading::Shape | Heading::KvOffload)
-}
-
-impl Args for MemoryFlags {
-    fn augment_args(command: Command) -> Command {
-        fields()
-            .filter(|field| decides_over_memory(field))
-            .fold(command, |command, field| command.arg(argument(field)))
-            .next_help_heading(None::<&str>)
-    }
-
-    fn augment_args_for_update(command: Command) -> Command {
-        Self::augment_args(command)
-    }
-}
-
-impl FromArgMatches for MemoryFlags {
-    fn from_arg_matches(matches: &ArgMatches) -> std::result::Result<Self, clap::Error> {
-        let typed = typed(matches, decides_over_memory);
-        Ok(Self(ServingFlags { typed, ..ServingFlags::default() }))
-    }
-
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> std::result::Result<(), clap::Error> {
-        *self = Self::from_arg_matches(matches)?;
-        Ok(())
     }
 }
 

@@ -287,7 +287,7 @@ async fn apply_and_wait(
             next: Some(format!("{:<14} waits for the model", Stage::Deploy.title())),
             leaving: "Ctrl-C leaves the download running; the same command continues".into(),
         });
-        fetch::wait(cluster, job.resource.name(), report).await?;
+        fetch::wait(cluster, job.resource.name(), Stage::ModelFetch, report).await?;
     }
     if graph.outcome == Outcome::Created {
         predecessor::wait_for_children(cluster, deployment, context).await?;

@@ -3,9 +3,8 @@
 use model_fetcher::contract::exit as fetcher_exit;
 use serde_json::Value;
 
-use super::condition;
+use super::{condition, last_words};
 use crate::error::{Exit, Explain};
-use crate::resources::FETCH_CONTAINER;
 
 /// How often a container may crash before the reason is taken for lasting.
 const CRASHES: u64 = 2;
@@ -230,28 +229,12 @@ pub fn pod_trouble(pod: &Value) -> Option<Trouble> {
 
 /// A fetch container that ended without a complete model: of an init container or of a Job's pod.
 pub fn fetch_trouble(pod: &Value) -> Option<Trouble> {
-    let status = ["initContainerStatuses", "containerStatuses"]
-        .iter()
-        .flat_map(|field| pod["status"][field].as_array().into_iter().flatten())
-        .find(|status| status["name"] == FETCH_CONTAINER)?;
-    if status["state"]["running"].is_object() {
-        return None;
-    }
-    let ended = [&status["state"]["terminated"], &status["lastState"]["terminated"]]
-        .into_iter()
-        .find(|state| state.is_object())?;
-    let exit_code = ended["exitCode"].as_u64().filter(|code| *code != 0)?;
+    let ended = last_words(pod).filter(|ended| ended.exit_code != 0)?;
     Some(Trouble::Fetch {
         place: format!("pod {}", pod["metadata"]["name"].as_str().unwrap_or_default()),
-        exit_code,
-        message: last_words(ended),
+        exit_code: ended.exit_code,
+        message: ended.message,
     })
-}
-
-/// The message a container left, or the reason Kubernetes gives where it left none.
-fn last_words(ended: &Value) -> String {
-    let text = |field: &str| ended[field].as_str().map(str::trim).filter(|text| !text.is_empty());
-    text("message").or_else(|| text("reason")).unwrap_or("no message").to_owned()
 }
 
 fn container_trouble(pod: &str, namespace: &str, status: &Value) -> Option<Trouble> {
@@ -290,6 +273,7 @@ fn container_trouble(pod: &str, namespace: &str, status: &Value) -> Option<Troub
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::resources::FETCH_CONTAINER;
     use serde_json::json;
 
     #[test]

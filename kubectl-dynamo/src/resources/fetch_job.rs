@@ -87,7 +87,10 @@ pub(super) fn job_of_model(intent: &ServingIntent, what: JobOfModel, namespace: 
     let spec = json!({
         "backoffLimit": 0,
         "template": {
-            "metadata": { "labels": own_labels(&[]) },
+            // Tells that its pod works on this model alone of those on the claim.
+            "metadata": { "labels": own_labels(&[]), "annotations": {
+                MODEL_ANNOTATION: format!("{}@{}", cache.fetch.repository, cache.fetch.revision),
+            } },
             "spec": pod(&step, &cache, &intent.placement),
         },
     });

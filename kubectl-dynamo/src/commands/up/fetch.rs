@@ -25,8 +25,13 @@ const BACKLOG: usize = 64;
 
 /// Returns when the Job is complete. Only the Job itself says that it failed: a pod that did may be followed by
 /// another. What keeps its pod from starting at all is given a little time.
-pub(in crate::commands) async fn wait(cluster: &Cluster, job: &str, report: &Report) -> Result<()> {
-    report.waiting(Stage::ModelFetch, format!("job/{job} to start"));
+pub(in crate::commands) async fn wait(
+    cluster: &Cluster,
+    job: &str,
+    stage: Stage,
+    report: &Report,
+) -> Result<()> {
+    report.waiting(stage, format!("job/{job} to start"));
     let mut events = cluster.watch(&[
         Watched::named(Kind::Job, job),
         Watched::labelled(Kind::Pod, format!("{JOB_LABEL}={job}")),
@@ -35,7 +40,7 @@ pub(in crate::commands) async fn wait(cluster: &Cluster, job: &str, report: &Rep
             ..Watched::labelled(Kind::Event, "")
         },
     ]);
-    let mut seen = Fetching::default();
+    let mut seen = Fetching::of(stage);
     let mut troubled = Troubled::default();
     let (said, mut heard) = mpsc::channel(BACKLOG);
     let mut followed = None;
@@ -46,7 +51,7 @@ pub(in crate::commands) async fn wait(cluster: &Cluster, job: &str, report: &Rep
                 seen.remember(event, job, report)?;
                 match seen.ending() {
                     Some(Ending::Complete) => {
-                        report.done(Stage::ModelFetch, seen.outcome(cluster, job).await);
+                        report.done(stage, seen.outcome(cluster, job).await);
                         return Ok(());
                     }
                     Some(Ending::Failed { reason }) => return Err(seen.failure(cluster, job, reason).await),
@@ -77,17 +82,25 @@ enum Ending {
 }
 
 /// What was seen of a Job and its pods, and heard of the fetcher in them.
-#[derive(Default)]
 struct Fetching {
+    /// What is waited for: a fetch, or work on a model that is there.
+    stage: Stage,
     job: Option<Value>,
     pods: BTreeMap<String, Value>,
     /// Why no pod could be made, each time that was tried.
     refusals: Vec<Value>,
     /// Whether the way to the API server was last said to be what is waited for.
     away: bool,
+    /// Files that were hashed again, and their bytes.
+    hashed: (usize, u64),
 }
 
 impl Fetching {
+    fn of(stage: Stage) -> Self {
+        let (job, pods, refusals) = Default::default();
+        Self { stage, job, pods, refusals, away: false, hashed: (0, 0) }
+    }
+
     fn remember(&mut self, event: Seen, name: &str, report: &Report) -> Result<()> {
         match event {
             Seen::All(Kind::Job, jobs) => match jobs.into_iter().next() {
@@ -111,7 +124,7 @@ impl Fetching {
             Seen::All(Kind::Event, all) => self.refusals = all,
             Seen::Now(Kind::Event, event) => self.refusals.push(event),
             Seen::Trouble(kind, error) if error.may_pass() => {
-                report.waiting(Stage::ModelFetch, format!("the API server ({kind}: {error})"));
+                report.waiting(self.stage, format!("the API server ({kind}: {error})"));
                 self.away = true;
             }
             // The Job suffices; without a right to its pods there is less to show.
@@ -133,14 +146,20 @@ impl Fetching {
                 files_total,
                 ..
             } => report.event(&Event::Transfer {
-                stage: Stage::ModelFetch,
+                stage: self.stage,
                 done: bytes_done,
                 total: bytes_total,
                 bytes_per_second,
                 eta_seconds,
                 note: format!("{files_done}/{files_total} files  job/{job}"),
             }),
-            ProgressEvent::Waiting { detail, .. } => report.waiting(Stage::ModelFetch, detail),
+            ProgressEvent::Waiting { detail, .. } => report.waiting(self.stage, detail),
+            // While it fetches, the bar says as much.
+            ProgressEvent::FileVerified { bytes: size, .. } if self.stage == Stage::ModelCache => {
+                self.hashed = (self.hashed.0 + 1, self.hashed.1 + size);
+                report
+                    .waiting(self.stage, format!("{} files hashed, {}", self.hashed.0, bytes(self.hashed.1)));
+            }
             ProgressEvent::Warning { text } => report.warn(None, text, None),
             _ => {}
         }
@@ -239,7 +258,7 @@ impl Fetching {
                 None => format!("pod {} to start ({})", pod_name(pod), pod_standing(pod).doing),
             },
         };
-        report.waiting(Stage::ModelFetch, waits_for);
+        report.waiting(self.stage, waits_for);
     }
 }
 

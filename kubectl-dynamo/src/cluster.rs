@@ -3,6 +3,7 @@
 
 mod apply;
 mod connect;
+mod denied;
 mod error;
 mod facts;
 mod kinds;
@@ -19,8 +20,9 @@ use serde_json::Value;
 
 pub use crate::preflight::{ClaimFacts, Platform};
 pub use apply::{Change, Outcome};
-pub use connect::{Access, DEFAULT_NAMESPACE, contexts};
-pub use error::ClusterError;
+pub use connect::{Access, DEFAULT_NAMESPACE, context_namespace, contexts};
+pub use denied::{Denied, Place, Refusals};
+pub use error::{ClusterError, NO_RIGHT};
 pub use facts::{Look, claim_facts};
 pub use kinds::Kind;
 pub use tunnel::{Tunnel, TunnelTarget};
@@ -39,6 +41,9 @@ pub struct Cluster {
     pub context: Option<String>,
     /// The namespace that verbs act in.
     pub namespace: String,
+    /// The verb of this program that asks, as the table of rights names it.
+    verb: &'static str,
+    refusals: Refusals,
 }
 
 impl Cluster {
@@ -57,6 +62,13 @@ impl Cluster {
 
     fn explain(&self, error: kube::Error, verb: &'static str, kind: Kind, name: &str) -> ClusterError {
         ClusterError::from_kube(error, verb, kind, name, self)
+    }
+
+    /// A refusal that its reader is told already, so that it is not told again as something left out.
+    pub fn is_told(&self, error: &ClusterError) {
+        if let ClusterError::Forbidden { denied, .. } = error {
+            self.refusals.forget(denied);
+        }
     }
 
     /// One object as JSON, or nothing where it does not exist.

@@ -23,12 +23,14 @@ mod fit;
 mod frontend;
 mod interruption;
 mod kube_flags;
+mod left_out;
 mod list;
 mod local;
 mod logs;
 mod model_volumes;
 mod plan_view;
 mod port_forward;
+mod rbac;
 mod render;
 mod revisions;
 mod rollout;
@@ -48,7 +50,7 @@ use std::io::Write;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Refusals};
 use crate::error::{EXIT_CODES, Exit, Result};
 use crate::intent::Word;
 use crate::report::{Event, ProgressMode, Report};
@@ -101,6 +103,8 @@ enum Verb {
     PortForward(port_forward::PortForwardArgs),
     #[command(subcommand)]
     Cache(cache::CacheVerb),
+    #[command(subcommand)]
+    Rbac(rbac::RbacVerb),
     Completion(completion::CompletionArgs),
     Config(config::ConfigArgs),
     Version(version::VersionArgs),
@@ -108,11 +112,46 @@ enum Verb {
     Supervise(local::SuperviseArgs),
 }
 
+impl Verb {
+    /// Its words, as they are typed.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Up(_) => "up",
+            Self::Render(_) => "render",
+            Self::Diff(_) => "diff",
+            Self::Fit(_) => "fit",
+            Self::Scale(_) => "scale",
+            Self::Rollout(args) => args.name(),
+            Self::Adopt(_) => "adopt",
+            Self::Down(_) => "down",
+            Self::List(_) => "list",
+            Self::Status(_) => "status",
+            Self::Diagnose(_) => "diagnose",
+            Self::Events(_) => "events",
+            Self::Explain(_) => "explain",
+            Self::Logs(_) => "logs",
+            Self::Chat(_) => "chat",
+            Self::Endpoint(_) => "endpoint",
+            Self::PortForward(_) => "port-forward",
+            Self::Check(_) => "check",
+            Self::Cache(verb) => verb.name(),
+            Self::Rbac(verb) => verb.name(),
+            Self::Completion(_) => "completion",
+            Self::Config(_) => "config",
+            Self::Version(_) => "version",
+            Self::Supervise(_) => crate::local::supervisor::VERB,
+        }
+    }
+}
+
 /// What every verb is given besides its own flags.
 struct Context {
     kube: KubeFlags,
     report: Report,
     progress: ProgressMode,
+    /// The verb that runs, as the table of rights names it.
+    verb: &'static str,
+    refusals: Refusals,
 }
 
 impl Context {
@@ -120,6 +159,8 @@ impl Context {
     async fn cluster(&self) -> Result<Cluster> {
         let mut access = self.kube.access()?;
         access.namespace = self.namespace()?;
+        access.verb = self.verb;
+        access.refusals = self.refusals.clone();
         Ok(Cluster::connect(&access).await?)
     }
 
@@ -144,11 +185,16 @@ pub(crate) fn run(args: Vec<OsString>) -> Exit {
         Err(error) => return show_usage(&error, wants_json),
     };
     log_requests(root.kube.verbosity);
-    let context = Context { kube: root.kube, report: Report::new(root.progress), progress: root.progress };
-    match dispatch(root.verb, &context) {
-        Ok(exit) => exit,
-        Err(error) => context.report.failed(&error),
-    }
+    let context = Context {
+        verb: root.verb.name(),
+        kube: root.kube,
+        report: Report::new(root.progress),
+        progress: root.progress,
+        refusals: Refusals::default(),
+    };
+    let ended = dispatch(root.verb, &context);
+    left_out::say(&context, ended.as_ref().err());
+    ended.unwrap_or_else(|error| context.report.failed(&error))
 }
 
 /// kubectl's verbosity: requests from level 6 on, their details from 8. Headers, and so tokens, are never in it.
@@ -186,6 +232,7 @@ fn dispatch(verb: Verb, context: &Context) -> Result<Exit> {
         Verb::Endpoint(args) => wait(endpoint::run(args, context)),
         Verb::PortForward(args) => wait(port_forward::run(args, context)),
         Verb::Cache(verb) => wait(cache::run(verb, context)),
+        Verb::Rbac(verb) => rbac::run(&verb, context),
         Verb::Completion(args) => completion::run(&args, context),
         Verb::Config(args) => config::run(&args, context),
         Verb::Version(args) => version::run(&args),

@@ -21,6 +21,7 @@ pub mod readiness;
 pub mod release;
 pub mod report;
 pub mod resources;
+pub mod rights;
 pub mod smoke_test;
 
 use std::ffi::OsString;

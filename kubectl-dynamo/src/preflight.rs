@@ -16,7 +16,6 @@ mod storage;
 use crate::error::{Exit, Explain};
 use crate::plan::ServingPlan;
 use crate::resources::Resource;
-pub use access::{RIGHTS, Right};
 pub use capacity::gpu_line;
 pub use demand::{ComponentDemand, demand};
 pub use facts::{

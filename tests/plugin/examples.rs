@@ -1,4 +1,4 @@
-//! `manifests/examples` is what the program renders now.
+//! `manifests/examples` and `manifests/rbac` are what the program prints now.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,10 +19,13 @@ fn files(folder: &Path) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn examples_are_what_render_prints() {
+fn examples_and_roles_are_what_the_program_prints() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    programs::run("manifests/render-examples", &[folder.path()]);
-    let (kept, rendered) = (files(&cache::repository().join("manifests/examples")), files(folder.path()));
-    assert!(!rendered.is_empty(), "nothing was rendered");
-    assert_eq!(kept, rendered, "run manifests/render-examples and read what changed");
+    programs::run("manifests/render", &[folder.path()]);
+    for part in ["examples", "rbac"] {
+        let kept = files(&cache::repository().join("manifests").join(part));
+        let rendered = files(&folder.path().join(part));
+        assert!(!rendered.is_empty(), "nothing was rendered");
+        assert_eq!(kept, rendered, "run manifests/render and read what changed");
+    }
 }

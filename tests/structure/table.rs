@@ -22,6 +22,7 @@ pub(crate) const CORE: &[&str] = &[
     "crate::release",
     "crate::plan",
     "crate::resources",
+    "crate::rights",
     "crate::fit",
     "crate::preflight",
     "crate::readiness",

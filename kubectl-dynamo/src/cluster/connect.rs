@@ -8,7 +8,7 @@ use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError, NamedContext};
 
 use super::session::Session;
-use super::{Cluster, ClusterError, Result};
+use super::{Cluster, ClusterError, Refusals, Result};
 
 /// The namespace of a context that names none, as in kubectl.
 pub const DEFAULT_NAMESPACE: &str = "default";
@@ -30,6 +30,10 @@ pub struct Access {
     pub namespace: Option<String>,
     /// Longest time for one request; none waits for ever.
     pub request_timeout: Option<Duration>,
+    /// The verb of this program that asks, as the table of rights names it.
+    pub verb: &'static str,
+    /// Where refused rights are noted.
+    pub refusals: Refusals,
 }
 
 impl Cluster {
@@ -49,13 +53,22 @@ impl Cluster {
         let login = config.auth_info.exec.clone();
         let session =
             Session::new(config).map_err(|error| ClusterError::of_login(&error, login.as_ref(), &server))?;
-        Ok(Self { session: Arc::new(session), server, context, namespace })
+        let (verb, refusals) = (access.verb, access.refusals.clone());
+        Ok(Self { session: Arc::new(session), server, context, namespace, verb, refusals })
     }
 }
 
 /// The contexts of the kubeconfig, for completion; none where there is no kubeconfig that can be read.
 pub fn contexts(access: &Access) -> Vec<String> {
     read(access).ok().flatten().as_ref().map(context_names).unwrap_or_default()
+}
+
+/// The namespace of the kubeconfig's context; nothing where there is no kubeconfig that can be read.
+pub fn context_namespace(access: &Access) -> Option<String> {
+    let kubeconfig = read(access).ok().flatten()?;
+    let name = access.context.clone().or(kubeconfig.current_context)?;
+    let context = kubeconfig.contexts.into_iter().find(|known| known.name == name)?;
+    context.context?.namespace
 }
 
 /// The contexts of the kubeconfig, for messages.

@@ -7,10 +7,13 @@ use kube::config::ExecConfig;
 use kube::core::Status;
 
 use super::connect::root_cause;
-use super::{Cluster, Kind};
+use super::{Cluster, Denied, Kind};
 use crate::error::{Exit, Explain};
 use crate::resources::Misfit;
+use crate::rights::{Persona, persona_with};
 
+/// The code of a missing right: what a verb can do without goes on at it.
+pub const NO_RIGHT: &str = "KD0105";
 /// The subresources of a pod have rights of their own; these are their verbs in messages.
 pub(super) const READ_LOG: &str = "read the log of";
 pub(super) const FORWARD_PORT: &str = "forward a port of";
@@ -34,8 +37,12 @@ pub enum ClusterError {
     Unreachable { server: String, cause: String },
     #[error("{server} does not accept these credentials")]
     Unauthorized { server: String },
-    #[error("no right to {verb} {resource} in namespace {namespace}: {message}")]
-    Forbidden { verb: &'static str, resource: String, namespace: String, message: String },
+    #[error("no right to {denied}")]
+    Forbidden {
+        denied: Denied,
+        /// The persona that has this right, and all else that the verb needs.
+        persona: Option<Persona>,
+    },
     #[error("the quota of namespace {namespace} is used up: {message}")]
     Quota { namespace: String, message: String },
     #[error("namespace {namespace} does not exist")]
@@ -120,7 +127,13 @@ impl ClusterError {
             401 => Self::Unauthorized { server: cluster.server.clone() },
             403 if message.contains("exceeded quota") => Self::Quota { namespace, message },
             403 if message.contains("admission webhook") => Self::Refused { kind, name, message },
-            403 => Self::Forbidden { verb, resource: kind.resource_name(), namespace, message },
+            403 => {
+                let (asked, resource) = right(verb, &kind.resource_name());
+                let denied = Denied::read(&message, &asked, &resource, &namespace);
+                let persona = persona_with(cluster.verb, &denied.verb, &denied.resource);
+                cluster.refusals.note(&denied);
+                Self::Forbidden { denied, persona }
+            }
             404 if about_namespace => Self::NoNamespace { namespace },
             404 => Self::NotFound { kind, name, namespace },
             409 if status.details.as_ref().is_some_and(|details| !details.causes.is_empty()) => {
@@ -170,14 +183,15 @@ fn untyped(message: &str) -> String {
     }
 }
 
-/// What is asked for, as `kubectl auth can-i` takes it.
-fn right(verb: &str, resource: &str) -> String {
-    match verb {
-        READ_LOG => "get pods/log".into(),
-        FORWARD_PORT => "create pods/portforward".into(),
-        "discover" => "get /apis/nvidia.com".into(),
-        verb => format!("{verb} {resource}"),
-    }
+/// What is asked for in RBAC's words: the verb and the resource.
+fn right(verb: &str, resource: &str) -> (String, String) {
+    let (verb, resource) = match verb {
+        READ_LOG => ("get", "pods/log"),
+        FORWARD_PORT => ("create", "pods/portforward"),
+        "discover" => ("get", "/apis/nvidia.com"),
+        verb => (verb, resource),
+    };
+    (verb.into(), resource.into())
 }
 
 impl Explain for ClusterError {
@@ -187,7 +201,7 @@ impl Explain for ClusterError {
             Self::NoCurrentContext { .. } | Self::NoSuchContext { .. } => "KD0102",
             Self::Unreachable { .. } => "KD0103",
             Self::Credentials { .. } | Self::LoginCommand { .. } | Self::Unauthorized { .. } => "KD0104",
-            Self::Forbidden { .. } => "KD0105",
+            Self::Forbidden { .. } => NO_RIGHT,
             Self::NotFound { .. } => "KD0106",
             Self::NoNamespace { .. } => "KD0107",
             Self::Server { .. } => "KD0108",
@@ -222,10 +236,7 @@ impl Explain for ClusterError {
             Self::LoginCommand { install_hint, command, .. } => {
                 install_hint.clone().unwrap_or_else(|| format!("install it, then check: {command} --help"))
             }
-            Self::Forbidden { verb, resource, namespace, .. } => {
-                let right = right(verb, resource);
-                format!("ask for the right, then check: kubectl auth can-i {right} -n {namespace}")
-            }
+            Self::Forbidden { denied, persona } => denied.remedy(*persona),
             Self::Quota { namespace, .. } => format!("see what uses it: kubectl describe quota -n {namespace}"),
             Self::NoNamespace { namespace } => format!("create it: kubectl create namespace {namespace}"),
             Self::NotFound { .. } => "see what is there: kubectl dynamo list -A".into(),

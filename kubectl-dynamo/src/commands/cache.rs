@@ -23,6 +23,18 @@ pub(super) enum CacheVerb {
     Prune(remove::PruneArgs),
 }
 
+impl CacheVerb {
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::List(_) => "cache list",
+            Self::Pull(_) => "cache pull",
+            Self::Verify(_) => "cache verify",
+            Self::Rm(_) => "cache rm",
+            Self::Prune(_) => "cache prune",
+        }
+    }
+}
+
 pub(super) async fn run(verb: CacheVerb, context: &Context) -> Result<Exit> {
     match verb {
         CacheVerb::List(args) => list::run(&args, context).await,

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::evidence::{Gathered, Logs, gather};
+use super::evidence::{Logs, gather};
 use super::frontend::{self, Sought};
 use super::status::{StatusFormat, unlisted};
 use super::{Context, print_data, words};
@@ -34,9 +34,10 @@ pub(super) async fn run(args: DiagnoseArgs, context: &Context) -> Result<Exit> {
         let cause = unserved(&gathered.evidence).unwrap_or(cause);
         diagnosis.verdict = Verdict::Broken { cause };
     }
+    let skipped = gathered.skipped(&cluster);
     print_data(&match args.output {
-        StatusFormat::Text => screen(&args.name, &diagnosis, &gathered),
-        StatusFormat::Json => format!("{:#}\n", document(&args.name, &diagnosis, &gathered)),
+        StatusFormat::Text => screen(&args.name, &diagnosis, &skipped),
+        StatusFormat::Json => format!("{:#}\n", document(&args.name, &diagnosis, &skipped)),
     })?;
     Ok(match &diagnosis.verdict {
         Verdict::Reported => Exit::Ok,
@@ -45,7 +46,7 @@ pub(super) async fn run(args: DiagnoseArgs, context: &Context) -> Result<Exit> {
     })
 }
 
-fn screen(name: &str, diagnosis: &Diagnosis, gathered: &Gathered) -> String {
+fn screen(name: &str, diagnosis: &Diagnosis, skipped: &[String]) -> String {
     let mut text = match &diagnosis.verdict {
         Verdict::Reported => format!("✔ {name} serves\n"),
         Verdict::ComingUp { waits_for } => format!("… {name} comes up: it waits for {waits_for}\n"),
@@ -60,13 +61,13 @@ fn screen(name: &str, diagnosis: &Diagnosis, gathered: &Gathered) -> String {
         );
         text += &format!("  more     kubectl dynamo explain {}\n", cause.code);
     }
-    for what in &gathered.unseen {
+    for what in skipped {
         text += &format!("  skipped  {what}\n");
     }
     redacted(&text)
 }
 
-fn document(name: &str, diagnosis: &Diagnosis, gathered: &Gathered) -> Value {
+fn document(name: &str, diagnosis: &Diagnosis, skipped: &[String]) -> Value {
     let chain: Vec<Value> = diagnosis
         .chain
         .iter()
@@ -84,6 +85,6 @@ fn document(name: &str, diagnosis: &Diagnosis, gathered: &Gathered) -> Value {
     json!({
         "apiVersion": "kubectl-dynamo.dev/v1", "kind": "Diagnosis",
         "name": name, "verdict": verdict, "waitsFor": waits_for,
-        "cause": cause, "chain": chain, "skipped": gathered.unseen,
+        "cause": cause, "chain": chain, "skipped": skipped,
     })
 }

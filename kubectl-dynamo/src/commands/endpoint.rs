@@ -6,9 +6,10 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 
-use super::summary::summary;
+use super::frontend::Found;
+use super::summary::{intent, summary};
 use super::{Context, frontend, print_data, words};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, NO_RIGHT};
 use crate::error::{Exit, Result};
 use crate::intent::Word;
 use crate::smoke_test;
@@ -52,29 +53,43 @@ pub(super) async fn run(args: EndpointArgs, context: &Context) -> Result<Exit> {
     let found = frontend::find(&args.name, context).await?;
     let summary = summary(&found.graph);
     let url = summary.in_cluster_url();
+    let models = match args.output {
+        EndpointFormat::Url => Vec::new(),
+        _ => served(&found).await?,
+    };
     print_data(&match args.output {
         EndpointFormat::Url => format!("{url}\n"),
         EndpointFormat::Text => format!(
             "in-cluster  {url}\nmodels      {}\nfrom here   kubectl dynamo port-forward {} -n {}\n",
-            models(&found.cluster, &args.name).await?.join(", "),
+            models.join(", "),
             args.name,
             found.cluster.namespace
         ),
         EndpointFormat::Env => format!(
             "export OPENAI_BASE_URL={}\nexport OPENAI_MODEL={}\n",
             quoted(&url),
-            quoted(models(&found.cluster, &args.name).await?.first().map(String::as_str).unwrap_or_default())
+            quoted(models.first().map(String::as_str).unwrap_or_default())
         ),
         EndpointFormat::Json => {
             let document = json!({
                 "apiVersion": "kubectl-dynamo.dev/v1", "kind": "Endpoint", "name": args.name,
                 "namespace": found.cluster.namespace, "url": url,
-                "models": models(&found.cluster, &args.name).await?,
+                "models": models,
             });
             format!("{document:#}\n")
         }
     })?;
     Ok(Exit::Ok)
+}
+
+/// The models that a deployment lists; without a right to ask it, the name it was asked to serve under.
+async fn served(found: &Found) -> Result<Vec<String>> {
+    match models(&found.cluster, summary(&found.graph).name.as_str()).await {
+        Err(error) if error.code() == Some(NO_RIGHT) => {
+            Ok(intent(&found.graph).map(|intent| intent.served_model_name).into_iter().collect())
+        }
+        listed => listed,
+    }
 }
 
 /// The models that a deployment lists, asked through a tunnel.

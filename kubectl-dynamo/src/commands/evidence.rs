@@ -35,8 +35,18 @@ pub(super) struct Gathered {
     pub evidence: Evidence,
     /// The Jobs that fetch the model, where they are what it is about.
     pub jobs: Vec<Value>,
-    /// `no right to list events`.
-    pub unseen: Vec<String>,
+    pub unseen: Vec<ClusterError>,
+}
+
+impl Gathered {
+    /// What could not be seen, for a screen that tells it: then it is not told again at the verb's end.
+    pub(super) fn skipped(&self, cluster: &Cluster) -> Vec<String> {
+        let tell = |error: &ClusterError| {
+            cluster.is_told(error);
+            error.to_string()
+        };
+        self.unseen.iter().map(tell).collect()
+    }
 }
 
 /// Gathers everything below a graph.
@@ -59,7 +69,7 @@ pub(super) async fn gather(cluster: &Cluster, graph: Value, api: GraphApi, wante
         // A kind that the cluster does not serve has no objects.
         Err(ClusterError::NotFound { .. } | ClusterError::NoPlatform { .. }) => Vec::new(),
         Err(error) => {
-            unseen.push(error.to_string());
+            unseen.push(error);
             Vec::new()
         }
     };

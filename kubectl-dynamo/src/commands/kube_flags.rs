@@ -99,6 +99,7 @@ impl KubeFlags {
             impersonate_uid: self.impersonate_uid.clone(),
             namespace: self.namespace.clone(),
             request_timeout: request_timeout.filter(|timeout| !timeout.is_zero()),
+            ..Access::default()
         })
     }
 }
@@ -124,6 +125,8 @@ pub(super) enum FlagError {
     NoComponent { given: String, names: String },
     #[error("{flag} belongs to --local")]
     OnlyLocal { flag: &'static str },
+    #[error("a user, group or service account has a name")]
+    NoSubject,
     #[error("a plan is a table or JSON, and objects are YAML or JSON")]
     PlanFormat,
 }
@@ -140,6 +143,7 @@ impl Explain for FlagError {
             Self::OnlyLocal { .. } => {
                 "leave it out; on a cluster: kubectl dynamo port-forward, kubectl dynamo logs".into()
             }
+            Self::NoSubject => "for example --user jane, or --service-account ci:deployer".into(),
             Self::PlanFormat => "for example --plan -o json, or -o yaml without --plan".into(),
             Self::AllNamespaces => "name the namespace with -n, or leave the name out".into(),
         })

@@ -55,6 +55,7 @@ pub(super) async fn apply(
         Err(error) => Err(error),
     };
     if let Err(error) = done {
+        cluster.is_told(&error);
         let hint = "rollout undo cannot come back to it; the change itself is made".to_owned();
         report.warn(Some("KD0243"), format!("revision {next} is not kept: {error}"), Some(hint));
     }

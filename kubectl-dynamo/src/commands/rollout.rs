@@ -32,6 +32,18 @@ enum What {
     Restart(restart::RestartArgs),
 }
 
+impl RolloutArgs {
+    /// The verb with its second word, as the table of rights names it.
+    pub(super) fn name(&self) -> &'static str {
+        match self.what {
+            What::Status(_) => "rollout status",
+            What::History(_) => "rollout history",
+            What::Undo(_) => "rollout undo",
+            What::Restart(_) => "rollout restart",
+        }
+    }
+}
+
 pub(super) async fn run(args: RolloutArgs, context: &Context) -> Result<Exit> {
     match args.what {
         What::Status(args) => status::run(args, context).await,

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use super::frontend::{self, Sought};
 use super::interruption::interruption;
 use super::{Context, endpoint, kube_flags, list, print_data, words};
-use crate::cluster::{Cluster, Kind, Platform, Seen, Watched};
+use crate::cluster::{Cluster, Kind, NO_RIGHT, Platform, Seen, Watched};
 use crate::diagnosis::Cause;
 use crate::error::{Exit, Result};
 use crate::intent::Word;
@@ -66,9 +66,17 @@ impl Word for StatusFormat {
 
 /// The answer to "is it fine?".
 enum Verdict {
-    Up { models: Vec<String> },
-    ComingUp { waits_for: String, cause: Option<Cause> },
-    Down { cause: Cause },
+    /// With what the frontend lists; nothing where there is no right to ask it.
+    Up {
+        models: Vec<String>,
+    },
+    ComingUp {
+        waits_for: String,
+        cause: Option<Cause>,
+    },
+    Down {
+        cause: Cause,
+    },
 }
 
 impl Verdict {
@@ -214,6 +222,7 @@ async fn listed(cluster: &Cluster, name: &str) -> std::result::Result<Vec<String
             exit: Exit::Failed,
             place,
         }),
+        Err(error) if error.code() == Some(NO_RIGHT) => Ok(Vec::new()),
         Err(error) => Err(Cause {
             code: error.code().unwrap_or("KD0802"),
             text: error.to_string(),

@@ -1,147 +1,114 @@
-//! What a person may do: the rights that `up` needs, by the API server's own list of them.
+//! What a person may do, by the API server's own list of it: all that `up` needs for what it is about to do, and all
+//! that it shows more with. Both come from its row of the table of rights.
 
-use super::{Authorizer, ClusterFacts, Fact, Outcome, Problem, Subject};
+use super::{Authorizer, ClusterFacts, Fact, Outcome, Platform, Problem, Subject};
 use crate::error::Exit;
 use crate::intent::Cache;
 use crate::resources::GraphApi;
+use crate::rights::table::{
+    CLAIMS, COMPONENTS, GRAPHS, JOBS, LEADER_WORKER_SETS, POD_CLIQUE_SETS, SECRETS, TUNNELS,
+};
+use crate::rights::{Need, Persona, Right, generate_command, is_outside, of_verb};
 
-/// A right, and what it is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Right {
-    pub verb: &'static str,
-    /// With its subresource: `pods/log`.
-    pub resource: &'static str,
-    pub group: &'static str,
-    pub need: Need,
+/// What `up` is about to do, as far as it decides over rights.
+struct Occasion {
+    platform: Platform,
+    makes_graph: bool,
+    makes_claim: bool,
+    makes_job: bool,
 }
 
-/// When a right is needed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Need {
-    Always,
-    /// To make a deployment that is not there yet.
-    NewGraph,
-    /// To make the claim for models.
-    MakeClaim,
-    /// To make the Job that fetches the model.
-    FetchJob,
-    /// To know that a deployment is ready where its operator is of the older shape.
-    OlderShape,
-    /// To ask for a completion at the end.
-    SmokeTest,
-    /// To show what is going on.
-    Show,
-}
+impl Occasion {
+    fn of(facts: &ClusterFacts, subject: &Subject<'_>) -> Option<Self> {
+        let makes = |kind: &str| subject.resources.iter().any(|resource| resource.kind() == kind);
+        let cluster_alone = subject.resources.is_empty();
+        let makes_claim = subject.claim.is_none()
+            && subject
+                .plan
+                .and_then(|plan| plan.cache.as_ref())
+                .is_none_or(|cache| matches!(cache.cache, Cache::Made { .. }));
+        Some(Self {
+            platform: (*facts.platform.known()?).unwrap_or_default(),
+            makes_graph: subject.starts.is_none(),
+            makes_claim: cluster_alone || (makes("PersistentVolumeClaim") && makes_claim),
+            makes_job: cluster_alone || makes("Job"),
+        })
+    }
 
-const fn right(verb: &'static str, resource: &'static str, group: &'static str, need: Need) -> Right {
-    Right { verb, resource, group, need }
-}
+    /// Whether it comes to that, as far as can be told before.
+    fn uses(&self, right: Right) -> bool {
+        match (right.resource, right.verb) {
+            (GRAPHS, "create") => self.makes_graph,
+            (CLAIMS, "create" | "patch") => self.makes_claim,
+            // Only a Job that has failed is made anew.
+            (JOBS, "delete") => false,
+            (JOBS, _) => self.makes_job,
+            // A token that is given on stdin is written before this is asked.
+            (SECRETS, _) => false,
+            // Behind a proxy that lets nothing but WebSockets through.
+            (TUNNELS, "get") => false,
+            (LEADER_WORKER_SETS, _) => self.platform.leader_worker_sets,
+            (POD_CLIQUE_SETS, _) => self.platform.grove,
+            _ => !is_outside(right.resource),
+        }
+    }
 
-const DYNAMO: &str = "nvidia.com";
-const GRAPHS: &str = "dynamographdeployments";
-const COMPONENTS: &str = "dynamocomponentdeployments";
-const CLAIMS: &str = "persistentvolumeclaims";
-
-/// What `up` asks of an API server in the namespace of a deployment.
-pub const RIGHTS: &[Right] = &[
-    right("get", GRAPHS, DYNAMO, Need::Always),
-    right("create", GRAPHS, DYNAMO, Need::NewGraph),
-    right("patch", GRAPHS, DYNAMO, Need::Always),
-    right("list", GRAPHS, DYNAMO, Need::Always),
-    right("watch", GRAPHS, DYNAMO, Need::Always),
-    right("get", CLAIMS, "", Need::Always),
-    right("create", CLAIMS, "", Need::MakeClaim),
-    right("patch", CLAIMS, "", Need::MakeClaim),
-    right("get", "jobs", "batch", Need::FetchJob),
-    right("create", "jobs", "batch", Need::FetchJob),
-    right("patch", "jobs", "batch", Need::FetchJob),
-    right("list", "jobs", "batch", Need::FetchJob),
-    right("watch", "jobs", "batch", Need::FetchJob),
-    right("list", COMPONENTS, DYNAMO, Need::OlderShape),
-    right("watch", COMPONENTS, DYNAMO, Need::OlderShape),
-    right("list", "pods", "", Need::SmokeTest),
-    right("create", "pods/portforward", "", Need::SmokeTest),
-    right("watch", "pods", "", Need::Show),
-    right("get", "pods/log", "", Need::Show),
-    right("list", "events", "", Need::Show),
-    right("watch", "events", "", Need::Show),
-    right("list", "deployments", "apps", Need::Show),
-    right("watch", "deployments", "apps", Need::Show),
-];
-
-impl std::fmt::Display for Right {
-    /// As `kubectl auth can-i` takes it.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}", self.verb, self.resource)?;
-        if self.group.is_empty() { Ok(()) } else { write!(f, ".{}", self.group) }
+    /// The rights that it comes to: those it cannot do without, or the others.
+    fn rights(&self, necessary: bool) -> Vec<Right> {
+        let table = of_verb("up").map(|row| row.rights()).unwrap_or_default();
+        // Nothing else tells there whether a deployment is ready.
+        let older =
+            |right: &Right| self.platform.graph_api == GraphApi::V1Alpha1 && right.resource == COMPONENTS;
+        let wanted = |(right, need): &(Right, Need)| (*need == Need::Required || older(right)) == necessary;
+        let rights = table.into_iter().filter(wanted).map(|(right, _)| right);
+        rights.filter(|right| self.uses(*right)).collect()
     }
 }
 
 impl Authorizer {
     fn allows(&self, right: &Right) -> bool {
         let any_or = |all: &[String], one: &str| all.iter().any(|given| given == "*" || given == one);
+        let (group, resource) = right.group_and_resource();
+        let subresource = resource.split_once('/').map(|(_, part)| format!("*/{part}"));
         self.rules.iter().any(|rule| {
-            let subresource = right.resource.split_once('/').map(|(_, part)| format!("*/{part}"));
             any_or(&rule.verbs, right.verb)
-                && any_or(&rule.groups, right.group)
-                && (any_or(&rule.resources, right.resource)
-                    || subresource.is_some_and(|any| rule.resources.contains(&any)))
+                && any_or(&rule.groups, group)
+                && (any_or(&rule.resources, resource)
+                    || subresource.as_ref().is_some_and(|any| rule.resources.contains(any)))
         })
     }
 }
 
 /// Whether the person may do what `up` has to.
 pub(super) fn rights(facts: &ClusterFacts, subject: &Subject<'_>) -> Option<Outcome> {
-    let older = facts.platform.known()?.as_ref().is_some_and(|one| one.graph_api == GraphApi::V1Alpha1);
-    let makes = |kind: &str| subject.resources.iter().any(|resource| resource.kind() == kind);
-    let cluster_alone = subject.resources.is_empty();
-    let makes_claim = subject.claim.is_none()
-        && subject
-            .plan
-            .and_then(|plan| plan.cache.as_ref())
-            .is_none_or(|cache| matches!(cache.cache, Cache::Made { .. }));
-    let needed = |right: &&Right| match right.need {
-        Need::Always | Need::SmokeTest => true,
-        Need::NewGraph => subject.starts.is_none(),
-        Need::MakeClaim => cluster_alone || (makes("PersistentVolumeClaim") && makes_claim),
-        Need::FetchJob => cluster_alone || makes("Job"),
-        Need::OlderShape => older,
-        Need::Show => false,
-    };
-    judged(facts, needed, "up", |missing, namespace| {
-        let first = missing.split(", ").next().unwrap_or_default();
-        Outcome::Failed(Problem::new(
-            "KD0105",
-            Exit::Access,
-            format!("no right in namespace {namespace} to {missing}"),
-            format!("ask for it, then check: kubectl auth can-i {first} -n {namespace}"),
-        ))
+    let needed = Occasion::of(facts, subject)?.rights(true);
+    judged(facts, &needed, "up", |missing, namespace, hint| {
+        let text = format!("no right to {missing} in namespace {namespace}");
+        Outcome::Failed(Problem::new("KD0105", Exit::Access, text, hint))
     })
 }
 
 /// Whether the person may see what is going on.
-pub(super) fn rights_to_watch(facts: &ClusterFacts, _: &Subject<'_>) -> Option<Outcome> {
-    judged(
-        facts,
-        |right| right.need == Need::Show,
-        "watching",
-        |missing, namespace| {
-            let first = missing.split(", ").next().unwrap_or_default();
-            Outcome::Warning(Problem::new(
-                "KD0115",
-                Exit::Access,
-                format!("no right in namespace {namespace} to {missing}: less can be shown"),
-                format!("ask for it, then check: kubectl auth can-i {first} -n {namespace}"),
-            ))
-        },
-    )
+pub(super) fn rights_to_watch(facts: &ClusterFacts, subject: &Subject<'_>) -> Option<Outcome> {
+    let helpful = Occasion::of(facts, subject)?.rights(false);
+    judged(facts, &helpful, "watching", |missing, namespace, hint| {
+        let text = format!("no right to {missing} in namespace {namespace}: less can be shown or kept");
+        Outcome::Warning(Problem::new("KD0115", Exit::Access, text, hint))
+    })
+}
+
+/// Who gives what `up` needs, and how to see that it holds.
+fn remedy(right: &Right, namespace: &str) -> String {
+    let persona = of_verb("up").map_or(Persona::Deployer, |up| up.persona);
+    let command = generate_command(persona, None, Some(namespace));
+    format!("ask an admin for it: {command}; then check: kubectl auth can-i {right} -n {namespace}")
 }
 
 fn judged(
     facts: &ClusterFacts,
-    needed: impl Fn(&&Right) -> bool,
+    rights: &[Right],
     what: &str,
-    lacking: impl Fn(&str, &str) -> Outcome,
+    lacking: impl Fn(&str, &str, String) -> Outcome,
 ) -> Option<Outcome> {
     let authorizer = match &facts.rights {
         Fact::Known(authorizer) => authorizer,
@@ -149,26 +116,22 @@ fn judged(
         Fact::Unasked => return None,
     };
     let namespace = &facts.namespace;
-    let missing: Vec<String> = RIGHTS
-        .iter()
-        .filter(needed)
-        .filter(|right| !authorizer.allows(right))
-        .map(ToString::to_string)
-        .collect();
-    Some(match missing.as_slice() {
-        [] => Outcome::Passed(format!("all rights that {what} needs in namespace {namespace}")),
-        // The rules of such a cluster are not all the rights there are.
-        _ if authorizer.incomplete => {
-            Outcome::Skipped("the API server cannot list all rights of this user".into())
-        }
-        missing => lacking(&missing.join(", "), namespace),
-    })
+    let missing: Vec<&Right> = rights.iter().filter(|right| !authorizer.allows(right)).collect();
+    let Some(first) = missing.first() else {
+        return Some(Outcome::Passed(format!("all rights that {what} needs in namespace {namespace}")));
+    };
+    // The rules of such a cluster are not all the rights there are.
+    if authorizer.incomplete {
+        return Some(Outcome::Skipped("the API server cannot list all rights of this user".into()));
+    }
+    let named: Vec<String> = missing.iter().map(ToString::to_string).collect();
+    Some(lacking(&named.join(", "), namespace, remedy(first, namespace)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::preflight::{Platform, Rule};
+    use crate::preflight::Rule;
 
     fn rule(verbs: &[&str], groups: &[&str], resources: &[&str]) -> Rule {
         let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
@@ -207,9 +170,30 @@ mod tests {
         let Some(Outcome::Failed(problem)) = rights(&facts(rules, false), &Subject::default()) else {
             panic!("nothing is missing")
         };
-        assert_eq!(problem.text, "no right in namespace n to create jobs.batch, patch jobs.batch");
+        assert_eq!(problem.text, "no right to create jobs.batch, patch jobs.batch in namespace n");
         assert!(problem.hint.ends_with("kubectl auth can-i create jobs.batch -n n"), "{}", problem.hint);
         assert_eq!((problem.code, problem.exit), ("KD0105", Exit::Access));
+    }
+
+    #[test]
+    fn a_tunnel_is_asked_for_as_it_is_opened() {
+        let rules = vec![rule(&["get", "list", "watch", "patch"], &["*"], &["*"])];
+        let Some(Outcome::Failed(problem)) = rights(&facts(rules, false), &Subject::default()) else {
+            panic!("nothing is missing")
+        };
+        assert!(problem.text.contains("create pods/portforward"), "{}", problem.text);
+        assert!(problem.text.contains("create dynamographdeployments.nvidia.com"), "{}", problem.text);
+    }
+
+    #[test]
+    fn objects_of_a_platform_that_is_not_there_are_not_asked_about() {
+        let mut facts = facts(Vec::new(), false);
+        let says = |facts: &ClusterFacts| format!("{:?}", rights_to_watch(facts, &Subject::default()));
+        assert!(!says(&facts).contains("leaderworkersets") && says(&facts).contains("deployments.apps"));
+        let platform =
+            Platform { graph_api: GraphApi::V1Beta1, leader_worker_sets: true, ..Platform::default() };
+        facts.platform = Fact::Known(Some(platform));
+        assert!(says(&facts).contains("list leaderworkersets.leaderworkerset.x-k8s.io"));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What the audited user asked of an API server, from its audit log.
 
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
 use serde_json::Value;
@@ -17,7 +19,10 @@ pub struct Audit {
 pub struct Request {
     pub verb: String,
     pub namespace: String,
+    /// Of the core group empty.
+    pub group: String,
     pub resource: String,
+    pub subresource: String,
     pub name: String,
     pub code: u64,
     /// The resource version of the object in the answer, where it was one object.
@@ -63,8 +68,18 @@ impl Audit {
     }
 
     fn all_since(&self, position: u64) -> Outcome<Vec<Request>> {
-        let log = std::fs::read(&self.path)?;
-        let new = log.get(usize::try_from(position)?..).unwrap_or_default();
+        // Nothing but what is new is read: the log of a whole tier is large, and looked at often.
+        let before = position.saturating_sub(1);
+        let mut log = File::open(&self.path)?;
+        log.seek(SeekFrom::Start(before))?;
+        let mut read = Vec::new();
+        log.read_to_end(&mut read)?;
+        let mut new = read.as_slice();
+        // A line that was half written at that moment began before it.
+        if position > 0 {
+            let begun = new.iter().position(|byte| *byte == b'\n').map_or(new.len(), |end| end + 1);
+            new = &new[begun..];
+        }
         // The last line may be half written.
         let whole = new.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         let new = &new[..whole];
@@ -74,20 +89,22 @@ impl Audit {
             // A watch is answered when it starts and complete when it ends, which may be after the count.
             let watch = event["verb"] == "watch";
             if event["stage"] == if watch { "ResponseStarted" } else { "ResponseComplete" } {
-                requests.push(read(&event));
+                requests.push(request(&event));
             }
         }
         Ok(requests)
     }
 }
 
-fn read(event: &Value) -> Request {
+fn request(event: &Value) -> Request {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let object = &event["objectRef"];
     Request {
         verb: text(&event["verb"]),
         namespace: text(&object["namespace"]),
+        group: text(&object["apiGroup"]),
         resource: text(&object["resource"]),
+        subresource: text(&object["subresource"]),
         name: text(&object["name"]),
         code: event["responseStatus"]["code"].as_u64().unwrap_or_default(),
         resource_version: event["responseObject"]["metadata"]["resourceVersion"].as_str().map(str::to_owned),

@@ -77,6 +77,8 @@ impl Cluster {
             optional(when(look.storage).map(|()| self.volumes())),
             optional(look.token_secret.as_deref().map(|name| self.secret_keys(name))),
         )?;
+        // A namespace's own role cannot give them, and every check that is skipped is counted.
+        self.refusals.forget_cluster();
         Ok(ClusterFacts {
             namespace: self.namespace.clone(),
             kubernetes,
@@ -256,9 +258,7 @@ async fn optional<T>(asked: Option<impl Future<Output = Result<Fact<T>>>>) -> Re
 fn fact<T>(asked: Result<T>) -> Result<Fact<T>> {
     match asked {
         Ok(value) => Ok(Fact::Known(value)),
-        Err(ClusterError::Forbidden { verb, resource, .. }) => {
-            Ok(Fact::Hidden(format!("no right to {verb} {resource}")))
-        }
+        Err(ClusterError::Forbidden { denied, .. }) => Ok(Fact::Hidden(format!("no right to {denied}"))),
         Err(
             error @ (ClusterError::Server { .. }
             | ClusterError::OperatorSilent { .. }

@@ -117,6 +117,7 @@ fn place(command: Command, typed: &[OsString]) -> Option<Place> {
     let matches = command.ignore_errors(true).try_get_matches_from(line).ok()?;
     let mut access = KubeFlags::from_arg_matches(&matches).ok()?.access().ok()?;
     access.request_timeout = Some(PATIENCE);
+    access.verb = "completion";
     let verb = matches.subcommand().map(|(_, verb)| verb);
     let local = |verb: &ArgMatches| matches!(verb.try_get_one::<bool>("local"), Ok(Some(true)));
     let nameless = |verb: &ArgMatches| {

@@ -20,6 +20,8 @@ pub(super) struct View {
     pub components: Vec<ComponentStanding>,
     pub diagnosis: Diagnosis,
     pub gathered: Gathered,
+    /// What could not be seen.
+    pub skipped: Vec<String>,
     pub fetched: Option<Fetched>,
 }
 
@@ -59,7 +61,8 @@ pub(super) async fn look(cluster: &Cluster, graph: Value, api: GraphApi) -> Resu
     };
     say_steps(&mut components, &gathered);
     let fetched = fetched.or_else(|| fetched_by_pods(pods));
-    Ok(View { summary, verdict, components, diagnosis, gathered, fetched })
+    let skipped = gathered.skipped(cluster);
+    Ok(View { summary, verdict, components, diagnosis, gathered, skipped, fetched })
 }
 
 /// A pod that runs and is not ready does what its log says last.

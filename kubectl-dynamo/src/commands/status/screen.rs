@@ -35,7 +35,7 @@ pub(super) fn screen(view: &View, details: bool) -> String {
     }
     write_cache(&mut text, view, now);
     let _ = writeln!(text, "  endpoint  {}{}", view.summary.in_cluster_url(), endpoint_note(view));
-    for what in &view.gathered.unseen {
+    for what in &view.skipped {
         let _ = writeln!(text, "  skipped   {what}");
     }
     if cause.is_some() {
@@ -51,6 +51,9 @@ pub(super) fn screen(view: &View, details: bool) -> String {
 fn first_line(view: &View, now: jiff::Timestamp) -> String {
     let name = &view.summary.name;
     match &view.verdict {
+        Verdict::Up { models } if models.is_empty() => {
+            format!("✔ UP  {name} is reported ready; which models it lists is not seen\n")
+        }
         Verdict::Up { models } => format!("✔ UP  {name} serves {}\n", models.join(", ")),
         Verdict::ComingUp { waits_for, cause } => {
             let code = cause.as_ref().map(|cause| format!(" ({})", cause.code)).unwrap_or_default();
@@ -218,6 +221,6 @@ pub(super) fn document(view: &View) -> Value {
         "code": cause.and_then(Explain::code), "fix": cause.map(|cause| redacted(&cause.fix)), "models": models,
         "model": summary.model, "mode": summary.mode, "release": summary.release,
         "components": components, "claim": summary.claim, "fetched": fetched,
-        "endpoint": summary.in_cluster_url(), "skipped": view.gathered.unseen,
+        "endpoint": summary.in_cluster_url(), "skipped": view.skipped,
     })
 }

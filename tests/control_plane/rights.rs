@@ -61,7 +61,7 @@ fn runs(verb: &str) -> Vec<Run> {
         "diff" => vec![wishing(Nothing, "diff", &["--hf-token-secret=hub/TOKEN"])],
         "up" => vec![
             wishing(Nothing, "up", &["--detach", "--hf-token-secret=hub/TOKEN"]),
-            wishing(Nothing, "up", &["--timeout=4s"]),
+            wishing(Nothing, "up", &["--timeout=15s"]),
             wishing(HalfReady, "up", &["--timeout=4s"]),
             wishing(Ready, "up", &["--timeout=20s"]),
             run(HalfReady, &["up", "tiny", "--env=A=b", "--detach"]),

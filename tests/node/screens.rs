@@ -21,13 +21,13 @@ struct Run {
 }
 
 pub(crate) async fn a_run_that_serves_and_one_that_fails_draw_their_stages(shared: Arc<Shared>) -> Outcome {
-    let place = shared.place("demo").await?;
+    let place = shared.place("serving").await?;
     place.volume("model-cache", "manual").await?;
-    let run = run(&shared, "up acme/tiny --backend mocker -n demo").await?;
+    let run = run(&shared, "up acme/tiny --backend mocker -n serving").await?;
     let screen = run.screen();
     ensure!(run.code == Some(0), "{screen}");
     for line in [
-        "tiny · context tests · namespace demo · Dynamo 1.6.1 (user config, v1beta1) · ",
+        "tiny · context tests · namespace serving · Dynamo 1.6.1 (user config, v1beta1) · ",
         "  frontend  ×1",
         "  worker    ×1",
         "  cache     pvc/model-cache",
@@ -45,8 +45,8 @@ pub(crate) async fn a_run_that_serves_and_one_that_fails_draw_their_stages(share
         "✔ ready in 0:",
         " · smoke test 200, first token ",
         " tok/s",
-        "  in-cluster http://tiny-frontend.demo.svc:8000/v1",
-        "  try        kubectl dynamo chat tiny -n demo",
+        "  in-cluster http://tiny-frontend.serving.svc:8000/v1",
+        "  try        kubectl dynamo chat tiny -n serving",
     ] {
         ensure!(screen.contains(line), "`{line}` is not on the screen:\n{screen}");
     }
@@ -54,7 +54,7 @@ pub(crate) async fn a_run_that_serves_and_one_that_fails_draw_their_stages(share
     run.keep("up.cast")?;
 
     let words =
-        "up acme/tiny --name broken --backend mocker --image registry.invalid/vllm-runtime:1.6.1 -n demo";
+        "up acme/tiny --name broken --backend mocker --image registry.invalid/vllm-runtime:1.6.1 -n serving";
     let run = self::run(&shared, words).await?;
     let screen = run.screen();
     ensure!(run.code == Some(1), "{screen}");

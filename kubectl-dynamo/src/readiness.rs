@@ -123,7 +123,7 @@ fn alpha_components_are_current(graph: &Value, component_deployments: &[Value]) 
             is_component(deployment, graph, name)
                 && (hash.is_null() || deployment["spec"]["annotations"][SPEC_HASH_ANNOTATION] == *hash)
                 && deployment["status"]["observedGeneration"] == deployment["metadata"]["generation"]
-                && condition(deployment, "Available")["status"] == "True"
+                && holds(deployment, "Available")
         })
     })
 }
@@ -149,6 +149,11 @@ pub fn condition<'a>(object: &'a Value, kind: &str) -> &'a Value {
         .as_array()
         .and_then(|all| all.iter().find(|condition| condition["type"] == kind))
         .unwrap_or(&Value::Null)
+}
+
+/// Whether the condition of a type holds.
+pub fn holds(object: &Value, kind: &str) -> bool {
+    condition(object, kind)["status"] == "True"
 }
 
 /// The trouble that most needs a person: what cannot heal comes first. Pods of an earlier template do not count,

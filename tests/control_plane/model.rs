@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Node;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, Patch, PatchParams};
 use kubectl_dynamo_tests::hub::{Access, Hub, Repository, Settings};
 use kubectl_dynamo_tests::kubernetes::definitions::GraphGeneration::V1Beta1;
 use kubectl_dynamo_tests::{Outcome, ensure};
 use serde_json::{Value, json};
 
 use crate::Shared;
+use crate::preflight::{node, without_node};
 
 /// A hub with one configuration, published for anyone and behind a gate; and the flag that tells pods of it.
 async fn hub(folder: &std::path::Path) -> Outcome<(Hub, String)> {
@@ -51,19 +52,11 @@ pub(crate) async fn the_hub_tells_what_a_plan_needs(shared: Arc<Shared>) -> Outc
     let folder = tempfile::tempdir()?;
     let (_hub, flag) = hub(folder.path()).await?;
     let (place, plugin) = shared.user(V1Beta1, "model").await?;
-    let nodes: Api<Node> = Api::all(place.client());
+    node(&place, "model", "model-1", 4).await?;
     // As GPU feature discovery labels a node of L4s.
-    let node = json!({
-        "metadata": { "name": "model-1", "labels": { "case": "model", "nvidia.com/gpu.memory": "23034" } },
-        "spec": { "taints": [{ "key": "case", "value": "model", "effect": "NoSchedule" }] },
-    });
-    nodes.create(&PostParams::default(), &serde_json::from_value(node)?).await?;
-    let amounts = json!({ "nvidia.com/gpu": "4", "cpu": "64", "memory": "512Gi", "pods": "100" });
-    let status = json!({ "status": {
-        "capacity": amounts, "allocatable": amounts,
-        "conditions": [{ "type": "Ready", "status": "True" }],
-    } });
-    nodes.patch_status("model-1", &PatchParams::default(), &Patch::Merge(status)).await?;
+    let nodes: Api<Node> = Api::all(place.client());
+    let label = json!({ "metadata": { "labels": { "nvidia.com/gpu.memory": "23034" } } });
+    nodes.patch("model-1", &PatchParams::default(), &Patch::Merge(label)).await?;
 
     for (model, more, exit, code, fact) in [
         ("acme/llama", &["--cache-size=1Mi"][..], 7, "KD0443", "take"),
@@ -88,6 +81,5 @@ pub(crate) async fn the_hub_tells_what_a_plan_needs(shared: Arc<Shared>) -> Outc
         let found = document["findings"].as_array().into_iter().flatten().find(|one| one["name"] == name);
         ensure!(found.is_some_and(|one| one["outcome"] == "passed"), "{name}: {found:?}");
     }
-    nodes.delete("model-1", &DeleteParams::default()).await?;
-    place.delete().await
+    without_node(place, "model-1").await
 }

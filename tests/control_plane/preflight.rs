@@ -31,7 +31,7 @@ fn placement(case: &str) -> [String; 2] {
 }
 
 /// A node of a case with so many GPUs.
-async fn node(place: &CaseNamespace, case: &str, name: &str, gpus: u32) -> Outcome {
+pub(crate) async fn node(place: &CaseNamespace, case: &str, name: &str, gpus: u32) -> Outcome {
     let nodes: Api<Node> = Api::all(place.client());
     let node = json!({
         "metadata": { "name": name, "labels": { "case": case } },
@@ -48,7 +48,7 @@ async fn node(place: &CaseNamespace, case: &str, name: &str, gpus: u32) -> Outco
     Ok(())
 }
 
-async fn without_node(place: CaseNamespace, name: &str) -> Outcome {
+pub(crate) async fn without_node(place: CaseNamespace, name: &str) -> Outcome {
     let nodes: Api<Node> = Api::all(place.client());
     nodes.delete(name, &DeleteParams::default()).await?;
     place.delete().await

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Cluster, ClusterError, Kind, Result, Seen, Watched, json_of};
 use crate::change::{LeftToAdapter, differences, leave_to_others};
-use crate::readiness::condition;
+use crate::readiness::holds;
 use crate::resources::{MANAGED_BY, MANAGER, Resource, misfits};
 
 /// What applying an object does.
@@ -84,9 +84,7 @@ impl Cluster {
         };
         let mut result = None;
         let outcome = match &live {
-            Some(job) if kind == Kind::Job && condition(job, "Failed")["status"] == "True" => {
-                Outcome::Repeated
-            }
+            Some(job) if kind == Kind::Job && holds(job, "Failed") => Outcome::Repeated,
             Some(_) => Outcome::Kept,
             None => {
                 result = Some(self.patch(resource, force, true).await?);

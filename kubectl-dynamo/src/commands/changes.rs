@@ -6,7 +6,7 @@ use super::confirm::confirm;
 use crate::change::{ComponentChange, Effect, GraphChange, LeftToAdapter, Renewal, last_start_seconds};
 use crate::cluster::{Change, Cluster, Kind, Outcome, Platform};
 use crate::error::Result;
-use crate::readiness::{GRAPH_LABEL, condition};
+use crate::readiness::{GRAPH_LABEL, holds};
 
 /// Whether a question was answered on the command line already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +83,7 @@ pub(super) async fn accepted(
             [] => format!("{name} changes, and no pod moves"),
             said => format!("{name} changes: {}", said.join("; ")),
         });
-        let serves = change.live.as_ref().is_some_and(|live| condition(live, "Ready")["status"] == "True");
+        let serves = change.live.as_ref().is_some_and(|live| holds(live, "Ready"));
         if effect.gap && serves {
             let gap = format!("{name} answers nothing {}", gap(cluster, name).await);
             context.report.detail(&gap);

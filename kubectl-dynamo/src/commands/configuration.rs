@@ -1,6 +1,7 @@
 //! What is known of a model: its configuration from this machine's own folders for nothing; that, its size and whether it
 //! is given at all from the hub for a short wait. It is never a reason to stop that nothing is known.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use model_fetcher::contract::{environment, exit};
@@ -12,6 +13,7 @@ use super::local;
 use crate::error::{Exit, Result};
 use crate::fit::check_shape;
 use crate::intent::{Backend, ModelRef, ServingIntent};
+use crate::local::Folders;
 use crate::preflight::{Fact, HubModel, ModelFacts, Refusal};
 
 /// The file that says what a model is.
@@ -71,7 +73,7 @@ pub(super) async fn of_hub(intent: &ServingIntent) -> Fact<HubModel> {
     let asked = async {
         let listing = model_fetcher::wanted(&options).await?;
         let config = match intent.backend {
-            Backend::Vllm => configuration(&intent.model, options.clone()).await?,
+            Backend::Vllm => configuration(&intent.model, options.clone(), &folders).await?,
             Backend::Mocker => None,
         };
         Ok::<_, model_fetcher::Error>((listing, config))
@@ -111,18 +113,27 @@ fn refused(error: &model_fetcher::Error, exit: Exit) -> Fact<HubModel> {
 /// The model's configuration, of this machine where it has one.
 async fn configuration(
     model: &ModelRef,
-    mut options: FetchOptions,
+    options: FetchOptions,
+    folders: &Folders,
 ) -> std::result::Result<Option<Value>, model_fetcher::Error> {
     if let Some(kept) = kept(model) {
         return Ok(Some(kept));
     }
-    options.into = local::folders().map_or(options.into, |folders| folders.configurations());
+    Ok(read(&fetch(options, folders).await?.join(FILE)))
+}
+
+/// Fetches the file alone, to where configurations are kept; answers the model's folder there.
+pub(super) async fn fetch(
+    mut options: FetchOptions,
+    folders: &Folders,
+) -> std::result::Result<PathBuf, model_fetcher::Error> {
+    options.into = folders.configurations();
     options.include = vec![FILE.into()];
     options.update = true;
     model_fetcher::fetch(&options, &mut |_| {}).await?;
-    Ok(read(&options.folder().join(FILE)))
+    Ok(options.folder())
 }
 
-fn read(path: &std::path::Path) -> Option<Value> {
+fn read(path: &Path) -> Option<Value> {
     serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()
 }

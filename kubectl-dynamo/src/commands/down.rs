@@ -15,7 +15,7 @@ use super::{Context, frontend, kube_flags, summary, words};
 use crate::cluster::{Cluster, Kind, Platform};
 use crate::error::{Exit, Result};
 use crate::intent::{ServingIntent, Word};
-use crate::readiness::{JOB_LABEL, condition, is_going};
+use crate::readiness::{JOB_LABEL, holds, is_going};
 use crate::report::Stage;
 use crate::resources::{MANAGED_BY, MANAGER, MODEL_ANNOTATION};
 pub(super) use ending::{say_if_held, until_gone};
@@ -177,7 +177,7 @@ impl Seen {
 
 /// A Job that has fetched its model tells what is on the claim, and stays as long as that.
 fn is_complete(job: &Value) -> bool {
-    condition(job, "Complete")["status"] == "True"
+    holds(job, "Complete")
 }
 
 /// One run of `down`.

@@ -8,7 +8,7 @@ use super::up::fetch;
 use crate::cluster::{Change, Cluster, ClusterError, Kind, Outcome};
 use crate::error::{Exit, Explain, Result};
 use crate::intent::ServingIntent;
-use crate::readiness::{GRAPH_LABEL, JOB_LABEL, LastWords, condition, last_words};
+use crate::readiness::{GRAPH_LABEL, JOB_LABEL, LastWords, holds, last_words};
 use crate::report::{Report, Stage};
 pub(super) use crate::resources::JobOfModel;
 use crate::resources::{self, Resource};
@@ -180,8 +180,7 @@ impl Explain for FetcherFailed {
 /// of a moment that is gone.
 async fn anew(cluster: &Cluster, resource: Resource) -> std::result::Result<Change, ClusterError> {
     let live = cluster.get(Kind::Job, resource.name()).await?;
-    let is_over =
-        |job: &Value| ["Complete", "Failed"].iter().any(|end| condition(job, end)["status"] == "True");
+    let is_over = |job: &Value| ["Complete", "Failed"].iter().any(|end| holds(job, end));
     let outcome = match &live {
         None => Outcome::Created,
         Some(job) if is_over(job) => Outcome::Repeated,

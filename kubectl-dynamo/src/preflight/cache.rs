@@ -1,5 +1,6 @@
 //! The model itself: the Secret with the hub's token, and whether the model fits into the claim.
 
+use super::memory::gibibytes;
 use super::storage::new_claim;
 use super::{ClusterFacts, Fact, HubModel, Outcome, Problem, Refusal, Subject};
 use crate::error::Exit;
@@ -55,7 +56,7 @@ pub(super) fn claim_size(facts: &ClusterFacts, subject: &Subject<'_>) -> Option<
         (None, made) => made?.object["spec"]["resources"]["requests"]["storage"].as_str()?.into(),
     };
     let bytes = facts.model()?.bytes;
-    let gibibytes = bytes as f64 / f64::from(1 << 30);
+    let gibibytes = gibibytes(bytes);
     let model = &cache.fetch.repository;
     Some(if Quantity::parse(&size).is_some_and(|size| size.bytes < bytes) {
         let needs = bytes.div_ceil(1 << 30) + 1;

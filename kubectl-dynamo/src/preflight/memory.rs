@@ -137,7 +137,7 @@ impl Known {
     }
 }
 
-fn gibibytes(bytes: u64) -> f64 {
+pub(super) fn gibibytes(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 30)
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::trouble::{Trouble, pod_trouble, without_node};
-use super::{COMPONENT_LABEL, condition};
+use super::{COMPONENT_LABEL, condition, holds};
 
 /// A Deployment's own label: pods of one template carry one value.
 const TEMPLATE_LABEL: &str = "pod-template-hash";
@@ -93,7 +93,7 @@ fn wanted(graph: &Value) -> Vec<(String, u64)> {
 
 /// Whether a pod's own readiness condition is true and it is not on its way out.
 pub fn pod_is_ready(pod: &Value) -> bool {
-    pod["metadata"]["deletionTimestamp"].is_null() && condition(pod, "Ready")["status"] == "True"
+    pod["metadata"]["deletionTimestamp"].is_null() && holds(pod, "Ready")
 }
 
 /// One pod by itself.

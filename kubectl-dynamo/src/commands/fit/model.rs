@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::time::Duration;
 
-use model_fetcher::contract::RemoteFile;
 use serde_json::Value;
 
 use crate::commands::{Context, local};
@@ -12,7 +11,7 @@ use crate::intent::ModelRef;
 use crate::local::LocalError;
 use crate::report::Stage;
 
-use crate::commands::configuration::FILE as CONFIGURATION;
+use crate::commands::configuration::{self, FILE as CONFIGURATION};
 /// In the order in which vLLM looks for them; the first that is there is what it loads.
 const WEIGHTS: [&str; 3] = [".safetensors", ".bin", ".pt"];
 
@@ -85,14 +84,9 @@ async fn of_hub(repository: &str, revision: Option<&str>, context: &Context) -> 
         return of_folder(&options.folder()).map(|found| Weighed { name: repository.into(), ..found });
     }
     let listing = model_fetcher::listing(&options).await.map_err(LocalError::Fetch)?;
-    options.into = folders.configurations();
-    options.include = vec![CONFIGURATION.into()];
-    options.update = true;
-    model_fetcher::fetch(&options, &mut |_| {}).await.map_err(LocalError::Fetch)?;
-    let top = |file: &&RemoteFile| !file.path.contains('/');
-    let files: Vec<(String, u64)> =
-        listing.files.iter().filter(top).map(|file| (file.path.clone(), file.size)).collect();
-    finish(repository.into(), &options.folder(), &files)
+    let folder = configuration::fetch(options, &folders).await.map_err(LocalError::Fetch)?;
+    let files: Vec<(String, u64)> = listing.files.iter().map(|file| (file.path.clone(), file.size)).collect();
+    finish(repository.into(), &folder, &files)
 }
 
 fn finish(name: String, folder: &Path, files: &[(String, u64)]) -> Result<Weighed> {
@@ -107,11 +101,12 @@ fn finish(name: String, folder: &Path, files: &[(String, u64)]) -> Result<Weighe
     Ok(Weighed { name, config, bytes })
 }
 
-/// The bytes of the first kind of weights that is there. Mistral's own copy beside the shards is not loaded as well.
+/// The bytes of the first kind of weights that is there. Neither Mistral's own copy beside the shards nor anything in a
+/// folder below is loaded as well.
 pub(in crate::commands) fn weight_bytes(files: &[(String, u64)]) -> u64 {
+    let is_loaded = |path: &str| !path.contains('/') && !path.starts_with("consolidated");
     let of = |ending: &str| {
-        let all =
-            files.iter().filter(|(path, _)| path.ends_with(ending) && !path.starts_with("consolidated"));
+        let all = files.iter().filter(|(path, _)| path.ends_with(ending) && is_loaded(path));
         all.map(|(_, size)| size).sum::<u64>()
     };
     WEIGHTS.iter().map(|ending| of(ending)).find(|bytes| *bytes > 0).unwrap_or(0)
@@ -131,6 +126,7 @@ mod tests {
             ("model-2.safetensors", 7),
             ("consolidated.safetensors", 12),
             ("pytorch_model.bin", 12),
+            ("original/model.safetensors", 12),
             ("config.json", 1),
         ]);
         assert_eq!(weight_bytes(&both), 12);

@@ -10,8 +10,8 @@ use crate::commands::summary::{Summary, summary};
 use crate::commands::{fetcher_log, frontend};
 use crate::diagnosis::{self, Diagnosis, diagnose};
 use crate::error::Result;
-use crate::readiness::{ComponentStanding, JOB_LABEL, components};
-use crate::resources::{FETCH_CONTAINER, GraphApi};
+use crate::readiness::{ComponentStanding, JOB_LABEL, components, last_words};
+use crate::resources::GraphApi;
 
 /// What was seen.
 pub(super) struct View {
@@ -101,12 +101,7 @@ async fn size(cluster: &Cluster, pod: &str) -> Option<(u64, usize)> {
 
 /// Where no Job ran, each pod's own fetch container looked at the model before the engine started.
 fn fetched_by_pods(pods: &[Value]) -> Option<Fetched> {
-    let ended = pods
-        .iter()
-        .flat_map(|pod| pod["status"]["initContainerStatuses"].as_array().into_iter().flatten())
-        .filter(|status| status["name"] == FETCH_CONTAINER)
-        .map(|status| &status["state"]["terminated"])
-        .filter(|ended| ended["exitCode"] == 0);
-    let at = ended.filter_map(|ended| ended["finishedAt"].as_str()).max()?;
-    Some(Fetched { size: None, at: at.to_owned() })
+    let ended = pods.iter().filter_map(last_words).filter(|ended| ended.exit_code == 0);
+    let at = ended.map(|ended| ended.at).filter(|at| !at.is_empty()).max()?;
+    Some(Fetched { size: None, at })
 }

@@ -15,7 +15,7 @@ use crate::commands::fetcher_log;
 use crate::diagnosis::{Evidence, cause_of};
 use crate::error::{Error, Result};
 use crate::readiness::{
-    JOB_LABEL, Observation, Trouble, condition, fetch_trouble, job_trouble, pod_standing, pod_trouble,
+    JOB_LABEL, Observation, Trouble, condition, fetch_trouble, holds, job_trouble, pod_standing, pod_trouble,
 };
 use crate::report::units::{bytes, clock};
 use crate::report::{Event, Report, Stage};
@@ -172,7 +172,7 @@ impl Fetching {
             let reason = failed["message"].as_str().unwrap_or("no reason given").to_owned();
             return Some(Ending::Failed { reason });
         }
-        (condition(job, "Complete")["status"] == "True").then_some(Ending::Complete)
+        (holds(job, "Complete")).then_some(Ending::Complete)
     }
 
     /// What came of it, in the fetcher's own last words where they can be read.

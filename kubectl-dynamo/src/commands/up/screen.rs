@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::cluster::{Change, Cluster};
 use crate::commands::deployment::Deployment;
+use crate::commands::table::columns;
 use crate::commands::{print_data, summary};
 use crate::error::{Exit, Result};
 use crate::intent::request::Source;
@@ -140,20 +141,14 @@ fn cache_line(deployment: &Deployment, cache: &ModelCache, facts: &ClusterFacts)
     format!("  {:<9} pvc/{claim}{mode} {fetch}", "cache")
 }
 
-/// Rows of a plan with equal columns; a heading that heads nothing is left out.
+/// Rows of a plan in columns; one in which nothing stands is left out.
 fn aligned(headings: [&str; 5], rows: Vec<Vec<String>>) -> Vec<String> {
-    let mut table: Vec<Vec<String>> = rows;
-    if headings.iter().any(|heading| !heading.is_empty()) {
-        table.insert(0, headings.map(ToOwned::to_owned).to_vec());
-    }
-    let width = |column: usize| table.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..headings.len()).map(width).collect();
-    let line = |row: &Vec<String>| {
-        let cells = row.iter().zip(&widths).filter(|(_, width)| **width > 0);
-        let cells = cells.map(|(cell, width)| format!("{cell:<width$}", width = *width));
-        format!("  {}", cells.collect::<Vec<_>>().join("  ")).trim_end().to_owned()
-    };
-    table.iter().map(line).collect()
+    let rows: Vec<Vec<String>> =
+        std::iter::once(headings.map(ToOwned::to_owned).to_vec()).chain(rows).collect();
+    let is_empty = |column: usize| rows.iter().all(|row| row[column].is_empty());
+    let kept: Vec<usize> = (0..headings.len()).filter(|column| !is_empty(*column)).collect();
+    let rows = rows.iter().map(|row| kept.iter().map(|column| row[*column].clone()).collect());
+    columns(rows, 2).lines().map(|line| format!("  {line}")).collect()
 }
 
 /// Objects of a file, which say by themselves what they are.

@@ -112,7 +112,13 @@ pub fn diagnose(evidence: &Evidence) -> Diagnosis {
             ended(evidence, pod.as_deref(), verdict)
         }
         Standing::Waiting { waits_for } => match quiet_cause(&components, evidence) {
-            Some((pod, cause)) => ended(evidence, Some(&pod), Verdict::Held { cause }),
+            Some((pod, cause)) => {
+                let verdict = match pod.crashes_again() {
+                    true => Verdict::Broken { cause },
+                    false => Verdict::Held { cause },
+                };
+                ended(evidence, Some(&pod.name), verdict)
+            }
             None => {
                 let pod = waiting_pod(&components).map(|pod| pod.name.clone());
                 ended(evidence, pod.as_deref(), Verdict::ComingUp { waits_for })
@@ -180,7 +186,10 @@ fn log_of<'a>(evidence: &'a Evidence, pod: &str, container: &str) -> Option<&'a 
 
 /// What holds a pod back that Kubernetes itself calls neither failed nor waiting: a volume that is not mounted, a
 /// runtime that tries again and again, an operator that does nothing.
-fn quiet_cause(components: &[ComponentStanding], evidence: &Evidence) -> Option<(String, Cause)> {
+fn quiet_cause<'a>(
+    components: &'a [ComponentStanding],
+    evidence: &Evidence,
+) -> Option<(&'a PodStanding, Cause)> {
     let waiting = components.iter().flat_map(|one| &one.pods).filter(|pod| !pod.ready && !pod.superseded);
     for pod in waiting {
         let subject = Subject::of(evidence, Some(&pod.name));
@@ -197,7 +206,7 @@ fn quiet_cause(components: &[ComponentStanding], evidence: &Evidence) -> Option<
             .find_map(|event| known::find(Place::Mount, &event_words(event), &subject));
         let mut logs = evidence.logs.iter().filter(|log| log.pod == pod.name);
         if let Some(cause) = mount.or_else(|| logs.find_map(|log| known::find_in_log(&log.lines, &subject))) {
-            return Some((pod.name.clone(), cause));
+            return Some((pod, cause));
         }
     }
     None

@@ -94,6 +94,22 @@ fn every_known_message_is_the_verdict_of_a_diagnosis() {
 }
 
 #[test]
+fn a_run_between_two_crashes_mends_nothing() {
+    let (_, place, message, _) =
+        MET.iter().find(|(code, ..)| *code == "KD0618").expect("a line of the table");
+    let verdict = |restarts: u64| {
+        let mut evidence = evidence(*place, message);
+        let status = &mut evidence.seen.pods[0]["status"];
+        status["phase"] = "Running".into();
+        status["containerStatuses"][0]["state"] = json!({ "running": {} });
+        status["containerStatuses"][0]["restartCount"] = restarts.into();
+        diagnose(&evidence).verdict
+    };
+    assert!(matches!(verdict(3), Verdict::Broken { cause } if cause.code == "KD0618"));
+    assert!(matches!(verdict(0), Verdict::Held { .. }));
+}
+
+#[test]
 fn what_nobody_knows_keeps_its_own_words_and_the_code_of_its_place() {
     for (place, code) in [
         (Place::Scheduling, "KD0302"),

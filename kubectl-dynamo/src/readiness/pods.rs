@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::trouble::{Trouble, pod_trouble, without_node};
+use super::trouble::{CRASHES, Trouble, pod_trouble, without_node};
 use super::{COMPONENT_LABEL, condition, holds};
 
 /// A Deployment's own label: pods of one template carry one value.
@@ -42,6 +42,11 @@ pub struct PodStanding {
 }
 
 impl PodStanding {
+    /// Whether it crashed so often that its next run, which it may be in just now, ends no better.
+    pub fn crashes_again(&self) -> bool {
+        self.restarts >= CRASHES
+    }
+
     /// Whether its trouble dates from before a change: nothing was tried anew since it had `attempts`.
     pub(super) fn is_as_before(&self, attempts: &BTreeMap<String, u64>) -> bool {
         attempts.get(&self.uid) == Some(&self.attempts)

@@ -7,7 +7,7 @@ use super::{condition, last_words};
 use crate::error::{Exit, Explain};
 
 /// How often a container may crash before the reason is taken for lasting.
-const CRASHES: u64 = 2;
+pub(super) const CRASHES: u64 = 2;
 
 /// A reason that a person may have to act on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

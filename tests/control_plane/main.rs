@@ -50,6 +50,24 @@ impl Shared {
 fn main() -> ExitCode {
     let missing = programs::control_plane_missing().or_else(definitions::missing);
     let cases = cases![
+        // The longest first, so that none is left over when all others have ended.
+        rights::up_needs_what_a_deployer_has,
+        rights::scale_needs_what_a_deployer_has,
+        rights::adopt_needs_what_a_deployer_has,
+        rights::going_back_needs_what_a_deployer_has,
+        rights::restarting_needs_what_a_deployer_has,
+        rights::down_needs_what_a_deployer_has,
+        rights::removing_a_model_needs_what_a_deployer_has,
+        rights::removing_idle_models_needs_what_a_deployer_has,
+        rights::a_verdict_needs_what_a_viewer_has,
+        rights::a_rollout_needs_what_a_viewer_has,
+        rights::the_cache_needs_what_a_deployer_has,
+        rights::pulling_a_model_needs_what_a_deployer_has,
+        rights::talking_and_comparing_need_what_a_deployer_has,
+        rights::a_check_goes_on_without_most_rights,
+        rights::looking_needs_what_a_viewer_has,
+        rights::every_verb_of_the_table_is_run,
+        rights::a_viewer_is_told_what_is_left_out,
         serving::each_control_plane_serves_its_generation,
         admission::a_v1beta1_graph_is_refused_with_causes,
         admission::a_v1beta1_graph_cannot_be_changed_in_these_ways,
@@ -134,18 +152,6 @@ fn main() -> ExitCode {
         cache::a_model_that_is_used_stays_and_an_idle_one_goes,
         cache::a_pull_is_what_up_goes_on_with,
         cache::a_file_that_changed_ends_with_seven,
-        rights::every_verb_of_the_table_is_run,
-        rights::a_viewer_is_told_what_is_left_out,
-        rights::looking_needs_what_a_viewer_has,
-        rights::a_verdict_needs_what_a_viewer_has,
-        rights::talking_and_comparing_need_what_a_deployer_has,
-        rights::up_needs_what_a_deployer_has,
-        rights::changing_replicas_needs_what_a_deployer_has,
-        rights::going_back_needs_what_a_deployer_has,
-        rights::down_needs_what_a_deployer_has,
-        rights::a_check_goes_on_without_most_rights,
-        rights::the_cache_needs_what_a_deployer_has,
-        rights::removing_models_needs_what_a_deployer_has,
     ];
     tier::run("control-plane", missing, cases, start)
 }

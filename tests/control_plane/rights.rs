@@ -61,7 +61,7 @@ fn runs(verb: &str) -> Vec<Run> {
         "diff" => vec![wishing(Nothing, "diff", &["--hf-token-secret=hub/TOKEN"])],
         "up" => vec![
             wishing(Nothing, "up", &["--detach", "--hf-token-secret=hub/TOKEN"]),
-            wishing(Nothing, "up", &["--timeout=15s"]),
+            wishing(Nothing, "up", &["--timeout=4s"]),
             wishing(HalfReady, "up", &["--timeout=4s"]),
             wishing(Ready, "up", &["--timeout=20s"]),
             run(HalfReady, &["up", "tiny", "--env=A=b", "--detach"]),
@@ -144,7 +144,11 @@ pub(crate) async fn looking_needs_what_a_viewer_has(shared: Arc<Shared>) -> Outc
 }
 
 pub(crate) async fn a_verdict_needs_what_a_viewer_has(shared: Arc<Shared>) -> Outcome {
-    check(&shared, &["status", "diagnose", "rollout status", "rollout history"]).await
+    check(&shared, &["status", "diagnose"]).await
+}
+
+pub(crate) async fn a_rollout_needs_what_a_viewer_has(shared: Arc<Shared>) -> Outcome {
+    check(&shared, &["rollout status", "rollout history"]).await
 }
 
 pub(crate) async fn talking_and_comparing_need_what_a_deployer_has(shared: Arc<Shared>) -> Outcome {
@@ -155,12 +159,20 @@ pub(crate) async fn up_needs_what_a_deployer_has(shared: Arc<Shared>) -> Outcome
     check(&shared, &["up"]).await
 }
 
-pub(crate) async fn changing_replicas_needs_what_a_deployer_has(shared: Arc<Shared>) -> Outcome {
-    check(&shared, &["scale", "adopt"]).await
+pub(crate) async fn scale_needs_what_a_deployer_has(shared: Arc<Shared>) -> Outcome {
+    check(&shared, &["scale"]).await
+}
+
+pub(crate) async fn adopt_needs_what_a_deployer_has(shared: Arc<Shared>) -> Outcome {
+    check(&shared, &["adopt"]).await
 }
 
 pub(crate) async fn going_back_needs_what_a_deployer_has(shared: Arc<Shared>) -> Outcome {
-    check(&shared, &["rollout undo", "rollout restart"]).await
+    check(&shared, &["rollout undo"]).await
+}
+
+pub(crate) async fn restarting_needs_what_a_deployer_has(shared: Arc<Shared>) -> Outcome {
+    check(&shared, &["rollout restart"]).await
 }
 
 pub(crate) async fn down_needs_what_a_deployer_has(shared: Arc<Shared>) -> Outcome {
@@ -172,11 +184,19 @@ pub(crate) async fn a_check_goes_on_without_most_rights(shared: Arc<Shared>) -> 
 }
 
 pub(crate) async fn the_cache_needs_what_a_deployer_has(shared: Arc<Shared>) -> Outcome {
-    check(&shared, &["cache list", "cache pull", "cache verify"]).await
+    check(&shared, &["cache list", "cache verify"]).await
 }
 
-pub(crate) async fn removing_models_needs_what_a_deployer_has(shared: Arc<Shared>) -> Outcome {
-    check(&shared, &["cache rm", "cache prune"]).await
+pub(crate) async fn pulling_a_model_needs_what_a_deployer_has(shared: Arc<Shared>) -> Outcome {
+    check(&shared, &["cache pull"]).await
+}
+
+pub(crate) async fn removing_a_model_needs_what_a_deployer_has(shared: Arc<Shared>) -> Outcome {
+    check(&shared, &["cache rm"]).await
+}
+
+pub(crate) async fn removing_idle_models_needs_what_a_deployer_has(shared: Arc<Shared>) -> Outcome {
+    check(&shared, &["cache prune"]).await
 }
 
 /// The verbs that are checked here and by themselves are all there are.

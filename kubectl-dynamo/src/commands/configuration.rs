@@ -22,6 +22,9 @@ pub(super) const FILE: &str = "config.json";
 /// A check in passing waits no longer for the hub.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Where there is no way to the hub, as in a closed network, it is tried once more and no longer.
+const RETRIES: Duration = Duration::from_millis(500);
+
 /// Refuses what the model's configuration forbids, as far as this machine has it.
 ///
 /// # Errors
@@ -56,7 +59,7 @@ pub(super) async fn of_hub(intent: &ServingIntent) -> Fact<HubModel> {
     let ModelRef::Hub { repository, revision } = &intent.model else { return Fact::Unasked };
     let Ok(folders) = local::folders() else { return Fact::Unasked };
     let mut options = local::fetch_options(repository, revision.as_deref(), &folders);
-    options.stall_timeout = PATIENCE;
+    options.stall_timeout = RETRIES;
     if options.offline {
         return Fact::Unasked;
     }

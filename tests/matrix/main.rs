@@ -31,11 +31,11 @@ fn main() -> ExitCode {
     ];
     // The parsers first: they may have to be installed, and the cluster's namespace has no network.
     let passed = [
-        tier::passes("matrix", parser::missing(), parsers, parser::start),
+        tier::passes("matrix", parser::missing(), vec![parsers], parser::start),
         tier::passes(
             "matrix",
             programs::control_plane_missing().or_else(definitions::missing),
-            server,
+            vec![server],
             start,
         ),
     ];

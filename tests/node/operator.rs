@@ -8,7 +8,7 @@ use kube::api::{Api, DeleteParams, DynamicObject};
 use kube::runtime::wait::{await_condition, conditions};
 use kube::runtime::watcher::{self, watch_object};
 use kubectl_dynamo_tests::{Outcome, dynamo, ensure, model};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::Shared;
 
@@ -30,7 +30,7 @@ pub(crate) async fn an_aggregated_graph_answers_before_and_after_a_rollout(share
     model::write(&place.claim("model-cache").await?.join("tiny"))?;
     let graphs = dynamo::graphs(place.client(), shared.generation(), place.name());
     let mut graph = dynamo::aggregated("agg", "model-cache", "tiny");
-    let seen = record(&graphs, "agg");
+    let seen = record(&graphs, "agg", standing);
     dynamo::apply(&graphs, &graph).await?;
     if let Err(error) = dynamo::wait_until_ready(&graphs, "agg").await {
         return Err(format!("{error}\n{}", place.describe().await?).into());
@@ -61,21 +61,27 @@ pub(crate) async fn an_aggregated_graph_answers_before_and_after_a_rollout(share
     place.delete().await
 }
 
-/// Notes each change of the graph's standing from now on.
-fn record(graphs: &Api<DynamicObject>, name: &str) -> Arc<Mutex<Vec<Standing>>> {
-    let seen: Arc<Mutex<Vec<Standing>>> = Arc::default();
+fn standing(graph: &Value) -> Standing {
+    let (state, reason) = dynamo::state_and_reason(graph);
+    (state, reason, graph["status"]["rollingUpdate"]["phase"].as_str().map(str::to_owned))
+}
+
+/// Notes what is read of the graph from now on, each time that it changes.
+pub(crate) fn record<T: PartialEq + Send + 'static>(
+    graphs: &Api<DynamicObject>,
+    name: &str,
+    read: fn(&Value) -> T,
+) -> Arc<Mutex<Vec<T>>> {
+    let seen = Arc::new(Mutex::new(Vec::new()));
     let noted = seen.clone();
     let mut changes = watch_object(graphs.clone(), name).boxed();
     tokio::spawn(async move {
         while let Ok::<_, watcher::Error>(Some(graph)) = changes.try_next().await {
             let Some(graph) = graph else { continue };
-            let graph = serde_json::to_value(graph).unwrap_or_default();
-            let (state, reason) = dynamo::state_and_reason(&graph);
-            let phase = graph["status"]["rollingUpdate"]["phase"].as_str().map(str::to_owned);
+            let now = read(&serde_json::to_value(graph).unwrap_or_default());
             let mut noted = noted.lock().unwrap_or_else(PoisonError::into_inner);
-            let standing = (state, reason, phase);
-            if noted.last() != Some(&standing) {
-                noted.push(standing);
+            if noted.last() != Some(&now) {
+                noted.push(now);
             }
         }
     });

@@ -52,6 +52,14 @@ pub(crate) async fn a_run_that_serves_and_one_that_fails_draw_their_stages(share
     }
     ensure!(!screen.contains("0/0"), "a bar without its style was drawn:\n{screen}");
     run.keep("up.cast")?;
+    let run = self::run(&shared, "chat tiny 'Hello, who are you?' -n serving").await?;
+    for part in ["its answers mean nothing", "TTFT ", "tok/s"] {
+        ensure!(run.code == Some(0) && run.screen().contains(part), "{:?}: {}", run.code, run.screen());
+    }
+    run.keep("chat.cast")?;
+    let run = self::run(&shared, "status tiny -n serving").await?;
+    ensure!(run.code == Some(0) && run.screen().contains("✔ UP  tiny serves acme/tiny"), "{}", run.screen());
+    run.keep("status.cast")?;
 
     let words =
         "up acme/tiny --name broken --backend mocker --image registry.invalid/vllm-runtime:1.6.1 -n serving";

@@ -3,8 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::Node;
+use kube::api::Api;
+use kube::runtime::wait::await_condition;
 use kubectl_dynamo_tests::kubernetes::node;
 use kubectl_dynamo_tests::{Outcome, ensure};
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::Shared;
@@ -84,6 +88,34 @@ pub(crate) async fn a_change_that_fails_is_rolled_back_and_answers_again(shared:
     let history = plugin.run(&["rollout", "history", "tiny"]).await?.expect(0)?;
     ensure!(history.out.contains("rollback of a failed up"), "{}", history.out);
     plugin.run(&["rollout", "status", "tiny"]).await?.expect(0)?;
+    place.delete().await
+}
+
+pub(crate) async fn a_node_whose_kubelet_stops_is_named_until_it_goes_on(shared: Arc<Shared>) -> Outcome {
+    let place = shared.place("lost").await?;
+    place.volume("model-cache", "manual").await?;
+    let plugin = shared.plugin(&place)?;
+    explained(plugin.run(&up(&shared, &[])).await?.expect(0), &place).await?;
+    let nodes: Api<Node> = Api::all(place.client());
+    let answers = |expected: bool| {
+        move |node: Option<&Node>| {
+            let conditions =
+                node.and_then(|node| node.status.as_ref()?.conditions.as_deref()).unwrap_or_default();
+            conditions.iter().any(|one| one.type_ == "Ready" && (one.status == "True") == expected)
+        }
+    };
+    shared.cluster.send("kubelet", Signal::STOP)?;
+    // The cluster gives it most of a minute to send a heartbeat.
+    await_condition(nodes.clone(), node::NAME, answers(false)).await?;
+    let said = plugin.run(&["status", "tiny", "--wait", "--timeout=10s"]).await?.expect(3)?;
+    let fact = format!("node {} does not answer", node::NAME);
+    ensure!(said.out.contains("KD0316") && said.out.contains(&fact), "{}", said.out);
+    let said = plugin.run(&["diagnose", "tiny"]).await?;
+    ensure!(said.out.contains("KD0316") && said.out.contains(&fact), "{:?}: {}", said.code, said.out);
+    shared.cluster.send("kubelet", Signal::CONT)?;
+    await_condition(nodes, node::NAME, answers(true)).await?;
+    plugin.run(&["status", "tiny", "--wait"]).await?.expect(0)?;
+    plugin.run(&["chat", "tiny", "Still there?"]).await?.expect(0)?;
     place.delete().await
 }
 

@@ -19,6 +19,8 @@ pub mod supervisor;
 use std::ffi::OsStr;
 use std::process::Command;
 
+use rustix::process::Signal;
+
 use authority::Authority;
 use control_plane::ControlPlane;
 use definitions::GraphGeneration;
@@ -120,6 +122,11 @@ impl Cluster {
     /// Where the cluster keeps its files and logs.
     pub fn folder(&self) -> &std::path::Path {
         self.supervisor.state().folder()
+    }
+
+    /// Sends a signal to one of the cluster's programs, such as `kubelet`.
+    pub fn send(&self, program: &str, signal: Signal) -> Outcome {
+        self.supervisor.send(program, signal)
     }
 
     /// The name of the network namespace, as `ip netns exec` takes it.

@@ -10,6 +10,7 @@ mod graph;
 mod graph_controller;
 mod objects;
 mod pods;
+mod restart;
 mod scaling;
 mod status;
 mod words;

@@ -47,14 +47,15 @@ pub fn run<C: Send + Sync + 'static>(
     cases: Vec<Case<C>>,
     start: impl FnOnce() -> Outcome<(Runtime, C)>,
 ) -> ExitCode {
-    exit_code(passes(name, missing, cases, start))
+    exit_code(passes(name, missing, vec![cases], start))
 }
 
-/// The same, as a part of a tier: whether everything that had to pass has passed.
+/// The same, as a part of a tier: whether everything that had to pass has passed. One group of cases begins when all of
+/// the group before have ended.
 pub fn passes<C: Send + Sync + 'static>(
     name: &str,
     missing: Option<String>,
-    cases: Vec<Case<C>>,
+    groups: Vec<Vec<Case<C>>>,
     start: impl FnOnce() -> Outcome<(Runtime, C)>,
 ) -> bool {
     let mut arguments = Arguments::from_args();
@@ -65,8 +66,9 @@ pub fn passes<C: Send + Sync + 'static>(
         report(&format!("{name} tier cannot run: {reason}"));
         return !required;
     }
-    if arguments.list || !cases.iter().any(|case| is_asked_for(case, &arguments)) {
-        let trials = cases.iter().map(|case| Trial::test(fact(case), || Ok(()))).collect();
+    let is_asked_for = |case: &Case<C>| is_asked_for(case, &arguments);
+    if arguments.list || !groups.iter().flatten().any(is_asked_for) {
+        let trials = groups.iter().flatten().map(|case| Trial::test(fact(case), || Ok(()))).collect();
         return !libtest_mimic::run(&arguments, trials).has_failed();
     }
     let (runtime, shared) = match start() {
@@ -76,11 +78,14 @@ pub fn passes<C: Send + Sync + 'static>(
             return false;
         }
     };
-    let trials = cases.into_iter().map(|case| trial(case, &runtime, &shared)).collect();
-    let conclusion = libtest_mimic::run(&arguments, trials);
+    let mut passed = true;
+    for cases in groups.into_iter().filter(|cases| cases.iter().any(is_asked_for)) {
+        let trials = cases.into_iter().map(|case| trial(case, &runtime, &shared)).collect();
+        passed &= !libtest_mimic::run(&arguments, trials).has_failed();
+    }
     // What the cases share ends here, while the runtime still carries what it has to say goodbye with.
     drop(shared);
-    !conclusion.has_failed()
+    passed
 }
 
 /// The exit code of a test program.

@@ -1,4 +1,5 @@
-//! Pods of a cluster without nodes: what a kubelet would say of them is said here, and the controllers believe it.
+//! Pods of a cluster without nodes: what a kubelet would say of them is said here, and the controllers believe it. They
+//! stay on no node, so one that is deleted is gone at once; `puppet` plays the kubelet of a node that pods are bound to.
 
 use futures::TryStreamExt;
 use k8s_openapi::api::core::v1::Pod;

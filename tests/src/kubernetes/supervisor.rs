@@ -4,6 +4,8 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::state::State;
 use crate::Outcome;
 
@@ -37,6 +39,13 @@ impl Supervisor {
             .spawn()?;
         self.running.push((name.to_owned(), child));
         Ok(())
+    }
+
+    /// Sends the program `name` a signal.
+    pub fn send(&self, name: &str, signal: Signal) -> Outcome {
+        let running = self.running.iter().find(|(running, _)| running == name);
+        let (_, child) = running.ok_or_else(|| format!("no program {name} was started"))?;
+        Ok(kill_process(Pid::from_child(child), signal)?)
     }
 
     /// An error with the end of its log when the program `name` has ended.

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::access::{list, owned_by, text};
 use super::objects::digest;
+use super::restart::{self, Restart};
 use super::words;
 use super::workload::merged_by_name;
 use crate::kubernetes::definitions::GraphGeneration;
@@ -39,6 +40,7 @@ pub(super) struct Graph {
     pub(super) generation: GraphGeneration,
     pub(super) hash: String,
     pub(super) components: Vec<Component>,
+    pub(super) restart: Restart,
 }
 
 impl Graph {
@@ -63,7 +65,7 @@ impl Graph {
                 }
             })
             .collect();
-        Self { object, generation, hash, components }
+        Self { object, generation, hash, components, restart: Restart::default() }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -102,6 +104,9 @@ impl Graph {
                 // A service's own labels go nowhere: the operator's take their place.
                 spec["labels"] = labels.clone();
             }
+        }
+        if let Some(mark) = self.restart.marks.get(&component.name) {
+            restart::put(mark, &mut spec, self.generation);
         }
         if let Some(framework) = self.object["spec"].get("backendFramework") {
             spec["backendFramework"] = framework.clone();

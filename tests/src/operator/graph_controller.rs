@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::access::{Access, Result, list, now, owned_by, strings, text};
 use super::graph::Graph;
 use super::status::{self, Standing};
-use super::{objects, scaling, words};
+use super::{objects, restart, scaling, words};
 use crate::kubernetes::definitions::GraphGeneration;
 
 /// How long a new graph has no status, and a changed one the status of its old specification.
@@ -36,7 +36,7 @@ pub(super) async fn reconcile(object: Arc<DynamicObject>, access: Arc<Access>) -
         adopt(&found, &access).await?;
         return Ok(Action::await_change());
     }
-    let graph = Graph::read(found, access.generation);
+    let mut graph = Graph::read(found, access.generation);
     if graph.generation == GraphGeneration::V1Beta1 && graph.current_hash().is_empty() {
         set_hash(&graph, &access).await?;
         return Ok(Action::await_change());
@@ -45,6 +45,7 @@ pub(super) async fn reconcile(object: Arc<DynamicObject>, access: Arc<Access>) -
         return Ok(Action::await_change());
     }
     wait_as_the_real_one(&graph).await;
+    graph.restart = restart::step(&graph, &access.components_of(graph.namespace(), graph.name()).await?);
     match children(&graph, &access).await {
         Ok(()) => follow(&graph, &access).await,
         Err(refused) => {

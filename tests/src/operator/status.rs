@@ -87,6 +87,9 @@ pub(super) fn status(
         };
         status[field] = counted;
     }
+    if let Some(restart) = &graph.restart.status {
+        status["restart"] = restart.clone();
+    }
     if let Some(rolling_update) = rolling_update {
         status["rollingUpdate"] = rolling_update;
     }

@@ -16,6 +16,7 @@ pub(super) const DISCOVERY_ENABLED: &str = "nvidia.com/dynamo-discovery-enabled"
 
 pub(super) const CURRENT_HASH: &str = "nvidia.com/current-worker-hash-v2";
 pub(super) const ORIGIN_VERSION: &str = "nvidia.com/dynamo-operator-origin-version";
+pub(super) const RESTART_AT: &str = "nvidia.com/restartAt";
 pub(super) const WORKLOAD_PROVIDER: &str = "nvidia.com/workload-provider";
 pub(super) const LAST_APPLIED_HASH: &str = "nvidia.com/last-applied-hash";
 pub(super) const LAST_APPLIED_GENERATION: &str = "nvidia.com/last-applied-generation";

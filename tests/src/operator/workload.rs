@@ -103,7 +103,12 @@ impl Workload {
         let others =
             pod.remove("containers").and_then(|others| others.as_array().cloned()).unwrap_or_default();
         pod.insert("containers".to_owned(), json!([vec![Value::Object(main)], others].concat()));
-        self.template = json!({"metadata": spec.get("extraPodMetadata").unwrap_or(&json!({})), "spec": pod});
+        let mut metadata = spec.get("extraPodMetadata").cloned().unwrap_or_else(|| json!({}));
+        // Of a component's annotations this one is for its pods.
+        if let Some(mark) = self.annotations.remove(words::RESTART_AT) {
+            metadata["annotations"][words::RESTART_AT] = mark;
+        }
+        self.template = json!({"metadata": metadata, "spec": pod});
         if spec["sharedMemory"]["disabled"] == true {
             self.shared_memory = None;
         } else if let Some(size) = spec["sharedMemory"]["size"].as_str() {

@@ -65,6 +65,31 @@ pub(crate) async fn up_asks_and_deploys_what_was_agreed(shared: Arc<Shared>) -> 
     place.delete().await
 }
 
+pub(crate) async fn a_key_alone_deletes_nothing(shared: Arc<Shared>) -> Outcome {
+    let (place, plugin) = shared.user(V1Beta1, "key").await?;
+    plugin.run(&UP).await?.expect(0)?;
+    let down = |keys: &'static [&'static str]| {
+        let line = plugin.line("down tiny");
+        tokio::task::spawn_blocking(move || -> Result<_, String> {
+            let variables = [("TERM", "xterm")];
+            let terminal = Terminal::start(&line, &std::env::temp_dir(), &variables);
+            let mut terminal = terminal.map_err(|error| error.to_string())?;
+            terminal.wait_for("Delete tiny?")?;
+            for key in keys {
+                terminal.type_keys(key)?;
+            }
+            terminal.end()
+        })
+    };
+    let graphs = dynamo::graphs(place.client(), V1Beta1, place.name());
+    let (status, screen) = down(&["y", "n", "\r"]).await??;
+    ensure!(status.success() && screen.contains("nothing is deleted"), "{screen}");
+    ensure!(graphs.get("tiny").await?.metadata.deletion_timestamp.is_none(), "it is deleted: {screen}");
+    let (status, screen) = down(&["y", "\r"]).await??;
+    ensure!(status.success() && screen.contains("dynamographdeployment/tiny deleted"), "{screen}");
+    place.delete().await
+}
+
 pub(crate) async fn kubectl_sends_what_a_dry_run_sends(shared: Arc<Shared>) -> Outcome {
     for generation in [V1Alpha1, V1Beta1] {
         let (place, plugin) = shared.user(generation, "sent").await?;

@@ -46,7 +46,7 @@ pub(crate) async fn a_server_may_stop_and_start_at_every_stage(shared: Arc<Share
     let mut up = plugin.start(&waiting())?;
     for (stage, begins, goes_on) in [
         ("preflight", "  frontend  ×1", "preflight: done"),
-        ("fetch", "model fetch: waiting", "model fetch: waiting for pod"),
+        ("fetch", "model fetch: waiting", "model fetch: waiting for job/"),
         ("deploy", "model fetch: done", "deploy: done"),
         ("ready", "ready: waiting for", ""),
     ] {

@@ -15,7 +15,7 @@ use crate::intent::Word;
 use crate::preflight::{
     Category, ClusterFacts, Fact, Finding, HubModel, Outcome, Problem, Subject, Tally, check, demand,
 };
-use crate::report::Stage;
+use crate::report::{Report, Stage};
 
 /// Check the cluster, and whether a model or a change of a deployment would run on it
 ///
@@ -93,7 +93,7 @@ pub(super) async fn run(args: CheckArgs, context: &Context) -> Result<Exit> {
     }
     let cluster = context.cluster().await?;
     context.report.waiting(Stage::Preflight, format!("{} to answer", cluster.server));
-    let checked = look(&cluster, Some(&wanted).filter(|_| for_plan)).await?;
+    let checked = look(&cluster, Some(&wanted).filter(|_| for_plan), &context.report).await?;
     // Every check that is skipped says which right is missing.
     context.refusals.clear();
     // Takes the waiting line off a terminal.
@@ -106,7 +106,7 @@ pub(super) async fn run(args: CheckArgs, context: &Context) -> Result<Exit> {
     Ok(checked.exit())
 }
 
-async fn look(cluster: &Cluster, wanted: Option<&Wanted>) -> Result<Checked> {
+async fn look(cluster: &Cluster, wanted: Option<&Wanted>, report: &Report) -> Result<Checked> {
     let platform = match cluster.platform().await {
         Ok(platform) => Some(platform),
         Err(ClusterError::NoPlatform { .. }) => None,
@@ -134,7 +134,7 @@ async fn look(cluster: &Cluster, wanted: Option<&Wanted>) -> Result<Checked> {
         starts: starts.as_deref(),
     };
     let look = everything(&subject);
-    let (gathered, model) = tokio::join!(cluster.gather(&look), model(&subject));
+    let (gathered, model) = tokio::join!(cluster.gather(&look), model(&subject, report));
     let facts = ClusterFacts { platform: Fact::Known(platform), model, ..gathered? };
     let mut findings = check(&facts, &subject);
     findings.extend(in_the_way);
@@ -147,9 +147,9 @@ async fn look(cluster: &Cluster, wanted: Option<&Wanted>) -> Result<Checked> {
 }
 
 /// What the hub tells of the model that is meant.
-async fn model(subject: &Subject<'_>) -> Fact<HubModel> {
+async fn model(subject: &Subject<'_>, report: &Report) -> Fact<HubModel> {
     match subject.plan {
-        Some(plan) => configuration::of_hub(&plan.intent).await,
+        Some(plan) => configuration::of_hub(&plan.intent, report).await,
         None => Fact::Unasked,
     }
 }

@@ -15,6 +15,7 @@ use crate::fit::check_shape;
 use crate::intent::{Backend, ModelRef, ServingIntent};
 use crate::local::Folders;
 use crate::preflight::{Fact, HubModel, ModelFacts, Refusal};
+use crate::report::{Report, Stage};
 
 /// The file that says what a model is.
 pub(super) const FILE: &str = "config.json";
@@ -55,7 +56,7 @@ fn kept(model: &ModelRef) -> Option<Value> {
 
 /// What the hub tells of the model of a new deployment, to whoever asks as its pods will: at their endpoint, with a
 /// token only where they have one.
-pub(super) async fn of_hub(intent: &ServingIntent) -> Fact<HubModel> {
+pub(super) async fn of_hub(intent: &ServingIntent, report: &Report) -> Fact<HubModel> {
     let ModelRef::Hub { repository, revision } = &intent.model else { return Fact::Unasked };
     let Ok(folders) = local::folders() else { return Fact::Unasked };
     let mut options = local::fetch_options(repository, revision.as_deref(), &folders);
@@ -73,6 +74,7 @@ pub(super) async fn of_hub(intent: &ServingIntent) -> Fact<HubModel> {
     } else if intent.token_secret.is_none() {
         options.hub.token = None;
     }
+    report.waiting(Stage::Preflight, format!("the hub to describe {}", intent.model));
     let asked = async {
         let listing = model_fetcher::wanted(&options).await?;
         let config = match intent.backend {

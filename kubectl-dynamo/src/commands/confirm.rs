@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 
 use dialoguer::Confirm;
+use rustix::termios::{QueueSelector, tcflush};
 
 use crate::error::{Exit, Explain, Result};
 
@@ -36,12 +37,14 @@ pub(super) fn somebody() -> Result<()> {
     Ok(())
 }
 
-/// Asks; the default is no.
+/// Asks; the default is no. What was typed before the question is no answer to it, and no key alone is one.
 ///
 /// # Errors
 /// No terminal.
 pub(super) fn confirm(question: &str) -> Result<bool> {
     somebody()?;
-    let answer = Confirm::new().with_prompt(question).default(false).interact();
+    // A terminal that cannot forget what was typed may still be asked.
+    let _ = tcflush(std::io::stdin(), QueueSelector::IFlush);
+    let answer = Confirm::new().with_prompt(question).default(false).wait_for_newline(true).interact();
     Ok(answer.map_err(std::io::Error::other)?)
 }

@@ -20,6 +20,8 @@ const DIM: Style = Style::new().dimmed();
 /// How often what moves is drawn anew.
 const TICK: Duration = Duration::from_millis(120);
 const WAITING: &str = "{spinner} {wide_msg} {clock}";
+/// With the reason below.
+const EXPLAINED: &str = "{spinner} {wide_msg} {clock}\n    {prefix}";
 /// Columns before a pod's name: the component, its count, a mark.
 const HEAD: usize = 19;
 
@@ -302,6 +304,15 @@ fn note(pod: &PodLine) -> String {
     took.or_else(|| pod.note.clone()).unwrap_or_default()
 }
 
+/// What is waited for, and apart from it why where a line does not hold both; as much of it as a second line holds.
+fn in_two(waits_for: &str) -> (&str, String) {
+    let fits = STAGE + "waits for   0:00:00".len() + waits_for.chars().count() <= screen_width();
+    match waits_for.split_once(": ").filter(|_| !fits) {
+        Some((what, why)) => (what, why.chars().take(screen_width().saturating_sub(5)).collect()),
+        None => (waits_for, String::new()),
+    }
+}
+
 fn screen_width() -> usize {
     rustix::termios::tcgetwinsize(std::io::stderr()).map_or(80, |size| usize::from(size.ws_col).max(40))
 }
@@ -324,8 +335,10 @@ impl super::Reader for Terminal {
                 if self.is_at(Stage::Preflight) && *stage != Stage::Preflight {
                     self.tell_kept();
                 }
-                let text = format!("{:<14} waits for {waits_for}", stage.title());
-                self.bar(*stage, WAITING).set_message(text);
+                let (waits_for, why) = in_two(waits_for);
+                let bar = self.bar(*stage, if why.is_empty() { WAITING } else { EXPLAINED });
+                bar.set_prefix(why);
+                bar.set_message(format!("{:<14} waits for {waits_for}", stage.title()));
             }
             Event::Transfer { stage, done, total, bytes_per_second, eta_seconds, note } => {
                 let left = eta_seconds.map(|seconds| clock(Duration::from_secs(seconds)));

@@ -115,7 +115,7 @@ pub(in crate::commands) async fn wait(
                 report.waiting(Stage::Ready, waits_for);
             }
             Standing::Troubled { trouble } => {
-                report.waiting(Stage::Ready, trouble.to_string());
+                report.waiting(Stage::Ready, format!("{name} to go on: {trouble}"));
                 troubled.note(Some(trouble).filter(|trouble| !patient(trouble)));
             }
         }

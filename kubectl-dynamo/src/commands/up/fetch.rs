@@ -249,12 +249,14 @@ impl Fetching {
     fn report_waiting(&mut self, report: &Report, job: &str) {
         let was_away = std::mem::take(&mut self.away);
         let waits_for = match self.newest_pod() {
-            None => self.refused().map_or_else(|| format!("a pod of job/{job}"), |why| why.to_string()),
+            None => self
+                .refused()
+                .map_or_else(|| format!("a pod of job/{job}"), |why| format!("a pod of job/{job}: {why}")),
             Some(pod) if pod["status"]["phase"] == "Running" && !was_away => return,
             Some(pod) if pod["status"]["phase"] == "Running" => format!("pod {} to go on", pod_name(pod)),
             Some(pod) => match pod_trouble(pod) {
                 Some(trouble @ Trouble::Fetch { .. }) => format!("another try of job/{job}: {trouble}"),
-                Some(trouble) => trouble.to_string(),
+                Some(trouble) => format!("job/{job} to go on: {trouble}"),
                 None => format!("pod {} to start ({})", pod_name(pod), pod_standing(pod).doing),
             },
         };

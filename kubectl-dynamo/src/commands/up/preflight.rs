@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::preflight::{
     ClusterFacts, Fact, Finding, HubModel, Outcome, Problem, Subject, Tally, check, demand,
 };
-use crate::report::{Report, Stage};
+use crate::report::Report;
 
 /// What was found of a deployment so far.
 pub(in crate::commands) struct Preflight<'a> {
@@ -60,10 +60,7 @@ impl<'a> Preflight<'a> {
     /// What the hub tells of the model of a new deployment.
     async fn model(&self) -> Fact<HubModel> {
         match &self.deployment.plan {
-            Some(plan) if !self.deployment.exists => {
-                self.report.waiting(Stage::Preflight, format!("the hub to describe {}", plan.intent.model));
-                configuration::of_hub(&plan.intent).await
-            }
+            Some(plan) if !self.deployment.exists => configuration::of_hub(&plan.intent, self.report).await,
             _ => Fact::Unasked,
         }
     }

@@ -125,6 +125,8 @@ pub struct FetchOptions {
     pub lease_timeout: Duration,
     /// How long nothing may arrive before the fetch gives up.
     pub stall_timeout: Duration,
+    /// The same where no server is reached at all, if that is shorter.
+    pub unreachable_timeout: Duration,
     /// How long one read may bring nothing before its connection is given up.
     pub read_timeout: Duration,
     /// How files already there are taken.
@@ -154,6 +156,7 @@ impl FetchOptions {
             lock_timeout: Duration::from_secs(3600),
             lease_timeout: Duration::from_secs(60),
             stall_timeout: Duration::from_secs(600),
+            unreachable_timeout: Duration::MAX,
             read_timeout: Duration::from_secs(20),
             existing: Existing::default(),
             names: Names::default(),

@@ -9,6 +9,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::contract::{ProgressEvent, WaitReason};
 use crate::error::Error;
+use crate::options::FetchOptions;
 use crate::source::Later;
 
 const FIRST_DELAY: Duration = Duration::from_millis(250);
@@ -33,11 +34,26 @@ impl Backoff {
     }
 }
 
+/// How long nothing may come before it is enough.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    stall: Duration,
+    /// Where no server is reached.
+    unreachable: Duration,
+}
+
+impl Limits {
+    pub(crate) fn of(options: &FetchOptions) -> Self {
+        let stall = options.stall_timeout;
+        Self { stall, unreachable: stall.min(options.unreachable_timeout) }
+    }
+}
+
 /// Repeats one request until it works, it can never work, or nothing came for the stall timeout.
 pub(crate) struct Patience {
     backoff: Backoff,
     endpoint: String,
-    stall_timeout: Duration,
+    limits: Limits,
     waited: Duration,
     last_success: Instant,
     notices: UnboundedSender<ProgressEvent>,
@@ -46,13 +62,13 @@ pub(crate) struct Patience {
 impl Patience {
     pub(crate) fn new(
         endpoint: impl Into<String>,
-        stall_timeout: Duration,
+        limits: Limits,
         notices: UnboundedSender<ProgressEvent>,
     ) -> Self {
         Self {
             backoff: Backoff::default(),
             endpoint: endpoint.into(),
-            stall_timeout,
+            limits,
             waited: Duration::ZERO,
             last_success: Instant::now(),
             notices,
@@ -63,7 +79,8 @@ impl Patience {
     pub(crate) async fn wait(&mut self, later: &Later) -> Result<(), Error> {
         let delay = self.backoff.next(later.after);
         let stalled = self.last_success.elapsed().saturating_sub(self.waited);
-        if stalled + delay > self.stall_timeout {
+        let limit = if later.unreachable { self.limits.unreachable } else { self.limits.stall };
+        if stalled + delay > limit {
             return Err(Error::Stalled {
                 endpoint: self.endpoint.clone(),
                 stalled: self.last_success.elapsed(),
@@ -103,10 +120,22 @@ mod tests {
         assert!(delay >= Duration::from_secs(10) && delay <= Duration::from_secs(11));
     }
 
+    /// A minute for a hub that answers, none for one that is not reached.
+    fn patience() -> Patience {
+        let limits = Limits { stall: Duration::from_secs(60), unreachable: Duration::ZERO };
+        Patience::new("hub", limits, tokio::sync::mpsc::unbounded_channel().0)
+    }
+
+    #[tokio::test]
+    async fn a_hub_that_is_not_reached_is_given_up_sooner_than_a_busy_one() {
+        let unreachable = Later { unreachable: true, ..Later::new("no connection") };
+        assert!(patience().wait(&unreachable).await.is_err());
+        assert!(patience().wait(&Later::new("HTTP status 503")).await.is_ok());
+    }
+
     #[tokio::test]
     async fn a_wait_longer_than_the_stall_timeout_ends_it() {
-        let (notices, _) = tokio::sync::mpsc::unbounded_channel();
-        let mut patience = Patience::new("hub", Duration::from_secs(60), notices);
+        let mut patience = patience();
         let later = Later { after: Some(Duration::from_secs(3600)), ..Later::new("HTTP status 429") };
         let error = patience.wait(&later).await.unwrap_err();
         assert_eq!(error.exit_code(), 13);

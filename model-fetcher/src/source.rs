@@ -56,11 +56,13 @@ pub(crate) struct Later {
     /// The server's own word on when.
     pub(crate) after: Option<Duration>,
     pub(crate) rate_limited: bool,
+    /// No server was reached, so none was busy either.
+    pub(crate) unreachable: bool,
 }
 
 impl Later {
     pub(crate) fn new(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), after: None, rate_limited: false }
+        Self { reason: reason.into(), after: None, rate_limited: false, unreachable: false }
     }
 }
 

@@ -65,27 +65,29 @@ pub(crate) async fn up_asks_and_deploys_what_was_agreed(shared: Arc<Shared>) -> 
     place.delete().await
 }
 
-pub(crate) async fn a_key_alone_deletes_nothing(shared: Arc<Shared>) -> Outcome {
-    let (place, plugin) = shared.user(V1Beta1, "key").await?;
+pub(crate) async fn only_a_yes_deletes(shared: Arc<Shared>) -> Outcome {
+    let (place, plugin) = shared.user(V1Beta1, "yes").await?;
     plugin.run(&UP).await?.expect(0)?;
-    let down = |keys: &'static [&'static str]| {
+    let down = |before: &'static str, after: &'static str| {
         let line = plugin.line("down tiny");
         tokio::task::spawn_blocking(move || -> Result<_, String> {
-            let variables = [("TERM", "xterm")];
-            let terminal = Terminal::start(&line, &std::env::temp_dir(), &variables);
+            let terminal = Terminal::start(&line, &std::env::temp_dir(), &[("TERM", "xterm")]);
             let mut terminal = terminal.map_err(|error| error.to_string())?;
-            terminal.wait_for("Delete tiny?")?;
-            for key in keys {
-                terminal.type_keys(key)?;
-            }
+            terminal.type_keys(before)?;
+            terminal.wait_for("Delete tiny? [y/N]")?;
+            terminal.type_keys(after)?;
             terminal.end()
         })
     };
     let graphs = dynamo::graphs(place.client(), V1Beta1, place.name());
-    let (status, screen) = down(&["y", "n", "\r"]).await??;
-    ensure!(status.success() && screen.contains("nothing is deleted"), "{screen}");
-    ensure!(graphs.get("tiny").await?.metadata.deletion_timestamp.is_none(), "it is deleted: {screen}");
-    let (status, screen) = down(&["y", "\r"]).await??;
+    // What is typed ahead is no answer, nor are the letters of the next command.
+    for (before, after) in [("", "\r"), ("", "n\r"), ("y\r", "\r"), ("", "kubectl dynamo status tiny\r")] {
+        let (status, screen) = down(before, after).await??;
+        ensure!(status.success() && screen.contains("nothing is deleted"), "{after:?}: {screen}");
+        let graph = graphs.get("tiny").await?;
+        ensure!(graph.metadata.deletion_timestamp.is_none(), "{after:?}: it is deleted: {screen}");
+    }
+    let (status, screen) = down("", "y\r").await??;
     ensure!(status.success() && screen.contains("dynamographdeployment/tiny deleted"), "{screen}");
     place.delete().await
 }

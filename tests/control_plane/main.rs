@@ -101,7 +101,7 @@ fn main() -> ExitCode {
         preflight::what_is_missing_for_a_plan_is_a_finding,
         preflight::fewer_rights_leave_checks_out,
         asking::up_asks_and_deploys_what_was_agreed,
-        asking::a_key_alone_deletes_nothing,
+        asking::only_a_yes_deletes,
         asking::kubectl_sends_what_a_dry_run_sends,
         diff::a_difference_is_named_by_field_and_pod,
         diff::a_failure_is_no_difference,

@@ -61,7 +61,7 @@ fn runs(verb: &str) -> Vec<Run> {
         "diff" => vec![wishing(Nothing, "diff", &["--hf-token-secret=hub/TOKEN"])],
         "up" => vec![
             wishing(Nothing, "up", &["--detach", "--hf-token-secret=hub/TOKEN"]),
-            wishing(Nothing, "up", &["--timeout=4s"]),
+            wishing(Nothing, "up", &["--timeout=8s"]),
             wishing(HalfReady, "up", &["--timeout=4s"]),
             wishing(Ready, "up", &["--timeout=20s"]),
             run(HalfReady, &["up", "tiny", "--env=A=b", "--detach"]),
@@ -133,7 +133,7 @@ fn is_unseen_here(verb: &str, right: Right) -> bool {
     }
 }
 
-/// What is needed for a completion after a restart: the operator of these tests reports none as done.
+/// What is needed for a completion after a restart: nobody makes the pods ready here that it starts (the node tier does).
 fn is_unreached(verb: &str, right: Right) -> bool {
     let for_completion = [("pods", "list"), ("pods/portforward", "create")];
     verb == "rollout restart" && for_completion.contains(&(right.resource, right.verb))

@@ -1,7 +1,7 @@
 //! The operator's part deploys and changes what hand-written graphs ask for, through the states that the real one
 //! was recorded in, and real pods answer.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
 use kube::api::{Api, DeleteParams, DynamicObject};
@@ -9,6 +9,7 @@ use kube::runtime::wait::{await_condition, conditions};
 use kube::runtime::watcher::{self, watch_object};
 use kubectl_dynamo_tests::{Outcome, dynamo, ensure, model};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::Shared;
 
@@ -46,7 +47,7 @@ pub(crate) async fn an_aggregated_graph_answers_before_and_after_a_rollout(share
         return Err(format!("{error}\n{}", place.describe().await?).into());
     }
     dynamo::chat(&frontend, "tiny", "hello again").await?;
-    let seen = seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let seen = seen.borrow().clone();
     let expected: Vec<Standing> = RECORDED
         .iter()
         .map(|[state, reason, phase]| {
@@ -67,22 +68,24 @@ fn standing(graph: &Value) -> Standing {
 }
 
 /// Notes what is read of the graph from now on, each time that it changes.
-pub(crate) fn record<T: PartialEq + Send + 'static>(
+pub(crate) fn record<T: PartialEq + Send + Sync + 'static>(
     graphs: &Api<DynamicObject>,
     name: &str,
     read: fn(&Value) -> T,
-) -> Arc<Mutex<Vec<T>>> {
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let noted = seen.clone();
+) -> watch::Receiver<Vec<T>> {
+    let (noted, seen) = watch::channel(Vec::new());
     let mut changes = watch_object(graphs.clone(), name).boxed();
     tokio::spawn(async move {
         while let Ok::<_, watcher::Error>(Some(graph)) = changes.try_next().await {
             let Some(graph) = graph else { continue };
             let now = read(&serde_json::to_value(graph).unwrap_or_default());
-            let mut noted = noted.lock().unwrap_or_else(PoisonError::into_inner);
-            if noted.last() != Some(&now) {
-                noted.push(now);
-            }
+            noted.send_if_modified(|noted| {
+                let is_new = noted.last() != Some(&now);
+                if is_new {
+                    noted.push(now);
+                }
+                is_new
+            });
         }
     });
     seen

@@ -1,7 +1,7 @@
 //! A restart goes through the states that the real operators were recorded in, and what serves then is every pod anew.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
@@ -17,7 +17,7 @@ use crate::plugin::{explained, up};
 /// Phase and component of `status.restart`.
 type Step = [Option<String>; 2];
 
-/// Each step of it, as both recordings have them.
+/// Each step of it, in the order of both recordings.
 const RECORDED: [[Option<&str>; 2]; 4] = [
     [None, None],
     [Some("Restarting"), Some("frontend")],
@@ -32,11 +32,15 @@ pub(crate) async fn a_restart_starts_every_pod_anew_and_ends_with_an_answer(shar
     explained(plugin.run(&up(&shared, &[])).await?.expect(0), &place).await?;
     let before = pods(place.client(), place.name()).await?;
     let graphs = dynamo::graphs(place.client(), shared.generation(), place.name());
-    let seen = record(&graphs, "tiny", step);
+    let mut seen = record(&graphs, "tiny", step);
+    seen.wait_for(|steps| !steps.is_empty()).await?;
     let restarted = plugin.run(&["rollout", "restart", "tiny", "--timeout=4m"]).await?.expect(0);
     let said = explained(restarted, &place).await?;
     ensure!(said.err.contains("smoke test"), "{}", said.err);
-    let seen = seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let seen = seen
+        .wait_for(|steps| steps.last().is_some_and(|step| step[0].as_deref() == Some("Completed")))
+        .await?
+        .clone();
     let expected: Vec<Step> = RECORDED.iter().map(|step| step.map(|word| word.map(str::to_owned))).collect();
     ensure!(seen == expected, "the restart was {seen:?}");
     let after = pods(place.client(), place.name()).await?;

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Node;
-use kube::api::Api;
+use kube::api::{Api, DynamicObject};
 use kube::runtime::wait::await_condition;
 use kubectl_dynamo_tests::kubernetes::node;
-use kubectl_dynamo_tests::{Outcome, ensure};
+use kubectl_dynamo_tests::{Outcome, dynamo, ensure};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -107,6 +107,12 @@ pub(crate) async fn a_node_whose_kubelet_stops_is_named_until_it_goes_on(shared:
     shared.cluster.send("kubelet", Signal::STOP)?;
     // The cluster gives it most of a minute to send a heartbeat.
     await_condition(nodes.clone(), node::NAME, answers(false)).await?;
+    // Until the operator has heard of it, the graph is still said to be ready.
+    let graphs = dynamo::graphs(place.client(), shared.generation(), place.name());
+    await_condition(graphs, "tiny", |graph: Option<&DynamicObject>| {
+        graph.is_some_and(|graph| graph.data["status"]["conditions"][0]["status"] == "False")
+    })
+    .await?;
     let said = plugin.run(&["status", "tiny", "--wait", "--timeout=10s"]).await?.expect(3)?;
     let fact = format!("node {} does not answer", node::NAME);
     ensure!(said.out.contains("KD0316") && said.out.contains(&fact), "{}", said.out);

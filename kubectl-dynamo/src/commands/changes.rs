@@ -87,7 +87,7 @@ pub(super) async fn accepted(
         if effect.gap && serves {
             let gap = format!("{name} answers nothing {}", gap(cluster, name).await);
             context.report.detail(&gap);
-            if answer == Answer::Ask && !confirm(&format!("{gap}. Go on?"))? {
+            if answer == Answer::Ask && !confirm("Go on?")? {
                 context.report.detail("nothing is changed");
                 return Ok(false);
             }

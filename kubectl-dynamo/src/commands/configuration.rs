@@ -23,8 +23,8 @@ pub(super) const FILE: &str = "config.json";
 /// A check in passing waits no longer for the hub.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Where there is no way to the hub, as in a closed network, it is tried once more and no longer.
-const RETRIES: Duration = Duration::from_millis(500);
+/// A hub that is not reached, as in a closed network, is given up sooner than one that answers late.
+const UNREACHABLE: Duration = Duration::from_millis(500);
 
 /// Refuses what the model's configuration forbids, as far as this machine has it.
 ///
@@ -60,7 +60,8 @@ pub(super) async fn of_hub(intent: &ServingIntent, report: &Report) -> Fact<HubM
     let ModelRef::Hub { repository, revision } = &intent.model else { return Fact::Unasked };
     let Ok(folders) = local::folders() else { return Fact::Unasked };
     let mut options = local::fetch_options(repository, revision.as_deref(), &folders);
-    options.stall_timeout = RETRIES;
+    options.stall_timeout = PATIENCE;
+    options.unreachable_timeout = UNREACHABLE;
     if options.offline {
         return Fact::Unasked;
     }
@@ -74,7 +75,7 @@ pub(super) async fn of_hub(intent: &ServingIntent, report: &Report) -> Fact<HubM
     } else if intent.token_secret.is_none() {
         options.hub.token = None;
     }
-    report.waiting(Stage::Preflight, format!("the hub to describe {}", intent.model));
+    report.waiting(Stage::Preflight, format!("the cluster, and the hub to describe {}", intent.model));
     let asked = async {
         let listing = model_fetcher::wanted(&options).await?;
         let config = match intent.backend {

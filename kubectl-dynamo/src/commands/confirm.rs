@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 
-use dialoguer::Confirm;
+use dialoguer::Input;
 use rustix::termios::{QueueSelector, tcflush};
 
 use crate::error::{Exit, Explain, Result};
@@ -37,7 +37,7 @@ pub(super) fn somebody() -> Result<()> {
     Ok(())
 }
 
-/// Asks; the default is no. What was typed before the question is no answer to it, and no key alone is one.
+/// Asks; a whole line that says yes is a yes, and all else a no: what was typed before the question too.
 ///
 /// # Errors
 /// No terminal.
@@ -45,6 +45,8 @@ pub(super) fn confirm(question: &str) -> Result<bool> {
     somebody()?;
     // A terminal that cannot forget what was typed may still be asked.
     let _ = tcflush(std::io::stdin(), QueueSelector::IFlush);
-    let answer = Confirm::new().with_prompt(question).default(false).wait_for_newline(true).interact();
-    Ok(answer.map_err(std::io::Error::other)?)
+    let answer =
+        Input::<String>::new().with_prompt(format!("{question} [y/N]")).allow_empty(true).interact_text();
+    let answer = answer.map_err(std::io::Error::other)?;
+    Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
 }

@@ -6,6 +6,7 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use anstyle::{AnsiColor, Style};
+use console::{measure_text_width, truncate_str};
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 use super::lines::message;
@@ -304,12 +305,28 @@ fn note(pod: &PodLine) -> String {
     took.or_else(|| pod.note.clone()).unwrap_or_default()
 }
 
-/// What is waited for, and apart from it why where a line does not hold both; as much of it as a second line holds.
-fn in_two(waits_for: &str) -> (&str, String) {
-    let fits = STAGE + "waits for   0:00:00".len() + waits_for.chars().count() <= screen_width();
-    match waits_for.split_once(": ").filter(|_| !fits) {
-        Some((what, why)) => (what, why.chars().take(screen_width().saturating_sub(5)).collect()),
-        None => (waits_for, String::new()),
+/// What is waited for, and apart from it why where a line of this width does not hold both; as much of it as a second
+/// line holds. What stands in brackets is not torn apart.
+fn in_two(waits_for: &str, width: usize) -> (String, String) {
+    let text = waits_for.split_whitespace().collect::<Vec<_>>().join(" ");
+    if STAGE + "waits for   0:00:00".len() + measure_text_width(&text) <= width {
+        return (text, String::new());
+    }
+    let mut depth = 0;
+    let colon = text.char_indices().find(|(at, letter)| {
+        depth += match letter {
+            '(' => 1,
+            ')' => -1,
+            _ => 0,
+        };
+        depth == 0 && text[*at..].starts_with(": ")
+    });
+    match colon {
+        Some((at, _)) => {
+            let why = truncate_str(&text[at + 2..], width.saturating_sub(5), "…").into_owned();
+            (text[..at].to_owned(), why)
+        }
+        None => (text, String::new()),
     }
 }
 
@@ -335,7 +352,7 @@ impl super::Reader for Terminal {
                 if self.is_at(Stage::Preflight) && *stage != Stage::Preflight {
                     self.tell_kept();
                 }
-                let (waits_for, why) = in_two(waits_for);
+                let (waits_for, why) = in_two(waits_for, screen_width());
                 let bar = self.bar(*stage, if why.is_empty() { WAITING } else { EXPLAINED });
                 bar.set_prefix(why);
                 bar.set_message(format!("{:<14} waits for {waits_for}", stage.title()));
@@ -383,6 +400,26 @@ impl super::Reader for Terminal {
                     self.print(&format!("hint: {hint}"));
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_stands_below_where_a_line_does_not_hold_it() {
+        let long = "a".repeat(30);
+        for (waits_for, what, why) in [
+            ("a pod", "a pod", ""),
+            ("a pod: none yet", "a pod: none yet", ""),
+            (&*format!("{long}: it is\nfull"), &*long, "it is full"),
+            (&format!("{long} (pods: {long})"), &format!("{long} (pods: {long})"), ""),
+            (&format!("{long} (pods: none): it is full"), &format!("{long} (pods: none)"), "it is full"),
+            (&format!("{long}: {}", "満".repeat(40)), &long, &format!("{}…", "満".repeat(27))),
+        ] {
+            assert_eq!(in_two(waits_for, 60), (what.to_owned(), why.to_owned()), "{waits_for}");
         }
     }
 }

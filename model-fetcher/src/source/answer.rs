@@ -24,7 +24,7 @@ pub(crate) struct Question<'a> {
 pub(crate) fn no_answer(error: &reqwest::Error, endpoint: String) -> Failure {
     match certificate_problem(error) {
         Some(reason) => Error::Untrusted { endpoint, reason }.into(),
-        None => Later::new(reason(error)).into(),
+        None => Later { unreachable: error.is_connect(), ..Later::new(reason(error)) }.into(),
     }
 }
 
@@ -92,6 +92,7 @@ impl Refusal {
             },
             after: self.after,
             rate_limited,
+            unreachable: false,
         })
     }
 }

@@ -8,7 +8,6 @@ mod xet;
 
 use std::collections::HashSet;
 use std::ops::Range;
-use std::time::Duration;
 
 use futures::StreamExt;
 use hf_hub::{HFClient, HFError};
@@ -26,7 +25,7 @@ use crate::contract::{Listing, ProgressEvent, RemoteFile};
 use crate::error::{Error, NoXet};
 use crate::http::reason;
 use crate::options::{FetchOptions, HubAccess};
-use crate::patience::Patience;
+use crate::patience::{Limits, Patience};
 
 /// The API's own connection.
 const API_LANE: usize = usize::MAX;
@@ -42,7 +41,7 @@ pub(crate) struct HuggingFace {
     access: HubAccess,
     repository: String,
     revision: String,
-    stall_timeout: Duration,
+    limits: Limits,
     notices: UnboundedSender<ProgressEvent>,
 }
 
@@ -59,7 +58,7 @@ impl HuggingFace {
             access: options.hub.clone(),
             repository: options.repository.clone(),
             revision: options.revision.clone(),
-            stall_timeout: options.stall_timeout,
+            limits: Limits::of(options),
             notices,
         })
     }
@@ -230,7 +229,7 @@ impl HuggingFace {
     }
 
     fn patience(&self) -> Patience {
-        Patience::new(host(&self.addresses.base), self.stall_timeout, self.notices.clone())
+        Patience::new(host(&self.addresses.base), self.limits, self.notices.clone())
     }
 
     fn question<'a>(&'a self, revision: &'a str, path: Option<&'a str>) -> Question<'a> {

@@ -154,7 +154,7 @@ fn remember(event: Seen, seen: &mut Observation, report: &Report) -> Result<()> 
         Seen::Now(Kind::Pod, one) => put(&mut seen.pods, one),
         Seen::Gone(Kind::Pod, one) => remove(&mut seen.pods, &one),
         Seen::Trouble(kind, error) if error.may_pass() => {
-            report.waiting(Stage::Ready, format!("the API server ({kind}: {error})"));
+            report.waiting(Stage::Ready, format!("the API server: {kind}: {error}"));
         }
         // Without a right to pods there is less to show; without one to component deployments nothing tells which
         // spec a v1alpha1 status belongs to.

@@ -124,7 +124,7 @@ impl Fetching {
             Seen::All(Kind::Event, all) => self.refusals = all,
             Seen::Now(Kind::Event, event) => self.refusals.push(event),
             Seen::Trouble(kind, error) if error.may_pass() => {
-                report.waiting(self.stage, format!("the API server ({kind}: {error})"));
+                report.waiting(self.stage, format!("the API server: {kind}: {error}"));
                 self.away = true;
             }
             // The Job suffices; without a right to its pods there is less to show.

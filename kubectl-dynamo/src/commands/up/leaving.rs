@@ -17,7 +17,7 @@ pub(in crate::commands) async fn say_absences(context: &Context, cluster: &Clust
     let mut absences = cluster.absences();
     while absences.changed().await.is_ok() {
         let why = absences.borrow_and_update().clone();
-        let why = why.map(|why| format!("the API server to answer again ({why})"));
+        let why = why.map(|why| format!("the API server to answer again: {why}"));
         context.report.interlude(why.as_deref());
     }
     std::future::pending().await

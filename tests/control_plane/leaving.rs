@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Api, ListParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use kubectl_dynamo_tests::kubernetes::definitions::GraphGeneration::{V1Alpha1, V1Beta1};
 use kubectl_dynamo_tests::kubernetes::puppet::Puppet;
 use kubectl_dynamo_tests::plugin::Plugin;
@@ -79,6 +80,13 @@ pub(crate) async fn killed_at_any_line_the_same_command_goes_on(shared: Arc<Shar
         up.end().await?.expect(0)?;
         let jobs: Api<Job> = Api::namespaced(place.client(), place.name());
         ensure!(jobs.list(&ListParams::default()).await?.items.len() == 1, "not one fetch");
+
+        // As if it was killed after a graph was applied and before that was kept: the next change keeps both.
+        let revisions: Api<ControllerRevision> = Api::namespaced(place.client(), place.name());
+        revisions.delete_collection(&DeleteParams::default(), &ListParams::default()).await?;
+        plugin.run(&[&UP[..], &["--replicas=2"]].concat()).await?.expect(0)?;
+        let kept = revisions.list(&ListParams::default()).await?.items.len();
+        ensure!(kept == 2, "{kept} revisions are kept");
         place.delete().await?;
     }
     Ok(())

@@ -212,3 +212,21 @@ pub(in crate::commands) async fn smoke_test(
     report.done(Stage::SmokeTest, answer.statistics());
     Ok(answer)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::ProgressMode;
+
+    #[test]
+    fn a_graph_that_nothing_holds_is_gone_without_a_word_before() {
+        let graph = json!({ "metadata": { "name": "tiny", "uid": "1" } });
+        let (mut seen, report) = (Observation::default(), Report::new(ProgressMode::None));
+        let kind = Kind::Graph(GraphApi::V1Beta1);
+        remember(Seen::Now(kind, graph.clone()), &mut seen, &report).expect("it is there");
+        check_identity(&seen, "tiny", "1").expect("it is the one that was applied");
+        remember(Seen::Gone(kind, graph), &mut seen, &report).expect("no refusal");
+        let error = check_identity(&seen, "tiny", "1").expect_err("it is gone");
+        assert_eq!(error.to_string(), "tiny was deleted while it came up");
+    }
+}

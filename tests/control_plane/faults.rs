@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::batch::v1::Job;
+use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams};
 use kube::runtime::wait::await_condition;
 use kubectl_dynamo_tests::gate::{Gate, Refusal};
@@ -146,10 +147,16 @@ pub(crate) async fn a_login_that_expires_is_asked_for_again(shared: Arc<Shared>)
     }});
     login("first")?;
     let on = gated(&shared, V1Beta1, "login", &user).await?;
-    on.gate.take_token("first");
-    let up = on.waits().await?;
-    on.gate.take_token("second");
+    on.gate.take_token("first", None);
+    let mut up = on.plugin.start(&waiting())?;
+    up.until("model fetch: waiting").await?;
+    // What is applied next meets the old login first, and later the watches do.
     login("second")?;
+    on.gate.take_token("second", Some("PATCH"));
+    on.puppet.finish_fetch().await?;
+    up.until("ready: waiting for").await?;
+    login("third")?;
+    on.gate.take_token("third", None);
     on.gate.close_watches();
     all_ready(&on.puppet).await?;
     up.end().await?.expect(0)?;
@@ -157,7 +164,7 @@ pub(crate) async fn a_login_that_expires_is_asked_for_again(shared: Arc<Shared>)
     // A command that has nothing new is not asked for ever.
     let mut up = on.plugin.start(&[&waiting()[..], &["--replicas=2"]].concat())?;
     up.until("ready: waiting for").await?;
-    on.gate.take_token("third");
+    on.gate.take_token("fourth", None);
     on.gate.close_watches();
     let said = up.end().await?.expect(4)?;
     ensure!(said.err.contains("KD0104"), "{}", said.err);
@@ -201,20 +208,52 @@ pub(crate) async fn an_operator_that_is_down_is_named_and_waited_for(shared: Arc
 pub(crate) async fn a_graph_that_is_taken_away_ends_it(shared: Arc<Shared>) -> Outcome {
     let on = gated(&shared, V1Beta1, "taken", &json!({})).await?;
     let graphs = on.graphs();
-    let up = on.waits().await?;
-    graphs.delete("tiny", &DeleteParams::background()).await?;
-    let said = up.end().await?.expect(1)?;
-    ensure!(said.err.contains("KD0208") && said.err.contains("was deleted"), "{}", said.err);
-
-    let mut up = on.plugin.start(&waiting())?;
-    up.until("ready: waiting for").await?;
-    on.gate.blind();
-    graphs.delete("tiny", &DeleteParams::background()).await?;
-    await_condition(graphs.clone(), "tiny", |graph: Option<&DynamicObject>| graph.is_none()).await?;
     on.plugin.run(&UP).await?.expect(0)?;
-    on.gate.expire();
-    let said = up.end().await?.expect(1)?;
-    ensure!(said.err.contains("KD0208") && said.err.contains("by somebody else"), "{}", said.err);
+    on.puppet.finish_fetch().await?;
+    for (is_seen, comes_again, words) in [
+        (true, false, "was deleted while"),
+        (false, false, "was deleted while"),
+        (false, true, "by somebody else"),
+    ] {
+        let mut up = on.plugin.start(&waiting())?;
+        up.until("ready: waiting for").await?;
+        if !is_seen {
+            on.gate.blind();
+        }
+        graphs.delete("tiny", &DeleteParams::background()).await?;
+        await_condition(graphs.clone(), "tiny", |graph: Option<&DynamicObject>| graph.is_none()).await?;
+        if comes_again {
+            let plane = shared.cluster.control_plane(V1Beta1)?;
+            Plugin::new(plane.kubeconfig(), on.place.name()).run(&UP).await?.expect(0)?;
+        }
+        if !is_seen {
+            on.gate.expire();
+        }
+        let said = up.end().await?.expect(1)?;
+        ensure!(said.err.contains("KD0208") && said.err.contains(words), "{}", said.err);
+    }
+    on.place.delete().await
+}
+
+pub(crate) async fn a_fetch_that_is_taken_away_ends_it(shared: Arc<Shared>) -> Outcome {
+    let on = gated(&shared, V1Beta1, "taken-fetch", &json!({})).await?;
+    let jobs: Api<Job> = Api::namespaced(on.place.client(), on.place.name());
+    for is_seen in [true, false] {
+        let mut up = on.plugin.start(&waiting())?;
+        up.until("model fetch: waiting for pod").await?;
+        if !is_seen {
+            on.gate.blind();
+        }
+        for job in jobs.list(&ListParams::default()).await? {
+            jobs.delete(&job.name_any(), &DeleteParams::background()).await?;
+            await_condition(jobs.clone(), &job.name_any(), |job: Option<&Job>| job.is_none()).await?;
+        }
+        if !is_seen {
+            on.gate.expire();
+        }
+        let said = up.end().await?.expect(7)?;
+        ensure!(said.err.contains("KD0410") && said.err.contains("it was deleted"), "{}", said.err);
+    }
     on.place.delete().await
 }
 

@@ -140,6 +140,7 @@ fn main() -> ExitCode {
         faults::a_login_that_expires_is_asked_for_again,
         faults::an_operator_that_is_down_is_named_and_waited_for,
         faults::a_graph_that_is_taken_away_ends_it,
+        faults::a_fetch_that_is_taken_away_ends_it,
         faults::two_ups_at_once_make_one_deployment,
         faults::a_clock_that_differs_changes_no_verdict,
         faults::a_slow_server_does_not_freeze_the_screen,

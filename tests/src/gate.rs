@@ -30,7 +30,8 @@ pub struct Refusal {
 
 #[derive(Debug, Default)]
 struct Rules {
-    token: Option<String>,
+    /// Which token is taken, and of which requests: of one method or of all.
+    token: Option<(String, Option<&'static str>)>,
     refusal: Option<Refusal>,
     /// By how much the server's clock is ahead.
     ahead: Option<SignedDuration>,
@@ -89,9 +90,9 @@ impl Gate {
         })
     }
 
-    /// From now on only this token is taken.
-    pub fn take_token(&self, token: &str) {
-        self.rules(|rules| rules.token = Some(token.to_owned()));
+    /// From now on only this token is taken, of requests with this method or of all.
+    pub fn take_token(&self, token: &str, method: Option<&'static str>) {
+        self.rules(|rules| rules.token = Some((token.to_owned(), method)));
     }
 
     /// From now on these requests are refused; none when there is no refusal.
@@ -131,15 +132,17 @@ impl Door {
     fn refusal(&self, request: &Request<Body>) -> Option<Response<Body>> {
         let rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
         let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        if let Some(token) = &rules.token
+        let is_method =
+            |method: Option<&str>| method.is_none_or(|method| request.method().as_str() == method);
+        if let Some((token, method)) = &rules.token
+            && is_method(*method)
             && given != Some(&format!("Bearer {token}"))
         {
             return Some(status(401, "Unauthorized"));
         }
-        let refusal = rules.refusal.filter(|refusal| {
-            let is_method = refusal.method.is_none_or(|method| request.method().as_str() == method);
-            is_method && request.uri().path().contains(refusal.path)
-        })?;
+        let refusal = rules
+            .refusal
+            .filter(|refusal| is_method(refusal.method) && request.uri().path().contains(refusal.path))?;
         Some(status(refusal.code, refusal.message))
     }
 

@@ -55,7 +55,7 @@ pub(crate) async fn a_server_may_stop_and_start_at_every_stage(shared: Arc<Share
             puppet.finish_fetch().await?;
         }
         up.until(begins).await?;
-        relay.stop();
+        relay.stop().await;
         up.until("the API server").await.map_err(|error| format!("{stage}: {error}"))?;
         relay.start().await?;
         up.until(goes_on).await.map_err(|error| format!("{stage}: {error}"))?;

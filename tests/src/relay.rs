@@ -19,7 +19,7 @@ pub struct Relay {
     address: SocketAddr,
     pace: Pace,
     open: watch::Sender<bool>,
-    accepting: Mutex<JoinHandle<()>>,
+    accepting: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// What is slow about it.
@@ -33,7 +33,9 @@ enum Pace {
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        self.accepting.lock().unwrap_or_else(PoisonError::into_inner).abort();
+        if let Some(accepting) = self.take() {
+            accepting.abort();
+        }
     }
 }
 
@@ -52,7 +54,7 @@ impl Relay {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let open = watch::Sender::new(true);
-        let accepting = Mutex::new(tokio::spawn(accept(listener, server, pace, open.subscribe())));
+        let accepting = Mutex::new(Some(tokio::spawn(accept(listener, server, pace, open.subscribe()))));
         Ok(Self { server, address, pace, open, accepting })
     }
 
@@ -70,10 +72,14 @@ impl Relay {
         self.open.send_replace(true);
     }
 
-    /// Closes every connection and listens no more.
-    pub fn stop(&self) {
+    /// Closes every connection and listens no more: its address is free when this returns.
+    pub async fn stop(&self) {
         self.cut();
-        self.accepting.lock().unwrap_or_else(PoisonError::into_inner).abort();
+        if let Some(accepting) = self.take() {
+            accepting.abort();
+            // It says that it was ended.
+            let _ = accepting.await;
+        }
     }
 
     /// Listens again where it did.
@@ -81,8 +87,12 @@ impl Relay {
         let listener = TcpListener::bind(self.address).await?;
         self.mend();
         let accepting = tokio::spawn(accept(listener, self.server, self.pace, self.open.subscribe()));
-        *self.accepting.lock().unwrap_or_else(PoisonError::into_inner) = accepting;
+        *self.accepting.lock().unwrap_or_else(PoisonError::into_inner) = Some(accepting);
         Ok(())
+    }
+
+    fn take(&self) -> Option<JoinHandle<()>> {
+        self.accepting.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 

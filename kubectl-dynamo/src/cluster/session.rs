@@ -15,6 +15,9 @@ use super::{Cluster, ClusterError, Kind, Result};
 /// Between two tries of one request, at first and at most.
 const PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+/// How long whoever waits for a server that went away waits for one answer, unless told otherwise: a connection may be
+/// lost without a word. Far above what a slow server needs.
+const LONGEST_ANSWER: Duration = Duration::from_secs(60);
 
 /// What all copies of a [`Cluster`] share.
 pub(super) struct Session {
@@ -102,12 +105,14 @@ impl Cluster {
         request: impl Fn(Client) -> F,
     ) -> Result<T> {
         let session = &self.session;
-        let deadline = Instant::now() + *session.patience.lock().unwrap_or_else(PoisonError::into_inner);
+        let patience = *session.patience.lock().unwrap_or_else(PoisonError::into_inner);
+        let deadline = Instant::now() + patience;
+        let limit = session.config.read_timeout.or((!patience.is_zero()).then_some(LONGEST_ANSWER));
         let mut pause = PAUSE;
         let mut waited = false;
         let result = loop {
             let login = session.login();
-            match request(login.client.clone()).await {
+            match answered(limit, request(login.client.clone())).await {
                 Ok(answer) => {
                     session.took(&login);
                     break Ok(answer);
@@ -137,6 +142,16 @@ impl Cluster {
     }
 }
 
+/// The answer, unless it takes longer than the limit.
+async fn answered<T>(
+    limit: Option<Duration>,
+    request: impl Future<Output = kube::Result<T>>,
+) -> kube::Result<T> {
+    let Some(limit) = limit else { return request.await };
+    let late = || kube::Error::Service(format!("no answer within {} s", limit.as_secs_f64()).into());
+    tokio::time::timeout(limit, request).await.unwrap_or_else(|_| Err(late()))
+}
+
 /// Whether nobody answered, or only to say that it is too early or too much.
 fn is_away(error: &kube::Error) -> bool {
     match error {
@@ -151,4 +166,18 @@ fn is_away(error: &kube::Error) -> bool {
 /// That the server refuses the credentials.
 pub(super) fn is_refusal(error: &ClusterError) -> bool {
     matches!(error, ClusterError::Unauthorized { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_without_an_answer_counts_as_an_absence() {
+        let limit = Some(Duration::from_millis(1));
+        let error = answered(limit, std::future::pending::<kube::Result<()>>()).await.unwrap_err();
+        assert!(is_away(&error), "{error}");
+        assert!(answered(limit, std::future::ready(Ok(()))).await.is_ok());
+        assert!(answered(None, std::future::ready(Ok(()))).await.is_ok());
+    }
 }

@@ -47,7 +47,7 @@ pub(crate) async fn a_server_may_stop_and_start_at_every_stage(shared: Arc<Share
     let mut up = plugin.start(&waiting())?;
     for (stage, begins, goes_on) in [
         ("preflight", "  frontend  ×1", "preflight: done"),
-        ("fetch", "model fetch: waiting", "model fetch: waiting for job/"),
+        ("fetch", "model fetch: waiting", "to go on: pod"),
         ("deploy", "model fetch: done", "deploy: done"),
         ("ready", "ready: waiting for", ""),
     ] {
@@ -240,7 +240,7 @@ pub(crate) async fn a_fetch_that_is_taken_away_ends_it(shared: Arc<Shared>) -> O
     let jobs: Api<Job> = Api::namespaced(on.place.client(), on.place.name());
     for is_seen in [true, false] {
         let mut up = on.plugin.start(&waiting())?;
-        up.until("model fetch: waiting for pod").await?;
+        up.until("to go on: pod").await?;
         if !is_seen {
             on.gate.blind();
         }

@@ -97,13 +97,8 @@ pub(crate) async fn a_node_whose_kubelet_stops_is_named_until_it_goes_on(shared:
     let plugin = shared.plugin(&place)?;
     explained(plugin.run(&up(&shared, &[])).await?.expect(0), &place).await?;
     let nodes: Api<Node> = Api::all(place.client());
-    let answers = |expected: bool| {
-        move |node: Option<&Node>| {
-            let conditions =
-                node.and_then(|node| node.status.as_ref()?.conditions.as_deref()).unwrap_or_default();
-            conditions.iter().any(|one| one.type_ == "Ready" && (one.status == "True") == expected)
-        }
-    };
+    let answers =
+        |expected: bool| move |node: Option<&Node>| node.is_some_and(|node| node::is_ready(node) == expected);
     shared.cluster.send("kubelet", Signal::STOP)?;
     // The cluster gives it most of a minute to send a heartbeat.
     await_condition(nodes.clone(), node::NAME, answers(false)).await?;

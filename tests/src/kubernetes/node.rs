@@ -92,7 +92,8 @@ pub fn import(cluster_folder: &Path, archive: &Path) -> Outcome {
         .into())
 }
 
-fn is_ready(node: &Node) -> bool {
+/// Whether its kubelet answers and takes pods.
+pub fn is_ready(node: &Node) -> bool {
     let conditions = node.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
     conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }

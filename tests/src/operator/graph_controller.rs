@@ -45,7 +45,10 @@ pub(super) async fn reconcile(object: Arc<DynamicObject>, access: Arc<Access>) -
         return Ok(Action::await_change());
     }
     wait_as_the_real_one(&graph).await;
-    graph.restart = restart::step(&graph, &access.components_of(graph.namespace(), graph.name()).await?);
+    if restart::was_asked_for(&graph) {
+        let children = access.components_of(graph.namespace(), graph.name()).await?;
+        graph.restart = restart::step(&graph, &children);
+    }
     match children(&graph, &access).await {
         Ok(()) => follow(&graph, &access).await,
         Err(refused) => {

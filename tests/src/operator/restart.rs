@@ -19,6 +19,11 @@ pub(super) struct Restart {
     pub(super) marks: BTreeMap<String, String>,
 }
 
+/// Whether there is, or ever was, a restart to carry out.
+pub(super) fn was_asked_for(graph: &Graph) -> bool {
+    ["/spec/restart", "/status/restart"].iter().any(|place| graph.object.pointer(place).is_some())
+}
+
 /// Takes one step where one is due, from the component deployments as they are.
 pub(super) fn step(graph: &Graph, children: &[Value]) -> Restart {
     let last = graph.object.pointer("/status/restart").cloned();

@@ -172,7 +172,7 @@ impl Fetching {
             let reason = failed["message"].as_str().unwrap_or("no reason given").to_owned();
             return Some(Ending::Failed { reason });
         }
-        (holds(job, "Complete")).then_some(Ending::Complete)
+        holds(job, "Complete").then_some(Ending::Complete)
     }
 
     /// What came of it, in the fetcher's own last words where they can be read.

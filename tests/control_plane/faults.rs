@@ -205,6 +205,24 @@ pub(crate) async fn an_operator_that_is_down_is_named_and_waited_for(shared: Arc
     Ok(())
 }
 
+/// What the API server says without a reason: a leader that changes, a kubelet that does not answer.
+pub(crate) async fn a_server_that_fails_for_a_moment_is_waited_for(shared: Arc<Shared>) -> Outcome {
+    let on = gated(&shared, V1Beta1, "moment", &json!({})).await?;
+    let mut up = on.waits().await?;
+    on.gate.refuse(Some(Refusal {
+        path: "/dynamographdeployments",
+        method: Some("GET"),
+        code: 500,
+        message: "dial tcp 10.0.0.1:2379: connect: connection refused",
+    }));
+    on.gate.expire();
+    up.until("the API server").await?;
+    on.gate.refuse(None);
+    all_ready(&on.puppet).await?;
+    up.end().await?.expect(0)?;
+    on.place.delete().await
+}
+
 pub(crate) async fn a_graph_that_is_taken_away_ends_it(shared: Arc<Shared>) -> Outcome {
     let on = gated(&shared, V1Beta1, "taken", &json!({})).await?;
     let graphs = on.graphs();

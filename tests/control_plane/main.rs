@@ -139,6 +139,7 @@ fn main() -> ExitCode {
         faults::a_watch_that_expired_begins_anew,
         faults::a_login_that_expires_is_asked_for_again,
         faults::an_operator_that_is_down_is_named_and_waited_for,
+        faults::a_server_that_fails_for_a_moment_is_waited_for,
         faults::a_graph_that_is_taken_away_ends_it,
         faults::a_fetch_that_is_taken_away_ends_it,
         faults::two_ups_at_once_make_one_deployment,

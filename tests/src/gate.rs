@@ -221,7 +221,9 @@ fn object(code: u16, message: &str) -> Value {
         401 => "Unauthorized",
         404 => "NotFound",
         410 => "Expired",
-        _ => "InternalError",
+        _ if message.starts_with("Internal error occurred") => "InternalError",
+        // The API server gives its plain errors none.
+        _ => "",
     };
     json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",

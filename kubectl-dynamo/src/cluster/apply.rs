@@ -2,7 +2,7 @@
 
 use futures::StreamExt;
 use futures::future::try_join_all;
-use kube::api::{Patch, PatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use serde_json::{Value, json};
 
 use super::{Cluster, ClusterError, Kind, Result, Seen, Watched, json_of};
@@ -21,6 +21,13 @@ pub enum Outcome {
     Kept,
     /// A Job that has failed: it is deleted and made anew, since a Job never tries again.
     Repeated,
+}
+
+impl Outcome {
+    /// Whether anything is written.
+    pub fn writes(self) -> bool {
+        !matches!(self, Self::Unchanged | Self::Kept)
+    }
 }
 
 impl std::fmt::Display for Outcome {
@@ -124,7 +131,8 @@ impl Cluster {
             (Outcome::Unchanged | Outcome::Kept, Some(live)) => Ok(live.clone()),
             (Outcome::Repeated, Some(live)) => {
                 let kind = kind_of(&change.resource)?;
-                self.delete(kind, change.resource.name()).await?;
+                // Somebody else may have repeated it meanwhile: theirs is joined.
+                self.delete_this(kind, live).await?;
                 self.wait_until_gone(kind, live).await?;
                 self.patch(&change.resource, force, false).await
             }
@@ -173,6 +181,20 @@ impl Cluster {
             Some(live) if live["data"] == applied["data"] => Outcome::Unchanged,
             Some(_) => Outcome::Configured,
         })
+    }
+
+    /// Deletes this very object in the background; one that took its name meanwhile stays.
+    async fn delete_this(&self, kind: Kind, object: &Value) -> Result<()> {
+        let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
+        let (name, uid) = (text("name"), text("uid").to_owned());
+        let mut parameters = DeleteParams::background();
+        parameters.preconditions = Some(Preconditions { uid: Some(uid), resource_version: None });
+        let delete = async |client| match self.api(client, kind).delete(name, &parameters).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if [404, 409].contains(&status.code) => Ok(()),
+            Err(error) => Err(error),
+        };
+        self.ask("delete", kind, name, delete).await
     }
 
     /// Waits until this very object is gone; one that took its name meanwhile counts as another.

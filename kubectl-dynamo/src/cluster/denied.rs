@@ -134,9 +134,10 @@ impl Refusals {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(denied);
     }
 
-    pub(super) fn forget_cluster(&self) {
+    /// Keeps what a role of this namespace can give.
+    pub(super) fn forget_outside(&self, namespace: &str) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|denied| denied.place != Place::Cluster);
+        all.retain(|denied| denied.place == Place::Namespace(namespace.into()));
     }
 
     /// All of them are told.
@@ -183,6 +184,21 @@ mod tests {
             )
         );
         assert!(denied.generate(Persona::Viewer).contains("--service-account ci:bot -A"));
+    }
+
+    #[test]
+    fn what_a_role_of_the_namespace_cannot_give_is_forgotten() {
+        let sentence = |place: &str| {
+            read(&format!(r#"User "jane" cannot get resource "configmaps" in API group "" {place}"#))
+        };
+        let refusals = Refusals::default();
+        for place in
+            [r#"in the namespace "kube-system""#, "at the cluster scope", r#"in the namespace "serving""#]
+        {
+            refusals.note(&sentence(place));
+        }
+        refusals.forget_outside("serving");
+        assert_eq!(refusals.all(), [sentence(r#"in the namespace "serving""#)]);
     }
 
     #[test]

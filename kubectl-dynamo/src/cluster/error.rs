@@ -140,8 +140,9 @@ impl ClusterError {
                 Self::Conflict { kind, name, held: held_by_others(status) }
             }
             400 | 409 | 422 => Self::Refused { kind, name, message },
-            // Server-side apply answers a field that the schema does not know with 500 and no reason.
-            500 if status.reason.is_empty() || message.contains("failed to create typed patch object") => {
+            // Server-side apply answers a field that the schema does not know with 500 and no reason, as the API server
+            // does with every other plain error: a kubelet or a webhook that does not answer, a leader that changes.
+            500 if message.contains("failed to create typed") => {
                 Self::Untyped { kind, name, message: untyped(&message) }
             }
             500 if message.contains("failed calling webhook")

@@ -78,7 +78,7 @@ impl Cluster {
             optional(look.token_secret.as_deref().map(|name| self.secret_keys(name))),
         )?;
         // A namespace's own role cannot give them, and every check that is skipped is counted.
-        self.refusals.forget_cluster();
+        self.refusals.forget_outside(&self.namespace);
         Ok(ClusterFacts {
             namespace: self.namespace.clone(),
             kubernetes,

@@ -32,6 +32,7 @@ mod plan_view;
 mod port_forward;
 mod rbac;
 mod render;
+mod report;
 mod revisions;
 mod rollout;
 mod scale;
@@ -40,6 +41,7 @@ mod settle;
 mod status;
 mod summary;
 mod table;
+mod unwritable;
 mod up;
 mod version;
 mod wizard;
@@ -97,6 +99,7 @@ enum Verb {
     Diagnose(diagnose::DiagnoseArgs),
     Events(events::EventsArgs),
     Explain(explain::ExplainArgs),
+    Report(report::ReportArgs),
     Logs(logs::LogsArgs),
     Chat(chat::ChatArgs),
     Endpoint(endpoint::EndpointArgs),
@@ -129,6 +132,7 @@ impl Verb {
             Self::Diagnose(_) => "diagnose",
             Self::Events(_) => "events",
             Self::Explain(_) => "explain",
+            Self::Report(_) => "report",
             Self::Logs(_) => "logs",
             Self::Chat(_) => "chat",
             Self::Endpoint(_) => "endpoint",
@@ -227,6 +231,7 @@ fn dispatch(verb: Verb, context: &Context) -> Result<Exit> {
         Verb::Diagnose(args) => wait(diagnose::run(args, context)),
         Verb::Events(args) => wait(events::run(args, context)),
         Verb::Explain(args) => explain::run(&args),
+        Verb::Report(args) => wait(report::run(args, context)),
         Verb::Fit(args) => wait(fit::run(*args, context)),
         Verb::Chat(args) => wait(chat::run(args, context)),
         Verb::Endpoint(args) => wait(endpoint::run(args, context)),

@@ -23,6 +23,8 @@ pub enum Exit {
     Platform = 6,
     /// The model or its cache is the problem.
     Model = 7,
+    /// A dry run that was asked to fail on changes found some.
+    Changes = 8,
     /// Everything reported ready, and the real request failed.
     SmokeTest = 9,
     /// Ended by Ctrl-C.
@@ -75,8 +77,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// The table that `--help` prints.
 pub const EXIT_CODES: &str = "\
 Exit codes:
-  0 ok                          5 does not fit (capacity, memory, quota)
-  1 failed                      6 platform missing or unsupported version
-  2 usage                       7 model or cache error
+  0 ok                          6 platform missing or unsupported version
+  1 failed                      7 model or cache error
+  2 usage                       8 changes found (--fail-on-change)
   3 not ready in time           9 smoke test failed
-  4 access (kube, hub, RBAC)  130 interrupted";
+  4 access (kube, hub, RBAC)  130 interrupted
+  5 does not fit (capacity, memory, quota)";

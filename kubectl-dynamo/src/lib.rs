@@ -5,6 +5,9 @@
 //! runs it as processes. What is then seen becomes stages ([`readiness`]) that [`report`] shows.
 //! [`commands`] tells each verb's story and is used by nothing but this file.
 
+// A debug build holds a future on the stack at every level that it passes: one of a whole verb overflowed it.
+#![warn(clippy::large_futures)]
+
 mod commands;
 
 pub mod change;

@@ -39,8 +39,9 @@ impl Answer {
 /// Why a deployment that reports ready does not serve.
 #[derive(Debug, thiserror::Error)]
 pub enum SmokeTestError {
-    #[error("the frontend does not list model {model} (it lists {listed})")]
-    NotListed { model: String, listed: String },
+    /// `wanted` is empty where any model would do.
+    #[error("the frontend does not list model{wanted} (it lists {listed})")]
+    NotListed { wanted: String, listed: String },
     #[error("the model is listed and a completion is not answered: {cause}")]
     NotAnswered { cause: String },
     #[error("the endpoint {url} cannot be reached: {cause}")]
@@ -69,11 +70,16 @@ pub async fn models(base_url: &str, patience: Duration) -> Result<Vec<String>, S
     listed(&client(base_url, patience)?, base_url).await
 }
 
-/// Waits until the endpoint lists `model` and answers one completion with it. `base_url` ends in `/v1`.
+/// Waits until the endpoint lists `model`, or any where it is not known which, and answers one completion with it.
+/// `base_url` ends in `/v1`.
 ///
 /// # Errors
 /// The last refusal, when the patience is over.
-pub async fn smoke_test(base_url: &str, model: &str, patience: Duration) -> Result<Answer, SmokeTestError> {
+pub async fn smoke_test(
+    base_url: &str,
+    model: Option<&str>,
+    patience: Duration,
+) -> Result<Answer, SmokeTestError> {
     let client = client(base_url, ANSWER)?;
     let endpoint = Endpoint::new(base_url, Kind::Dynamo, None).map_err(|error| refused(base_url, error))?;
     let deadline = Instant::now() + patience;
@@ -109,15 +115,16 @@ async fn attempt(
     client: &reqwest::Client,
     endpoint: &Endpoint,
     base_url: &str,
-    model: &str,
+    model: Option<&str>,
 ) -> Result<Answer, SmokeTestError> {
     let names = listed(client, base_url).await?;
-    if !names.iter().any(|name| name == model) {
+    let Some(model) = names.iter().find(|name| model.is_none_or(|model| *name == model)) else {
+        let wanted = model.map(|model| format!(" {model}")).unwrap_or_default();
         let listed = if names.is_empty() { "none".into() } else { names.join(", ") };
-        return Err(SmokeTestError::NotListed { model: model.into(), listed });
-    }
+        return Err(SmokeTestError::NotListed { wanted, listed });
+    };
     let request = Request {
-        model: model.into(),
+        model: model.clone(),
         messages: vec![Message { role: Role::User, content: "Say hello.".into() }],
         max_tokens: Some(8),
         temperature: None,
@@ -128,7 +135,7 @@ async fn attempt(
     if turn.first_token.is_none() {
         return Err(SmokeTestError::NotAnswered { cause: "the answer holds no token".into() });
     }
-    Ok(Answer { model: model.into(), turn })
+    Ok(Answer { model: model.clone(), turn })
 }
 
 fn refused(base_url: &str, error: ChatError) -> SmokeTestError {

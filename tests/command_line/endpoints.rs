@@ -85,7 +85,7 @@ async fn a_frontend_that_lists_nothing_or_answers_nothing_is_no_proof() {
         (ONE_MODEL, "200 OK\r\ncontent-type: application/json", "KD0703", "no worker"),
     ] {
         let url = serve(Answers { models, head, body: r#"{"message": "no worker"}"# });
-        let error = smoke_test(&url, "m", Duration::ZERO).await.expect_err("it does not serve");
+        let error = smoke_test(&url, Some("m"), Duration::ZERO).await.expect_err("it does not serve");
         assert_eq!(error.code(), Some(code), "{error}");
         assert!(error.to_string().contains(said), "{error}");
     }

@@ -34,6 +34,8 @@ pub(crate) async fn offers_the_names_of_what_is_there(shared: Arc<Shared>) -> Ou
         (&["down", "-n", "completion", "one", "ot"], "other\n:4\n"),
         (&["logs", "--namespace=completion", "on"], "one\n:4\n"),
         (&["rollout", "undo", "-n", "completion", "on"], "one\n:4\n"),
+        (&["up", "-n", "completion", "ot"], "other\n:4\n"),
+        (&["diff", "-n", "completion", "on"], "one\n:4\n"),
         (&["status", ""], ":4\n"),
         (&["list", "-n", "complet"], "completion\n:4\n"),
     ] {

@@ -36,6 +36,13 @@ pub(crate) async fn a_failed_download_ends_it_at_once(shared: Arc<Shared>) -> Ou
                 "{file} says nothing"
             );
         }
+        for verb in ["status", "diagnose"] {
+            let said = plugin.run(&[verb, "tiny"]).await?.expect(1)?;
+            for fact in ["✗ DOWN  tiny is not created", "KD0410", words, "fix "] {
+                ensure!(said.out.contains(fact), "{verb}: {fact} is not in {}", said.out);
+            }
+        }
+        plugin.run(&["status", "tiny", "--wait"]).await?.expect(1)?;
         let graphs = dynamo::graphs(place.client(), generation, place.name());
         ensure!(graphs.get_opt("tiny").await?.is_none(), "a graph waits for a model that will not come");
         let jobs: Api<Job> = Api::namespaced(place.client(), place.name());
@@ -43,6 +50,19 @@ pub(crate) async fn a_failed_download_ends_it_at_once(shared: Arc<Shared>) -> Ou
         place.delete().await?;
     }
     Ok(())
+}
+
+/// The folder of a model holds one revision: another one is in the way until somebody removes it.
+pub(crate) async fn another_revision_in_the_folder_ends_it(shared: Arc<Shared>) -> Outcome {
+    let (place, plugin) = shared.user(V1Beta1, "other-revision").await?;
+    let mut up = plugin.start(&waiting())?;
+    up.until("model fetch: waiting").await?;
+    Puppet::of(&place).fail_fetch(1, "/opt/models/acme/tiny holds another revision, complete").await?;
+    let said = up.end().await?.expect(7)?;
+    for fact in ["error [KD0446]", "holds another revision", "kubectl dynamo cache rm MODEL"] {
+        ensure!(said.err.contains(fact), "{fact} is not in {}", said.err);
+    }
+    place.delete().await
 }
 
 pub(crate) async fn a_download_that_is_tried_again_is_waited_for(shared: Arc<Shared>) -> Outcome {

@@ -1,6 +1,7 @@
 //! Leaving `up` by Ctrl-C, and what stands in its way before anything is applied.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::batch::v1::Job;
@@ -9,11 +10,13 @@ use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use kubectl_dynamo_tests::kubernetes::definitions::GraphGeneration::{V1Alpha1, V1Beta1};
 use kubectl_dynamo_tests::kubernetes::puppet::Puppet;
 use kubectl_dynamo_tests::plugin::Plugin;
+use kubectl_dynamo_tests::relay::Relay;
 use kubectl_dynamo_tests::{Outcome, dynamo, ensure};
 use rustix::process::Signal;
 use serde_json::json;
 
 use crate::Shared;
+use crate::access::{address, through};
 use crate::faults::{all_ready, waiting};
 use crate::plugin::UP;
 
@@ -39,6 +42,36 @@ pub(crate) async fn whoever_leaves_finds_what_is_there_and_how_to_go_on(shared: 
         place.delete().await?;
     }
     Ok(())
+}
+
+pub(crate) async fn what_was_not_applied_is_not_said_to_go_on(shared: Arc<Shared>) -> Outcome {
+    let place = shared.place(V1Beta1, "leaving-early").await?;
+    let plane = shared.cluster.control_plane(V1Beta1)?;
+    let folder = tempfile::tempdir()?;
+    let again = "this continues it: kubectl dynamo --kubeconfig";
+    // The time is over while the model is fetched.
+    let early = Plugin::new(plane.kubeconfig(), place.name());
+    let short: Vec<&str> = waiting()
+        .iter()
+        .map(|word| if word.starts_with("--timeout") { "--timeout=4s" } else { *word })
+        .collect();
+    let said = early.run(&short).await?.expect(3)?;
+    ensure!(said.err.contains("KD0207") && said.err.contains(again), "{}", said.err);
+    ensure!(!said.err.contains("goes on coming up"), "{}", said.err);
+    // Somebody leaves before a change of what is there was sent.
+    early.run(&UP).await?.expect(0)?;
+    let graphs = dynamo::graphs(place.client(), V1Beta1, place.name());
+    let before = graphs.get("tiny").await?.metadata.generation;
+    let relay = Relay::slow(address(plane)?, Duration::from_millis(400)).await?;
+    let slow = Plugin::new(through(folder.path(), plane, &relay)?, place.name());
+    let change = ["up", "tiny", "--env=A=b", "--progress=plain"];
+    let mut up = slow.start(&change)?;
+    up.until("preflight: waiting").await?;
+    up.send(Signal::INT)?;
+    let said = up.end().await?.expect(130)?.err;
+    ensure!(said.contains(again) && !said.contains("goes on coming up"), "{said}");
+    ensure!(graphs.get("tiny").await?.metadata.generation == before, "the change was made");
+    place.delete().await
 }
 
 /// What `up` says from its start to its end, when a signal meets it at a line with `text`.

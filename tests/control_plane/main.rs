@@ -19,6 +19,7 @@ mod plugin;
 mod preflight;
 mod recorded;
 mod refused;
+mod report;
 mod revisions;
 mod rights;
 mod scaling;
@@ -82,6 +83,8 @@ fn main() -> ExitCode {
         plugin::up_writes_the_shape_that_the_cluster_stores,
         plugin::the_same_up_again_writes_nothing,
         plugin::a_dry_run_writes_nothing,
+        plugin::a_status_waits_for_what_is_not_created_yet,
+        plugin::a_dry_run_may_fail_on_changes,
         plugin::another_managers_change_is_a_conflict_until_forced,
         plugin::a_user_without_rights_is_told_which_one_is_missing,
         plugin::a_cluster_without_dynamo_is_named_as_one,
@@ -106,6 +109,8 @@ fn main() -> ExitCode {
         diff::a_difference_is_named_by_field_and_pod,
         diff::a_failure_is_no_difference,
         diff::down_takes_the_deployments_with_a_label,
+        report::a_report_has_all_that_is_seen_and_no_secret,
+        report::a_report_is_there_before_the_graph_and_says_where_it_cannot_be_written,
         revisions::each_change_is_kept_and_undone,
         revisions::ten_revisions_are_kept_and_go_with_their_graph,
         revisions::a_restart_is_asked_for_and_left_alone_by_up,
@@ -133,6 +138,7 @@ fn main() -> ExitCode {
         refused::what_is_not_as_it_was_asked_for_is_warned_of,
         refused::pods_that_do_not_end_are_said_and_left,
         fetching::a_failed_download_ends_it_at_once,
+        fetching::another_revision_in_the_folder_ends_it,
         fetching::a_download_that_is_tried_again_is_waited_for,
         fetching::an_init_containers_failed_download_ends_it_at_once,
         faults::a_server_may_stop_and_start_at_every_stage,
@@ -146,6 +152,7 @@ fn main() -> ExitCode {
         faults::a_clock_that_differs_changes_no_verdict,
         faults::a_slow_server_does_not_freeze_the_screen,
         leaving::whoever_leaves_finds_what_is_there_and_how_to_go_on,
+        leaving::what_was_not_applied_is_not_said_to_go_on,
         leaving::killed_at_any_line_the_same_command_goes_on,
         leaving::what_is_missing_is_named_before_anything_is_applied,
         leaving::a_token_replaces_the_one_before_and_only_when_all_else_is_accepted,

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::api::{Api, Patch, PatchParams};
 use kubectl_dynamo_tests::hub::{Access, Hub, Repository, Settings};
 use kubectl_dynamo_tests::kubernetes::definitions::GraphGeneration::V1Beta1;
-use kubectl_dynamo_tests::{Outcome, ensure};
+use kubectl_dynamo_tests::{Outcome, dynamo, ensure};
 use serde_json::{Value, json};
 
 use crate::Shared;
@@ -81,5 +81,16 @@ pub(crate) async fn the_hub_tells_what_a_plan_needs(shared: Arc<Shared>) -> Outc
         let found = document["findings"].as_array().into_iter().flatten().find(|one| one["name"] == name);
         ensure!(found.is_some_and(|one| one["outcome"] == "passed"), "{name}: {found:?}");
     }
+    // A change is asked about as well, before it reaches what serves.
+    plugin.run(&words("acme/llama", &flag, &[])).await?.expect(0)?;
+    let graphs = dynamo::graphs(place.client(), V1Beta1, place.name());
+    let before = graphs.get("llama").await?.metadata.generation;
+    for (more, exit, code) in
+        [(&["--model=acme/gated"][..], 4, "KD0410"), (&["--", "--max-model-len=4M"], 5, "KD0604")]
+    {
+        let said = plugin.run(&[&["up", "llama", "--detach"][..], more].concat()).await?.expect(exit)?;
+        ensure!(said.err.contains(&format!("error [{code}]")), "{}", said.err);
+    }
+    ensure!(graphs.get("llama").await?.metadata.generation == before, "something was applied");
     without_node(place, "model-1").await
 }

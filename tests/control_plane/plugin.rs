@@ -6,11 +6,14 @@ use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::runtime::wait::await_condition;
 use kubectl_dynamo_tests::kubernetes::case_namespace::CaseNamespace;
 use kubectl_dynamo_tests::kubernetes::definitions::GraphGeneration::{self, V1Alpha1, V1Beta1};
+use kubectl_dynamo_tests::kubernetes::puppet::Puppet;
 use kubectl_dynamo_tests::plugin::Plugin;
 use kubectl_dynamo_tests::{Outcome, dynamo, ensure};
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::Shared;
+use crate::faults::{all_ready, waiting};
 
 pub(crate) const UP: [&str; 6] = [
     "up",
@@ -77,6 +80,56 @@ pub(crate) async fn a_dry_run_writes_nothing(shared: Arc<Shared>) -> Outcome {
         ensure!(!request.writes(), "{request:?}");
     }
     ensure!(place.versions(V1Beta1).await?.is_empty(), "a dry run left objects");
+    place.delete().await
+}
+
+pub(crate) async fn a_status_waits_for_what_is_not_created_yet(shared: Arc<Shared>) -> Outcome {
+    let (place, plugin) = shared.user(V1Beta1, "status-waits").await?;
+    let mut up = plugin.start(&waiting())?;
+    up.until("model fetch: waiting").await?;
+    let mut watch = plugin.command(&["status", "tiny", "-w"]).spawn()?;
+    let mut seen = BufReader::new(watch.stdout.take().ok_or("no stdout")?).lines();
+    let mut waits = plugin.command(&["status", "tiny", "--wait"]).spawn()?;
+    while !seen.next_line().await?.ok_or("it ended")?.contains("is not created yet") {}
+    let puppet = Puppet::of(&place);
+    puppet.finish_fetch().await?;
+    up.until("ready: waiting for").await?;
+    loop {
+        let line = seen.next_line().await?.ok_or("it ended")?;
+        ensure!(!line.contains("is gone"), "{line}");
+        if line.contains("COMING UP  tiny waits for") {
+            break;
+        }
+    }
+    ensure!(waits.try_wait()?.is_none(), "it did not wait for the graph");
+    let said = plugin.run(&["status"]).await?.expect(3)?;
+    ensure!(said.out.starts_with("… 1 of 1 come up: tiny\nNAME"), "{}", said.out);
+    all_ready(&puppet).await?;
+    up.end().await?.expect(0)?;
+    let said = plugin.run(&["status"]).await?.expect(0)?;
+    ensure!(said.out.starts_with("✔ 1 of 1 are reported ready\n"), "{}", said.out);
+    watch.kill().await?;
+    waits.kill().await?;
+    place.delete().await
+}
+
+pub(crate) async fn a_dry_run_may_fail_on_changes(shared: Arc<Shared>) -> Outcome {
+    let (place, plugin) = shared.user(V1Beta1, "fail-on-change").await?;
+    let asked = [&UP[..], &["--dry-run=server", "--fail-on-change"]].concat();
+    let said = plugin.run(&asked).await?.expect(8)?;
+    ensure!(said.out.contains("created (server dry run)") && !said.err.contains("error"), "{}", said.err);
+    plugin.run(&UP).await?.expect(0)?;
+    let said = plugin.run(&asked).await?.expect(0)?;
+    ensure!(said.out.contains("unchanged (server dry run)"), "{}", said.out);
+    plugin.run(&[&asked[..], &["--env=A=b"]].concat()).await?.expect(8)?;
+    // A token is written as well.
+    let token = [&asked[..], &["--hf-token-stdin"]].concat();
+    let said = plugin.run_with_input(&token, "hf_new\n").await?.expect(8)?;
+    ensure!(said.out.contains("secret/hf-token-secret created (server dry run)"), "{}", said.out);
+    for mode in [&["--fail-on-change"][..], &["--fail-on-change", "--dry-run=client"]] {
+        let said = plugin.run(&[&UP[..], mode].concat()).await?.expect(2)?;
+        ensure!(said.err.contains("KD0001"), "{}", said.err);
+    }
     place.delete().await
 }
 

@@ -39,11 +39,16 @@ fn runs(verb: &str) -> Vec<Run> {
             run(HalfReady, &["status", "tiny"]),
             run(HalfReady, &["status", "tiny", "--wait", "--timeout=4s"]),
             run(Ready, &["status", "tiny"]),
+            run(Fetching, &["status", "tiny", "--wait", "--timeout=4s"]),
         ],
         "diagnose" => vec![
             run(HalfReady, &["diagnose", "tiny"]),
             run(Ready, &["diagnose", "tiny"]),
             run(Fetching, &["diagnose", "tiny"]),
+        ],
+        "report" => vec![
+            run(HalfReady, &["report", "tiny", "--file=/dev/null"]),
+            run(Fetching, &["report", "tiny", "--file=/dev/null"]),
         ],
         "events" => {
             vec![
@@ -140,7 +145,7 @@ fn is_unreached(verb: &str, right: Right) -> bool {
 }
 
 pub(crate) async fn looking_needs_what_a_viewer_has(shared: Arc<Shared>) -> Outcome {
-    check(&shared, &["list", "events", "logs", "endpoint"]).await
+    check(&shared, &["list", "events", "logs", "endpoint", "report"]).await
 }
 
 pub(crate) async fn a_verdict_needs_what_a_viewer_has(shared: Arc<Shared>) -> Outcome {

@@ -7,9 +7,11 @@ use k8s_openapi::api::core::v1::Node;
 use kube::api::{Api, DynamicObject};
 use kube::runtime::wait::await_condition;
 use kubectl_dynamo_tests::kubernetes::node;
+use kubectl_dynamo_tests::plugin::Plugin;
 use kubectl_dynamo_tests::{Outcome, dynamo, ensure};
 use rustix::process::Signal;
 use serde_json::Value;
+use tokio::process::Command;
 
 use crate::Shared;
 use crate::plugin::{explained, up};
@@ -32,6 +34,7 @@ pub(crate) async fn an_image_that_cannot_be_pulled_is_named(shared: Arc<Shared>)
     ensure!(said.err.contains("error [KD05"), "{}", said.err);
     ensure!(said.err.contains("registry.invalid/runtime:1.6.1"), "{}", said.err);
     evidence_is_kept(&said.err)?;
+    report_has_the_logs(&plugin).await?;
     let said = plugin.run(&["diagnose", "tiny"]).await?.expect(1)?;
     for fact in
         ["tiny does not serve", "DynamoGraphDeployment/tiny", "(registry.invalid)", "cause    KD05", "fix "]
@@ -118,6 +121,18 @@ pub(crate) async fn a_node_whose_kubelet_stops_is_named_until_it_goes_on(shared:
     plugin.run(&["status", "tiny", "--wait"]).await?.expect(0)?;
     plugin.run(&["chat", "tiny", "Still there?"]).await?.expect(0)?;
     place.delete().await
+}
+
+/// A report holds what the containers said, and a user's own tar reads it.
+async fn report_has_the_logs(plugin: &Plugin) -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("report.tar.gz").display().to_string();
+    plugin.run(&["report", "tiny", "-f", &path]).await?.expect(0)?;
+    let listed = Command::new("tar").args(["--list", "--file", &path]).output().await?;
+    let listed = String::from_utf8(listed.stdout)?;
+    let has = |end: &str| listed.lines().any(|line| line.ends_with(end));
+    ensure!(has("/report.json") && has("/pods.json") && has(".log"), "{listed}");
+    Ok(())
 }
 
 /// The folder of evidence that a failed `up` names holds what a person needs to ask for help.

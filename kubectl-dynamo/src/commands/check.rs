@@ -93,7 +93,8 @@ pub(super) async fn run(args: CheckArgs, context: &Context) -> Result<Exit> {
     }
     let cluster = context.cluster().await?;
     context.report.waiting(Stage::Preflight, format!("{} to answer", cluster.server));
-    let checked = look(&cluster, Some(&wanted).filter(|_| for_plan), &context.report).await?;
+    let wanted = Some(&wanted).filter(|_| for_plan);
+    let checked = Box::pin(look(&cluster, wanted, &context.report)).await?;
     // Every check that is skipped says which right is missing.
     context.refusals.clear();
     // Takes the waiting line off a terminal.

@@ -84,7 +84,7 @@ pub(super) async fn of_hub(intent: &ServingIntent, report: &Report) -> Fact<HubM
         };
         Ok::<_, model_fetcher::Error>((listing, config))
     };
-    match tokio::time::timeout(PATIENCE, asked).await {
+    match tokio::time::timeout(PATIENCE, Box::pin(asked)).await {
         Ok(Ok((listing, config))) => {
             let files: Vec<(String, u64)> =
                 listing.files.iter().map(|file| (file.path.clone(), file.size)).collect();

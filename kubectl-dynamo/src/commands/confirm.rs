@@ -26,6 +26,17 @@ impl Explain for NobodyToAsk {
     }
 }
 
+/// Ctrl-C for an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("left without an answer: nothing was done")]
+struct Left;
+
+impl Explain for Left {
+    fn exit(&self) -> Exit {
+        Exit::Interrupted
+    }
+}
+
 /// Checks that somebody is there to be asked.
 ///
 /// # Errors
@@ -40,13 +51,18 @@ pub(super) fn somebody() -> Result<()> {
 /// Asks; a whole line that says yes is a yes, and all else a no: what was typed before the question too.
 ///
 /// # Errors
-/// No terminal.
+/// No terminal, and Ctrl-C.
 pub(super) fn confirm(question: &str) -> Result<bool> {
     somebody()?;
     // A terminal that cannot forget what was typed may still be asked.
     let _ = tcflush(std::io::stdin(), QueueSelector::IFlush);
     let answer =
         Input::<String>::new().with_prompt(format!("{question} [y/N]")).allow_empty(true).interact_text();
-    let answer = answer.map_err(std::io::Error::other)?;
-    Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
+    match answer {
+        Ok(answer) => Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str())),
+        Err(dialoguer::Error::IO(error)) if error.kind() == std::io::ErrorKind::Interrupted => {
+            Err(Left.into())
+        }
+        Err(dialoguer::Error::IO(error)) => Err(error.into()),
+    }
 }

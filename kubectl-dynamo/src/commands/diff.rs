@@ -117,7 +117,7 @@ struct Compared {
 
 impl Compared {
     fn differs(&self) -> bool {
-        !matches!(self.change.outcome, Outcome::Unchanged | Outcome::Kept)
+        self.change.outcome.writes()
     }
 
     fn differences(&self) -> Vec<Difference> {

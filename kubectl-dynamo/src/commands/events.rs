@@ -4,7 +4,7 @@ use clap::Args;
 use futures::StreamExt;
 use serde_json::{Value, json};
 
-use super::evidence::{event_time, events_of};
+use super::evidence::{Tree, event_time, events_of, tree};
 use super::frontend::{self, Sought};
 use super::interruption::interruption;
 use super::status::StatusFormat;
@@ -13,7 +13,6 @@ use super::table::table;
 use super::{Context, print_data, words};
 use crate::cluster::{Cluster, ClusterError, Kind, Seen, Watched};
 use crate::error::{Exit, Result};
-use crate::readiness::{GRAPH_LABEL, Observation};
 use crate::resources::GraphApi;
 
 /// Show the events of a deployment and of everything below it, oldest first
@@ -36,8 +35,8 @@ pub(super) async fn run(args: EventsArgs, context: &Context) -> Result<Exit> {
         return Err(frontend::absent(&cluster, &platform, &args.name).into());
     }
     let api = platform.graph_api;
-    let seen = tree(&cluster, &args.name, graph, api).await;
-    let events = events_of(cluster.list(Kind::Event, "", false).await?, &seen, &[], &jobs);
+    let tree = Box::pin(tree(&cluster, &args.name, graph, api)).await;
+    let events = events_of(cluster.list(Kind::Event, "", false).await?, &tree.seen, &tree.claims, &jobs);
     match args.output {
         StatusFormat::Json => {
             let list = json!({ "apiVersion": "v1", "kind": "List", "items": events });
@@ -52,25 +51,8 @@ pub(super) async fn run(args: EventsArgs, context: &Context) -> Result<Exit> {
         return Ok(Exit::Ok);
     }
     tokio::select! {
-        result = follow(&cluster, &args, seen, api, jobs, events) => result.map(|()| Exit::Ok),
+        result = follow(&cluster, &args, tree, api, jobs, events) => result.map(|()| Exit::Ok),
         () = interruption() => Ok(Exit::Interrupted),
-    }
-}
-
-/// What there is of the deployment; what may not be seen is told by its parents' names.
-async fn tree(cluster: &Cluster, name: &str, graph: Option<Value>, api: GraphApi) -> Observation {
-    let of_graph = format!("{GRAPH_LABEL}={name}");
-    let (components, workloads, pods) = futures::join!(
-        cluster.list(Kind::ComponentDeployment(api), &of_graph, false),
-        cluster.list(Kind::Deployment, &of_graph, false),
-        cluster.list(Kind::Pod, &of_graph, false),
-    );
-    Observation {
-        graph,
-        components: components.unwrap_or_default(),
-        workloads: workloads.unwrap_or_default(),
-        pods: pods.unwrap_or_default(),
-        ..Observation::default()
     }
 }
 
@@ -78,7 +60,7 @@ async fn tree(cluster: &Cluster, name: &str, graph: Option<Value>, api: GraphApi
 async fn follow(
     cluster: &Cluster,
     args: &EventsArgs,
-    mut seen: Observation,
+    mut known_tree: Tree,
     api: GraphApi,
     jobs: Vec<Value>,
     mut printed: Vec<Value>,
@@ -101,9 +83,14 @@ async fn follow(
         if new.is_empty() {
             continue;
         }
-        // Components that came meanwhile have events too.
-        seen = tree(cluster, &args.name, seen.graph, api).await;
-        let new = events_of(new, &seen, &[], &jobs);
+        // What came meanwhile has events too; where it cannot be listed now, what was there before does.
+        let graph = cluster.get(Kind::Graph(api), &args.name).await.ok().flatten();
+        let graph = graph.or(known_tree.seen.graph.clone());
+        let fresh = Box::pin(tree(cluster, &args.name, graph, api)).await;
+        if !fresh.unseen.iter().any(|one| one.error.may_pass()) {
+            known_tree = fresh;
+        }
+        let new = events_of(new, &known_tree.seen, &known_tree.claims, &jobs);
         for event in &new {
             print_data(&match args.output {
                 StatusFormat::Json => format!("{event}\n"),

@@ -61,7 +61,14 @@ pub(super) fn absent(cluster: &Cluster, platform: &Platform, name: &str) -> Clus
 }
 
 /// The fetch Jobs that were made for a deployment.
-pub(super) async fn fetch_jobs(cluster: &Cluster, name: &str) -> Result<Vec<Value>> {
-    let labels = format!("app.kubernetes.io/name={name},{MANAGED_BY}={MANAGER}");
-    Ok(cluster.list(Kind::Job, &labels, false).await?)
+pub(super) async fn fetch_jobs(
+    cluster: &Cluster,
+    name: &str,
+) -> std::result::Result<Vec<Value>, ClusterError> {
+    cluster.list(Kind::Job, &job_labels(name), false).await
+}
+
+/// What the fetch Jobs of a deployment are known by.
+pub(super) fn job_labels(name: &str) -> String {
+    format!("app.kubernetes.io/name={name},{MANAGED_BY}={MANAGER}")
 }

@@ -129,6 +129,10 @@ pub(super) enum FlagError {
     NoSubject,
     #[error("a plan is a table or JSON, and objects are YAML or JSON")]
     PlanFormat,
+    #[error(
+        "what is there already is known by the API server alone, so --fail-on-change needs --dry-run=server"
+    )]
+    OnlyServerKnows,
 }
 
 impl Explain for FlagError {
@@ -145,6 +149,7 @@ impl Explain for FlagError {
             }
             Self::NoSubject => "for example --user jane, or --service-account ci:deployer".into(),
             Self::PlanFormat => "for example --plan -o json, or -o yaml without --plan".into(),
+            Self::OnlyServerKnows => "for example --dry-run=server --fail-on-change".into(),
             Self::AllNamespaces => "name the namespace with -n, or leave the name out".into(),
         })
     }

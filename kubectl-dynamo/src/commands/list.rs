@@ -8,6 +8,7 @@ use futures::StreamExt;
 use serde_json::{Value, json};
 
 use super::interruption::interruption;
+use super::status::StatusFormat;
 use super::summary::{Summary, age, standing_word, summary};
 use super::table::table;
 use super::{Context, print_data, words};
@@ -35,13 +36,6 @@ pub(super) struct ListArgs {
     /// Output format
     #[arg(short, long, value_parser = words::<ListFormat>(), default_value = "table")]
     pub output: ListFormat,
-}
-
-impl ListArgs {
-    /// Every deployment of the namespace.
-    pub(super) fn all(output: ListFormat) -> Self {
-        Self { selector: String::new(), local: false, watch: false, output }
-    }
 }
 
 /// How lists are printed.
@@ -104,19 +98,10 @@ async fn print(args: &ListArgs, context: &Context, cluster: &Cluster, api: Graph
     let all = context.kube.all_namespaces;
     let graphs = cluster.list(Kind::Graph(api), &args.selector, all).await?;
     if graphs.is_empty() && !matches!(args.output, ListFormat::Json | ListFormat::Yaml) {
-        let place = if all { "any namespace".into() } else { format!("namespace {}", cluster.namespace) };
-        context.report.detail(format!("no deployments in {place}"));
+        say_none(all, cluster, context);
         return Ok(Exit::Ok);
     }
-    let components = component_deployments(cluster, api, all).await?;
-    let listed: Vec<Listed> = graphs
-        .iter()
-        .map(|graph| {
-            let own = graph["metadata"]["uid"].as_str().and_then(|uid| components.get(uid));
-            let own = own.map(Vec::as_slice).unwrap_or_default();
-            Listed { summary: summary(graph), standing: standing_word(graph, own) }
-        })
-        .collect();
+    let listed = listed(&graphs, cluster, api, all).await?;
     print_data(&match args.output {
         ListFormat::Table => rows(listed, all, false),
         ListFormat::Wide => rows(listed, all, true),
@@ -125,6 +110,43 @@ async fn print(args: &ListArgs, context: &Context, cluster: &Cluster, api: Graph
         ListFormat::Yaml => yaml(&document(&listed)),
     })?;
     Ok(Exit::Ok)
+}
+
+/// `status` of a whole namespace: the worst of all first.
+pub(super) async fn status(output: StatusFormat, context: &Context) -> Result<Exit> {
+    let all = context.kube.all_namespaces;
+    let cluster = context.cluster().await?;
+    let api = cluster.platform().await?.graph_api;
+    let graphs = cluster.list(Kind::Graph(api), "", all).await?;
+    let listed = listed(&graphs, &cluster, api, all).await?;
+    let of = |standing: &str| -> Vec<&str> {
+        let those = listed.iter().filter(|one| one.standing == standing);
+        those.map(|one| one.summary.name.as_str()).collect()
+    };
+    let (failed, coming, count) = (of("failed"), of("coming up"), listed.len());
+    let (line, exit) = match (failed.as_slice(), coming.as_slice()) {
+        ([], []) => (format!("✔ {count} of {count} are reported ready"), Exit::Ok),
+        ([], coming) => {
+            let names = coming.join(", ");
+            (format!("… {} of {count} come up: {names}", coming.len()), Exit::NotReadyInTime)
+        }
+        (failed, _) => (format!("✗ {} of {count} failed: {}", failed.len(), failed.join(", ")), Exit::Failed),
+    };
+    if listed.is_empty() && output == StatusFormat::Text {
+        say_none(all, &cluster, context);
+        return Ok(Exit::Ok);
+    }
+    print_data(&match output {
+        StatusFormat::Text => format!("{line}\n{}", rows(listed, all, false)),
+        StatusFormat::Json => format!("{:#}\n", document(&listed)),
+    })?;
+    Ok(exit)
+}
+
+fn say_none(all_namespaces: bool, cluster: &Cluster, context: &Context) {
+    let place =
+        if all_namespaces { "any namespace".into() } else { format!("namespace {}", cluster.namespace) };
+    context.report.detail(format!("no deployments in {place}"));
 }
 
 /// A value as YAML; what came as JSON always goes.
@@ -136,6 +158,21 @@ pub(super) fn yaml(value: &Value) -> String {
 struct Listed {
     summary: Summary,
     standing: &'static str,
+}
+
+async fn listed(
+    graphs: &[Value],
+    cluster: &Cluster,
+    api: GraphApi,
+    all_namespaces: bool,
+) -> Result<Vec<Listed>> {
+    let components = component_deployments(cluster, api, all_namespaces).await?;
+    let one = |graph: &Value| {
+        let own = graph["metadata"]["uid"].as_str().and_then(|uid| components.get(uid));
+        let own = own.map(Vec::as_slice).unwrap_or_default();
+        Listed { summary: summary(graph), standing: standing_word(graph, own) }
+    };
+    Ok(graphs.iter().map(one).collect())
 }
 
 /// A status of 0.9.1 does not say which spec it belongs to; the component deployments do. By the graph's uid, so

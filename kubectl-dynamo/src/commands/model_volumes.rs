@@ -172,7 +172,11 @@ impl Explain for FetcherFailed {
     }
 
     fn exit(&self) -> Exit {
-        Exit::Model
+        if self.exit_code == u64::from(model_fetcher::contract::exit::ACCESS) {
+            Exit::Access
+        } else {
+            Exit::Model
+        }
     }
 }
 

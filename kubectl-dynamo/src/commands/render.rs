@@ -9,6 +9,7 @@ use super::deployment::{self, Deployment, Offline};
 use super::kube_flags::FlagError;
 use super::plan_view::{self, PlanFormat};
 use super::serving_flags::ServingFlags;
+use super::unwritable::Unwritable;
 use super::{Context, print_data, wizard, words};
 use crate::cluster::DEFAULT_NAMESPACE;
 use crate::error::{Exit, Result};
@@ -122,7 +123,11 @@ fn write_each(
     format: Option<RenderFormat>,
     context: &Context,
 ) -> Result<()> {
-    std::fs::create_dir_all(folder)?;
+    let unwritable = |path: &Path| {
+        let path = path.to_owned();
+        move |cause| Unwritable { path, cause }
+    };
+    std::fs::create_dir_all(folder).map_err(unwritable(folder))?;
     for (place, resource) in deployment.resources.iter().enumerate() {
         let (ending, text) = match format {
             Some(RenderFormat::Table) => return Err(FlagError::PlanFormat.into()),
@@ -133,7 +138,7 @@ fn write_each(
         };
         let kind = resource.kind().to_lowercase();
         let path = folder.join(format!("{}-{kind}-{}.{ending}", place + 1, resource.name()));
-        std::fs::write(&path, text)?;
+        std::fs::write(&path, text).map_err(unwritable(&path))?;
         context.report.detail(format!("written: {}", path.display()));
     }
     Ok(())

@@ -9,6 +9,8 @@ mod adapters;
 mod error;
 mod wanted;
 
+use std::cell::Cell;
+
 use clap::Args;
 use serde_json::Value;
 
@@ -17,6 +19,7 @@ use super::changes::Answer;
 use super::frontend::{self, Sought};
 use super::settle::{self, ChangeArgs, Occasion};
 use super::up::deploy::Awaited;
+use super::up::leaving::Stands;
 use crate::change::{applied, component_mut};
 use crate::error::{Exit, Result};
 use crate::report::Stage;
@@ -62,10 +65,14 @@ pub(super) async fn run(args: ScaleArgs, context: &Context) -> Result<Exit> {
         context.report.detail(format!("{one}, through its scaling adapter"));
     }
     let awaited = Awaited::graph(&graph, platform.graph_api);
+    let told = Cell::new(Stands::Applied);
     if let Some(resource) = resource {
         if !dry_run && !by_adapter.is_empty() {
             let taken = adapters::until_taken_over(&cluster, &awaited, &by_adapter, &context.report);
-            settle::in_time(taken, settle, &awaited, &cluster, context).await?;
+            let exit = settle::in_time(Box::pin(taken), settle, &awaited, &told, &cluster, context).await?;
+            if exit != Exit::Ok {
+                return Ok(exit);
+            }
         }
         let occasion = Occasion { cause: "scale", answer: Answer::Yes };
         return settle::change(&resource, &occasion, &args.change, &platform, &cluster, context).await;
@@ -78,7 +85,7 @@ pub(super) async fn run(args: ScaleArgs, context: &Context) -> Result<Exit> {
         context.report.done(Stage::Deploy, format!("{name} scales"));
         settle::serve_again(&awaited, &graph, Default::default(), settle, &cluster, &context.report).await
     };
-    settle::in_time(story, settle, &awaited, &cluster, context).await
+    settle::in_time(Box::pin(story), settle, &awaited, &told, &cluster, context).await
 }
 
 /// What was applied last, with other numbers of replicas.

@@ -1,6 +1,7 @@
 //! What the verbs share that change a deployment and wait until it serves: `up`, `scale`, `rollout undo` and
 //! `rollout restart`.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use super::interruption::interruption;
 use super::up::DryRun;
 use super::up::deploy::{self, Awaited};
 use super::up::error::UpError;
+use super::up::leaving::{Stands, this_command};
 use super::up::preflight::Preflight;
 use super::up::{failed, leaving};
 use super::{Context, kube_flags, revisions, summary, words};
@@ -94,13 +96,15 @@ pub(super) async fn change(
         return Ok(Exit::Ok);
     }
     let awaited = Awaited::graph(&graph.resource.object, platform.graph_api);
+    let stands = Cell::new(Stands::Nothing);
     let story = async {
         let before = deploy::attempts(cluster, &awaited.name).await;
+        stands.set(Stands::Applied);
         let live = revisions::apply(cluster, graph, force, occasion.cause, &context.report).await?;
         context.report.done(Stage::Deploy, format!("{} {}", graph.resource, graph.outcome));
         serve_again(&awaited, &live, before, settle, cluster, &context.report).await
     };
-    let exit = in_time(story, settle, &awaited, cluster, context).await?;
+    let exit = in_time(Box::pin(story), settle, &awaited, &stands, cluster, context).await?;
     let (name, namespace) = (&awaited.name, &cluster.namespace);
     if exit == Exit::Ok && graph.outcome != Outcome::Unchanged {
         context.report.closing(vec![
@@ -140,14 +144,15 @@ pub(super) async fn serve_again(
         return Ok(());
     }
     let uid = live["metadata"]["uid"].as_str().unwrap_or_default();
-    deploy::wait(cluster, awaited, uid, attempts_before, report).await?;
+    Box::pin(deploy::wait(cluster, awaited, uid, attempts_before, report)).await?;
     if !settle.no_smoke_test {
-        deploy::smoke_test(cluster, awaited, report).await?;
+        Box::pin(deploy::smoke_test(cluster, awaited, report)).await?;
     }
     Ok(())
 }
 
-/// Tells a story within its time: a failure is explained and its evidence kept, Ctrl-C only ends the watching.
+/// Tells a story within its time: a failure is explained and its evidence kept, Ctrl-C only ends the watching. `stands`
+/// is how far the story has come.
 ///
 /// # Errors
 /// Those of the story, and that it took too long.
@@ -155,6 +160,7 @@ pub(super) async fn in_time(
     story: impl Future<Output = Result<()>>,
     settle: &SettleArgs,
     awaited: &Awaited,
+    stands: &Cell<Stands>,
     cluster: &Cluster,
     context: &Context,
 ) -> Result<Exit> {
@@ -162,20 +168,25 @@ pub(super) async fn in_time(
     cluster.wait_while_away(settle.timeout);
     let told = async {
         let outcome = tokio::time::timeout(settle.timeout, story).await;
-        let late = || UpError::not_in_time(name, cluster, settle.timeout, &context.report);
+        let late = || UpError::late(name, stands.get(), cluster, settle.timeout, &context.report);
         match outcome.unwrap_or_else(|_| Err(late().into())) {
             Ok(()) => Ok(Exit::Ok),
-            Err(error) => Err(failed::explained(error, cluster, Some(awaited), &context.report).await),
+            Err(error) => {
+                Err(Box::pin(failed::explained(error, cluster, Some(awaited), &context.report)).await)
+            }
         }
     };
     tokio::select! {
         exit = told => exit,
         never = leaving::say_absences(context, cluster) => match never {},
         () = interruption() => {
-            context.report.closing(vec![
-                format!("{name} goes on; only the watching ended"),
-                format!("  see      kubectl dynamo status {name} -n {namespace}"),
-            ]);
+            context.report.closing(match stands.get() {
+                Stands::Nothing => vec![format!("{name} is as it was; this continues it: {}", this_command())],
+                Stands::Applied | Stands::GoesBack => vec![
+                    format!("{name} goes on; only the watching ended"),
+                    format!("  see      kubectl dynamo status {name} -n {namespace}"),
+                ],
+            });
             Ok(Exit::Interrupted)
         }
     }

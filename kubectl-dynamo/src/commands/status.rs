@@ -1,5 +1,6 @@
 //! `status`: one screen that answers "is it fine?" in its first line; it can wait for a yes.
 
+mod fetching;
 mod look;
 mod screen;
 
@@ -7,7 +8,6 @@ use std::time::Duration;
 
 use clap::Args;
 use futures::StreamExt;
-use serde_json::json;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::frontend::{self, Sought};
@@ -18,6 +18,8 @@ use crate::diagnosis::Cause;
 use crate::error::{Exit, Result};
 use crate::intent::Word;
 use crate::readiness::GRAPH_LABEL;
+use fetching::Fetching;
+pub(super) use fetching::fetching;
 use look::View;
 pub(super) use screen::tree;
 
@@ -108,13 +110,7 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit> {
     if args.local {
         return super::local::status(args.name.as_deref(), args.output, context).await;
     }
-    let Some(name) = &args.name else {
-        let output = match args.output {
-            StatusFormat::Text => list::ListFormat::Table,
-            StatusFormat::Json => list::ListFormat::Json,
-        };
-        return list::run(list::ListArgs::all(output), context).await;
-    };
+    let Some(name) = &args.name else { return list::status(args.output, context).await };
     let Sought { cluster, platform, graph } = frontend::look(name, context).await?;
     if args.watch || args.wait {
         return tokio::select! {
@@ -142,28 +138,39 @@ async fn follow(args: &StatusArgs, name: &str, cluster: &Cluster, platform: &Pla
     let graph = Kind::Graph(platform.graph_api);
     let mut changes = cluster.watch(&[
         Watched::named(graph, name),
+        Watched::labelled(Kind::Job, frontend::job_labels(name)),
         Watched::labelled(Kind::ComponentDeployment(platform.graph_api), of_graph()),
         Watched::labelled(Kind::Pod, of_graph()),
     ]);
-    let (mut last, mut down_since) = (String::new(), None);
+    let (mut last, mut was_there, mut down_since) = (String::new(), false, None);
     loop {
         let mut unsettled = false;
         let exit = match cluster.get(graph, name).await {
             Ok(Some(graph)) => {
+                was_there = true;
                 let view = look::look(cluster, graph, platform.graph_api).await?;
                 show(args, &printed(args, &view), &mut last)?;
                 unsettled = view.is_unlisted();
                 Some(view.verdict.exit())
             }
-            Ok(None) if args.watch && last.is_empty() => {
-                show(args, &format!("… {name} is not created yet\n"), &mut last)?;
-                None
+            Ok(None) if was_there && args.wait => {
+                return Err(frontend::absent(cluster, platform, name).into());
             }
-            Ok(None) if args.wait => return fetching(name, cluster, platform, args.output).await,
-            Ok(None) => {
+            Ok(None) if was_there => {
                 show(args, &format!("{name} is gone\n"), &mut last)?;
                 None
             }
+            Ok(None) => match Fetching::look(name, cluster).await? {
+                Some(fetching) => {
+                    show(args, &fetching.printed(args.output), &mut last)?;
+                    Some(fetching.exit())
+                }
+                None if args.wait => return Err(frontend::absent(cluster, platform, name).into()),
+                None => {
+                    show(args, &format!("… {name} is not created yet\n"), &mut last)?;
+                    None
+                }
+            },
             Err(error) if error.may_pass() => None,
             Err(error) => return Err(error.into()),
         };
@@ -231,35 +238,4 @@ async fn listed(cluster: &Cluster, name: &str) -> std::result::Result<Vec<String
             place,
         }),
     }
-}
-
-/// A deployment that is not created yet may have its model on the way: then that is its status.
-pub(super) async fn fetching(
-    name: &str,
-    cluster: &Cluster,
-    platform: &Platform,
-    output: StatusFormat,
-) -> Result<Exit> {
-    let jobs = frontend::fetch_jobs(cluster, name).await?;
-    let Some(job) = jobs.last() else { return Err(frontend::absent(cluster, platform, name).into()) };
-    let job_name = job["metadata"]["name"].as_str().unwrap_or_default();
-    let state = match (job["status"]["succeeded"].as_u64(), job["status"]["active"].as_u64()) {
-        (Some(_), _) => "complete",
-        (None, Some(_)) => "running",
-        (None, None) => "not running",
-    };
-    print_data(&match output {
-        StatusFormat::Text => format!(
-            "{name} is not created yet: its model fetch job/{job_name} is {state}\n  continue  run the same `kubectl dynamo up` again\n"
-        ),
-        StatusFormat::Json => {
-            let document = json!({
-                "apiVersion": "kubectl-dynamo.dev/v1", "kind": "Status", "name": name,
-                "namespace": cluster.namespace, "verdict": "COMING UP",
-                "waitsFor": format!("job/{job_name}"), "fetch": { "job": job_name, "state": state },
-            });
-            format!("{document:#}\n")
-        }
-    })?;
-    Ok(Exit::NotReadyInTime)
 }

@@ -12,8 +12,9 @@ pub(super) mod screen;
 mod starting;
 mod troubled;
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::io::Read;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 
@@ -27,13 +28,14 @@ use super::serving_flags::ServingFlags;
 use super::settle::{self, SettleArgs};
 use super::wizard::{self, Agreed};
 use super::{Context, local, revisions, words};
-use crate::cluster::{Change, Cluster, Kind, Outcome};
+use crate::cluster::{Change, Cluster, Kind, Outcome, Platform};
 use crate::error::{Exit, Result};
 use crate::intent::{TokenSecret, Word};
 use crate::readiness::is_going;
 use crate::report::{Event, Stage};
 use deploy::Awaited;
 use error::UpError;
+use leaving::Stands;
 use preflight::Preflight;
 use screen::{closing_lines, print_client_dry_run, print_server_dry_run};
 
@@ -57,6 +59,9 @@ pub(super) struct UpArgs {
     /// Only say what would be done: `client` sends nothing, `server` lets the API server check every object
     #[arg(long, value_name = "MODE", value_parser = words::<DryRun>(), default_value = "none", help_heading = "Flow")]
     pub dry_run: DryRun,
+    /// Exit 8 where --dry-run=server finds something to change
+    #[arg(long, requires = "dry_run", help_heading = "Flow")]
+    pub fail_on_change: bool,
     /// Only show every value and who said it
     #[arg(long, conflicts_with = "local", help_heading = "Flow")]
     pub plan: bool,
@@ -116,9 +121,12 @@ pub(super) async fn run(args: UpArgs, context: &Context) -> Result<Exit> {
             return Err(FlagError::OnlyLocal { flag }.into());
         }
     }
+    if args.fail_on_change && args.dry_run != DryRun::Server {
+        return Err(FlagError::OnlyServerKnows.into());
+    }
     let mut wanted = wanted(&args.serving)?;
     if wanted.names_nothing() && wizard::can_ask() {
-        return ask_first(args, context).await;
+        return Box::pin(ask_first(args, context)).await;
     }
     let token = read_token(&args, &mut wanted)?;
     if let Wanted::Request(asked) = &wanted {
@@ -155,16 +163,16 @@ async fn carry_out(
     let done = Progress::default();
     cluster.wait_while_away(args.settle.timeout);
     let told = async {
-        let story = story(args, wanted, token.as_deref(), context, cluster, &done);
-        let outcome = tokio::time::timeout(args.settle.timeout, story).await;
-        let name = || done.planned.get().map_or("the deployment", |planned| &planned.name);
-        let late = || UpError::not_in_time(name(), cluster, args.settle.timeout, &context.report);
-        match outcome.unwrap_or_else(|_| Err(late().into())) {
+        match Box::pin(story(args, wanted, token.as_deref(), context, cluster, &done)).await {
             Err(error) => {
                 let awaited = done.planned.get().map(Awaited::of);
-                let error = failed::explained(error, cluster, awaited.as_ref(), &context.report).await;
+                let explained = failed::explained(error, cluster, awaited.as_ref(), &context.report);
+                let error = Box::pin(explained).await;
                 Err(match done.applied.get().filter(|_| args.rollback_on_failure) {
-                    Some(change) => rollback::go_back(error, change, args, cluster, &context.report).await,
+                    Some(change) => {
+                        done.stands.set(Stands::GoesBack);
+                        rollback::go_back(error, change, args, cluster, &context.report).await
+                    }
                     None => error,
                 })
             }
@@ -174,7 +182,9 @@ async fn carry_out(
     tokio::select! {
         outcome = told => outcome,
         never = leaving::say_absences(context, cluster) => match never {},
-        () = interruption() => Ok(leaving::interrupted(context, cluster, done.planned.get()).await),
+        () = interruption() => {
+            Ok(leaving::interrupted(context, cluster, done.planned.get(), done.stands.get()).await)
+        }
     }
 }
 
@@ -185,6 +195,7 @@ struct Progress {
     planned: OnceCell<Deployment>,
     /// The graph's change, filled when it is made.
     applied: OnceCell<Change>,
+    stands: Cell<Stands>,
 }
 
 /// From the first question to the last answer.
@@ -196,6 +207,58 @@ async fn story(
     cluster: &Cluster,
     done: &Progress,
 ) -> Result<Exit> {
+    let (begun, limit) = (Instant::now(), args.settle.timeout);
+    // On the heap: the parts are large, and a stack holds each at every level that it passes.
+    let looked = Box::pin(look_first(args, wanted, token, context, cluster, done));
+    let (platform, changes) = match in_time(looked, limit, args, context, cluster, done).await? {
+        Looked::Enough(exit) => return Ok(exit),
+        Looked::GoOn { platform, changes } => (platform, changes),
+    };
+    let left = limit.saturating_sub(begun.elapsed());
+    // A person may think about it for as long as they like.
+    if !changes::accepted(cluster, &platform, &changes, Answer::of(args.yes), context).await? {
+        return Ok(Exit::Ok);
+    }
+    let deployment = done.planned.get().expect("what is compared was planned");
+    let applied = Box::pin(apply_and_wait(args, token, context, cluster, deployment, &changes, done));
+    in_time(applied, left, args, context, cluster, done).await?;
+    context.report.closing(closing_lines(deployment, cluster, args.settle.detach));
+    Ok(Exit::Ok)
+}
+
+/// A part of the story, for which so much of `--timeout` is left.
+async fn in_time<T>(
+    part: impl Future<Output = Result<T>>,
+    left: Duration,
+    args: &UpArgs,
+    context: &Context,
+    cluster: &Cluster,
+    done: &Progress,
+) -> Result<T> {
+    let name = || done.planned.get().map_or("the deployment", |planned| &planned.name);
+    let late = || UpError::late(name(), done.stands.get(), cluster, args.settle.timeout, &context.report);
+    tokio::time::timeout(left, part).await.unwrap_or_else(|_| Err(late().into()))
+}
+
+/// What came of looking.
+enum Looked {
+    /// It was all that was asked for.
+    Enough(Exit),
+    GoOn {
+        platform: Platform,
+        changes: Vec<Change>,
+    },
+}
+
+/// Plans, looks at the cluster and compares; nothing is written.
+async fn look_first(
+    args: &UpArgs,
+    wanted: &Wanted,
+    token: Option<&str>,
+    context: &Context,
+    cluster: &Cluster,
+    done: &Progress,
+) -> Result<Looked> {
     let report = &context.report;
     report.waiting(Stage::Preflight, format!("{} to answer", cluster.server));
     let platform = cluster.platform().await?;
@@ -205,7 +268,8 @@ async fn story(
     };
     let deployment = done.planned.get_or_init(|| deployment);
     if args.plan {
-        return plan_view::print(deployment, &cluster.namespace, args.output.unwrap_or(PlanFormat::Table));
+        let format = args.output.unwrap_or(PlanFormat::Table);
+        return plan_view::print(deployment, &cluster.namespace, format).map(Looked::Enough);
     }
     let mut preflight = Preflight::new(cluster, &platform, deployment, &args.ignore_preflight, report);
     if args.dry_run != DryRun::Client {
@@ -219,7 +283,7 @@ async fn story(
         report.warn(Some("KD0416"), warning, None);
     }
     if args.dry_run == DryRun::Client {
-        return print_client_dry_run(&cluster.look(&deployment.resources).await?);
+        return print_client_dry_run(&cluster.look(&deployment.resources).await?).map(Looked::Enough);
     }
     preflight.judge()?;
     let mut changes =
@@ -228,20 +292,20 @@ async fn story(
         predecessor::wait_for_graph(cluster, &platform, &deployment.name, context).await?;
         changes = cluster.compare(&deployment.resources, args.force_conflicts).await?;
     }
+    let mut outcomes = Vec::new();
     if let Some((secret, token)) = kept_in(deployment, token) {
-        cluster.put_secret(&secret.name, &secret.key, token, true).await?;
+        let outcome = cluster.put_secret(&secret.name, &secret.key, token, true).await?;
+        outcomes.push((format!("secret/{}", secret.name), outcome));
     }
     preflight.judge_change(&changes).await?;
     if args.dry_run == DryRun::Server {
-        return print_server_dry_run(&changes);
+        outcomes.extend(changes.iter().map(|change| (change.resource.to_string(), change.outcome)));
+        print_server_dry_run(&outcomes)?;
+        let fails = args.fail_on_change && outcomes.iter().any(|(_, outcome)| outcome.writes());
+        return Ok(Looked::Enough(if fails { Exit::Changes } else { Exit::Ok }));
     }
     report.done(Stage::Preflight, preflight.tally());
-    if !changes::accepted(cluster, &platform, &changes, Answer::of(args.yes), context).await? {
-        return Ok(Exit::Ok);
-    }
-    apply_and_wait(args, token, context, cluster, deployment, &changes, done).await?;
-    report.closing(closing_lines(deployment, cluster, args.settle.detach));
-    Ok(Exit::Ok)
+    Ok(Looked::GoOn { platform, changes })
 }
 
 /// Whether it is a graph that is being deleted.
@@ -294,10 +358,11 @@ async fn apply_and_wait(
     }
     report.waiting(Stage::Deploy, format!("{} to take {}", cluster.server, graph.resource));
     let pods_before = deploy::attempts(cluster, &deployment.name).await;
+    done.stands.set(Stands::Applied);
     let live = revisions::apply(cluster, graph, args.force_conflicts, "up", report).await?;
     let _ = done.applied.set(graph.clone());
     report.done(Stage::Deploy, format!("{} {}", graph.resource, graph.outcome));
-    if outcomes.iter().all(|outcome| matches!(outcome, Outcome::Unchanged | Outcome::Kept)) {
+    if !outcomes.iter().any(|outcome| outcome.writes()) {
         report.detail("unchanged: nothing was written");
     }
     if !args.settle.detach {

@@ -54,13 +54,20 @@ impl Trouble {
             Self::Unschedulable { message, .. } => !names_a_missing_claim(message),
             Self::Operator { .. } | Self::Node { .. } => true,
             Self::Fetch { exit_code, .. } => {
-                u8::try_from(*exit_code).is_ok_and(|code| !fetcher_exit::FINAL.contains(&code))
+                let is_final = |code| fetcher_exit::FINAL.contains(&code);
+                !self.is_of_another_revision() && !u8::try_from(*exit_code).is_ok_and(is_final)
             }
             Self::Crash { restarts, .. } => *restarts < CRASHES,
             Self::Image { .. } | Self::Container { .. } | Self::Replicas { .. } | Self::Component { .. } => {
                 false
             }
         }
+    }
+
+    /// Whether a whole folder of another revision is in the way of a fetch. Tries of its Job change nothing about it.
+    pub fn is_of_another_revision(&self) -> bool {
+        let other = u64::from(fetcher_exit::NOT_COMPLETE);
+        matches!(self, Self::Fetch { exit_code, .. } if *exit_code == other)
     }
 
     /// The pod it is about, where it is about one.
@@ -85,6 +92,7 @@ fn names_a_missing_claim(message: &str) -> bool {
 impl Explain for Trouble {
     fn code(&self) -> Option<&'static str> {
         Some(match self {
+            Self::Fetch { .. } if self.is_of_another_revision() => "KD0446",
             Self::Fetch { .. } => "KD0410",
             Self::Image { .. } => "KD0501",
             Self::Container { .. } => "KD0502",
@@ -101,6 +109,11 @@ impl Explain for Trouble {
         Some(match self {
             Self::Fetch { exit_code, .. } if is_access(*exit_code) => {
                 "give a token of an account that may read the model: --hf-token-stdin < token.txt".into()
+            }
+            Self::Fetch { .. } if self.is_of_another_revision() => {
+                "remove what is there, which a pod that runs keeps: kubectl dynamo cache rm MODEL; then run the same \
+                 command again"
+                    .into()
             }
             Self::Fetch { .. } => "mend it, then run the same command again: what was fetched is kept".into(),
             Self::Image { .. } => {

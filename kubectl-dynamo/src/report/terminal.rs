@@ -4,7 +4,7 @@
 mod fitting;
 
 use std::fmt::Write;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write as _};
 use std::time::{Duration, Instant};
 
 use anstyle::{AnsiColor, Style};
@@ -137,6 +137,8 @@ impl Terminal {
         let style = style(template).progress_chars("█▉▊▋▌▍▎▏░");
         if !self.is_at(stage) {
             self.clear();
+            // The terminal itself may have written `^C` there, and the bar takes it that a line begins.
+            let _ = std::io::stderr().write_all(b"\r");
             // It is drawn from the first tick on, and must have its own style by then.
             let bar = self.screen.add(ProgressBar::new(0).with_style(style.clone()));
             bar.enable_steady_tick(TICK);

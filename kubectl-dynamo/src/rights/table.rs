@@ -36,17 +36,18 @@ const fn borrows(resource: &'static str, verbs: &'static [&'static str]) -> Call
 /// is `get` until Kubernetes 1.34, and `create` as well from 1.35 on.
 const TUNNEL: &[&str] = &["create", "get"];
 
-/// Everything below a graph, for a verdict on it.
-const TREE: &[Calls] = &[
+/// The objects below a graph.
+const TREE_OBJECTS: &[Calls] = &[
     may(COMPONENTS, &["list"]),
     may(DEPLOYMENTS, &["list"]),
     may(LEADER_WORKER_SETS, &["list"]),
     may(POD_CLIQUE_SETS, &["list"]),
     may(PODS, &["list"]),
     may(CLAIMS, &["list"]),
-    may(EVENTS, &["list"]),
-    may(LOGS, &["get"]),
 ];
+
+/// What they say, for a verdict on it.
+const TREE_WORDS: &[Calls] = &[may(EVENTS, &["list"]), may(LOGS, &["get"])];
 
 /// Talking to a frontend is the purpose.
 const TALK: &[Calls] = &[must(GRAPHS, &["get"]), must(PODS, &["list"]), must(TUNNELS, TUNNEL)];
@@ -143,28 +144,34 @@ pub const TABLE: &[VerbRights] = &[
                 may(GRAPHS, &["list", "watch"]),
                 may(COMPONENTS, &["watch"]),
                 may(PODS, &["watch"]),
-                may(JOBS, &["list"]),
+                may(JOBS, &["list", "watch"]),
                 borrows(TUNNELS, TUNNEL),
             ],
-            TREE,
+            TREE_OBJECTS,
+            TREE_WORDS,
         ],
     },
     VerbRights {
         verb: "diagnose",
         persona: Persona::Viewer,
-        calls: &[&[must(GRAPHS, &["get"]), must(JOBS, &["list"]), borrows(TUNNELS, TUNNEL)], TREE],
+        calls: &[
+            &[must(GRAPHS, &["get"]), must(JOBS, &["list"]), borrows(TUNNELS, TUNNEL)],
+            TREE_OBJECTS,
+            TREE_WORDS,
+        ],
+    },
+    VerbRights {
+        verb: "report",
+        persona: Persona::Viewer,
+        calls: &[&[must(GRAPHS, &["get"]), may(JOBS, &["list"])], TREE_OBJECTS, TREE_WORDS],
     },
     VerbRights {
         verb: "events",
         persona: Persona::Viewer,
-        calls: &[&[
-            must(GRAPHS, &["get"]),
-            must(EVENTS, &["list", "watch"]),
-            may(COMPONENTS, &["list"]),
-            may(DEPLOYMENTS, &["list"]),
-            may(PODS, &["list"]),
-            may(JOBS, &["list"]),
-        ]],
+        calls: &[
+            &[must(GRAPHS, &["get"]), must(EVENTS, &["list", "watch"]), may(JOBS, &["list"])],
+            TREE_OBJECTS,
+        ],
     },
     VerbRights {
         verb: "logs",
@@ -184,7 +191,7 @@ pub const TABLE: &[VerbRights] = &[
     VerbRights {
         verb: "rollout status",
         persona: Persona::Viewer,
-        calls: &[&[must(GRAPHS, &["get"])], UNTIL_READY, TREE],
+        calls: &[&[must(GRAPHS, &["get"])], UNTIL_READY, TREE_OBJECTS, TREE_WORDS],
     },
     VerbRights {
         verb: "rollout history",
@@ -217,7 +224,8 @@ pub const TABLE: &[VerbRights] = &[
             KEEP,
             UNTIL_READY,
             SMOKE_TEST,
-            TREE,
+            TREE_OBJECTS,
+            TREE_WORDS,
             &[
                 // A failed Job never tries again, so it is made anew.
                 must(JOBS, &["delete"]),
@@ -228,17 +236,35 @@ pub const TABLE: &[VerbRights] = &[
     VerbRights {
         verb: "scale",
         persona: Persona::Deployer,
-        calls: &[CHANGE, &[must(ADAPTERS, &["list", "patch"])], ROOM, KEEP, UNTIL_READY, SMOKE_TEST, TREE],
+        calls: &[
+            CHANGE,
+            &[must(ADAPTERS, &["list", "patch"])],
+            ROOM,
+            KEEP,
+            UNTIL_READY,
+            SMOKE_TEST,
+            TREE_OBJECTS,
+            TREE_WORDS,
+        ],
     },
     VerbRights {
         verb: "rollout undo",
         persona: Persona::Deployer,
-        calls: &[CHANGE, &[must(REVISIONS, &["list"])], ROOM, KEEP, UNTIL_READY, SMOKE_TEST, TREE],
+        calls: &[
+            CHANGE,
+            &[must(REVISIONS, &["list"])],
+            ROOM,
+            KEEP,
+            UNTIL_READY,
+            SMOKE_TEST,
+            TREE_OBJECTS,
+            TREE_WORDS,
+        ],
     },
     VerbRights {
         verb: "rollout restart",
         persona: Persona::Deployer,
-        calls: &[CHANGE, UNTIL_READY, SMOKE_TEST, TREE],
+        calls: &[CHANGE, UNTIL_READY, SMOKE_TEST, TREE_OBJECTS, TREE_WORDS],
     },
     VerbRights { verb: "adopt", persona: Persona::Deployer, calls: &[CHANGE, KEEP] },
     VerbRights {

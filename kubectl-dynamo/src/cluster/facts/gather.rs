@@ -58,25 +58,36 @@ impl Cluster {
             storage_classes,
             volumes,
             token_secret,
-        ) = futures::try_join!(
-            optional(when(look.kubernetes).map(|()| self.kubernetes())),
-            optional(when(look.namespace).map(|()| self.namespace_phase())),
-            optional(when(look.rights).map(|()| self.rights())),
-            optional(when(look.operators).map(|()| self.operators())),
-            optional(when(look.webhooks).map(|()| self.webhooks())),
-            optional(when(look.nodes).map(|()| self.nodes())),
-            optional(when(look.nodes).map(|()| self.autoscaler())),
-            optional(when(look.pods).map(|()| self.pods_with_nodes())),
-            optional(when(look.limits).map(|()| self.all(Kind::Quota, Some(&self.namespace), read::quota))),
-            optional(when(look.limits).map(|()| self.all(
-                Kind::LimitRange,
-                Some(&self.namespace),
-                read::limit_range
-            ))),
-            optional(when(look.storage).map(|()| self.all(Kind::StorageClass, None, read::storage_class))),
-            optional(when(look.storage).map(|()| self.volumes())),
-            optional(look.token_secret.as_deref().map(|name| self.secret_keys(name))),
-        )?;
+        ) = Box::pin(async {
+            futures::try_join!(
+                optional(when(look.kubernetes).map(|()| self.kubernetes())),
+                optional(when(look.namespace).map(|()| self.namespace_phase())),
+                optional(when(look.rights).map(|()| self.rights())),
+                optional(when(look.operators).map(|()| self.operators())),
+                optional(when(look.webhooks).map(|()| self.webhooks())),
+                optional(when(look.nodes).map(|()| self.nodes())),
+                optional(when(look.nodes).map(|()| self.autoscaler())),
+                optional(when(look.pods).map(|()| self.pods_with_nodes())),
+                optional(when(look.limits).map(|()| self.all(
+                    Kind::Quota,
+                    Some(&self.namespace),
+                    read::quota
+                ))),
+                optional(when(look.limits).map(|()| self.all(
+                    Kind::LimitRange,
+                    Some(&self.namespace),
+                    read::limit_range
+                ))),
+                optional(when(look.storage).map(|()| self.all(
+                    Kind::StorageClass,
+                    None,
+                    read::storage_class
+                ))),
+                optional(when(look.storage).map(|()| self.volumes())),
+                optional(look.token_secret.as_deref().map(|name| self.secret_keys(name))),
+            )
+        })
+        .await?;
         // A namespace's own role cannot give them, and every check that is skipped is counted.
         self.refusals.forget_outside(&self.namespace);
         Ok(ClusterFacts {

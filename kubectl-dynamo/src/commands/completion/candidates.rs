@@ -92,7 +92,7 @@ pub(super) fn with_live_names(command: Command, typed: &[OsString]) -> Command {
 fn offer_in(command: Command, place: &Place) -> Command {
     let verbs: Vec<String> = command.get_subcommands().map(|verb| verb.get_name().into()).collect();
     let command = command.mut_args(|arg| match arg.get_id().as_str() {
-        "name" | "names" | "words" if arg.is_positional() => arg.add(offer(place, deployments)),
+        "name" | "names" | "words" | "target" if arg.is_positional() => arg.add(offer(place, deployments)),
         "namespace" => arg.add(offer(place, namespaces)),
         "context" => arg.add(offer(place, |place| contexts(&place.access))),
         "release" => arg.add(ArgValueCandidates::new(releases)),

@@ -1,9 +1,9 @@
-//! Evidence of a failure on this machine: objects, events and logs in a folder of their own, without secrets.
+//! Evidence as files without secrets: objects, events and logs, and a folder of them on this machine.
 
 use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::Value;
 
@@ -15,15 +15,17 @@ use crate::error::Result;
 /// Below the user's state folder.
 const FOLDER: &str = "evidence";
 
-/// Writes everything into a new folder and answers its path.
-pub(in crate::commands) fn save(
-    gathered: &Gathered,
-    diagnosis: &Diagnosis,
-    namespace: &str,
-    name: &str,
-) -> Result<PathBuf> {
+/// A file of evidence.
+pub(in crate::commands) struct KeptFile {
+    pub name: String,
+    pub text: String,
+}
+
+/// Everything as files, without secrets.
+pub(in crate::commands) fn files(gathered: &Gathered, diagnosis: Option<&Diagnosis>) -> Vec<KeptFile> {
     let evidence = &gathered.evidence;
-    let folder = folder(namespace, name)?;
+    let mut files = Vec::new();
+    let mut keep = |name: String, text: String| files.push(KeptFile { name, text });
     for (name, objects) in [
         ("graph", evidence.seen.graph.as_slice()),
         ("components", &evidence.seen.components),
@@ -33,27 +35,36 @@ pub(in crate::commands) fn save(
         ("jobs", &gathered.jobs),
     ] {
         let clean: Vec<Value> = objects.iter().map(redacted_object).collect();
-        write(&folder, &format!("{name}.json"), &format!("{:#}\n", Value::from(clean)))?;
+        keep(format!("{name}.json"), format!("{:#}\n", Value::from(clean)));
     }
-    write(&folder, "events.txt", &redacted(&event_lines(&evidence.events)))?;
-    write(&folder, "diagnosis.txt", &redacted(&diagnosis_text(gathered, diagnosis)))?;
+    keep("events.txt".into(), redacted(&event_lines(&evidence.events)));
+    keep("diagnosis.txt".into(), redacted(&diagnosis_text(gathered, diagnosis)));
     for log in &evidence.logs {
         let text: String = log.lines.iter().map(|line| redacted(line) + "\n").collect();
-        write(&folder, &format!("{}.{}.log", log.pod, log.container), &text)?;
+        keep(format!("{}.{}.log", log.pod, log.container), text);
+    }
+    files
+}
+
+/// Writes everything into a new folder and answers its path.
+pub(in crate::commands) fn save(
+    gathered: &Gathered,
+    diagnosis: &Diagnosis,
+    namespace: &str,
+    name: &str,
+) -> Result<PathBuf> {
+    let folder = local::folders()?.state.join(FOLDER).join(unique_name(namespace, name));
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+    for file in files(gathered, Some(diagnosis)) {
+        fs::write(folder.join(file.name), file.text)?;
     }
     Ok(folder)
 }
 
-fn folder(namespace: &str, name: &str) -> Result<PathBuf> {
+/// A name for what is kept of a deployment now.
+pub(in crate::commands) fn unique_name(namespace: &str, name: &str) -> String {
     let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S%.3fZ");
-    let name = format!("{namespace}-{name}-{now}");
-    let folder = local::folders()?.state.join(FOLDER).join(name);
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
-    Ok(folder)
-}
-
-fn write(folder: &Path, name: &str, text: &str) -> Result<()> {
-    Ok(fs::write(folder.join(name), text)?)
+    format!("{namespace}-{name}-{now}")
 }
 
 fn event_lines(events: &[Value]) -> String {
@@ -75,12 +86,13 @@ fn event_lines(events: &[Value]) -> String {
     lines
 }
 
-fn diagnosis_text(gathered: &Gathered, diagnosis: &Diagnosis) -> String {
+fn diagnosis_text(gathered: &Gathered, diagnosis: Option<&Diagnosis>) -> String {
+    let chain = diagnosis.iter().flat_map(|diagnosis| &diagnosis.chain);
     let mut lines: Vec<String> =
-        diagnosis.chain.iter().map(|link| format!("{} {}: {}", link.kind, link.name, link.says)).collect();
-    if let Some(cause) = diagnosis.verdict.cause() {
+        chain.map(|link| format!("{} {}: {}", link.kind, link.name, link.says)).collect();
+    if let Some(cause) = diagnosis.and_then(|diagnosis| diagnosis.verdict.cause()) {
         lines.push(format!("{} {cause}\nfix: {}", cause.code, cause.fix));
     }
-    lines.extend(gathered.unseen.iter().map(|what| format!("not seen: {what}")));
+    lines.extend(gathered.unseen.iter().map(|one| format!("not seen: {}", one.error)));
     lines.join("\n") + "\n"
 }

@@ -138,7 +138,7 @@ impl Serving<'_> {
                 return Ok(());
             }
             report.waiting(Stage::SmokeTest, format!("a completion of {model}"));
-            let answer = smoke_test::smoke_test(&base_url, &model, smoke_test::PATIENCE).await?;
+            let answer = smoke_test::smoke_test(&base_url, Some(&model), smoke_test::PATIENCE).await?;
             report.done(Stage::SmokeTest, answer.statistics());
             Ok(())
         };

@@ -1,5 +1,7 @@
 //! `rollout restart`: the operator starts every component's pods anew, one component after another.
 
+use std::cell::Cell;
+
 use clap::Args;
 use serde_json::json;
 
@@ -7,6 +9,7 @@ use super::{There, there};
 use crate::commands::Context;
 use crate::commands::settle::{self, SettleArgs};
 use crate::commands::up::deploy::{self, Awaited};
+use crate::commands::up::leaving::Stands;
 use crate::error::{Exit, Result};
 use crate::intent::Word;
 use crate::report::Stage;
@@ -37,11 +40,13 @@ pub(super) async fn run(args: RestartArgs, context: &Context) -> Result<Exit> {
         }),
     };
     let awaited = Awaited::graph(&graph, platform.graph_api);
+    let stands = Cell::new(Stands::Nothing);
     let story = async {
         let before = deploy::attempts(&cluster, &awaited.name).await;
+        stands.set(Stands::Applied);
         let live = cluster.apply_as(MANAGER, &resource, false).await?;
         context.report.done(Stage::Deploy, format!("{resource} restarts, one component after another"));
         settle::serve_again(&awaited, &live, before, &args.settle, &cluster, &context.report).await
     };
-    settle::in_time(story, &args.settle, &awaited, &cluster, context).await
+    settle::in_time(Box::pin(story), &args.settle, &awaited, &stands, &cluster, context).await
 }

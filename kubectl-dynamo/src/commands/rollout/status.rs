@@ -11,6 +11,7 @@ use crate::change::revision::number;
 use crate::cluster::{Cluster, Kind};
 use crate::commands::settle::{self, SettleArgs};
 use crate::commands::up::deploy::Awaited;
+use crate::commands::up::leaving::Stands;
 use crate::commands::{Context, kube_flags, print_data};
 use crate::error::{Exit, Explain, Result};
 use crate::readiness::{GRAPH_LABEL, Observation, Standing, standing};
@@ -47,7 +48,9 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit> {
     }
     let settle = SettleArgs { wait: true, detach: false, no_smoke_test: true, timeout: args.timeout };
     let story = settle::serve_again(&awaited, &graph, BTreeMap::new(), &settle, &cluster, &context.report);
-    let exit = settle::in_time(story, &settle, &awaited, &cluster, context).await?;
+    let exit =
+        settle::in_time(Box::pin(story), &settle, &awaited, &Stands::Applied.into(), &cluster, context)
+            .await?;
     if exit == Exit::Ok {
         print_data(&format!("dynamographdeployment \"{name}\" successfully rolled out\n"))?;
     }

@@ -198,17 +198,10 @@ pub(in crate::commands) async fn smoke_test(
     let base_url = format!("http://{}/v1", tunnel.local);
     let not_serving =
         |cause| UpError::NotServing { name: name.clone(), namespace: cluster.namespace.clone(), cause };
-    let model = match &awaited.served {
-        Some(served) => served.clone(),
-        // Which model a file's own objects serve, the frontend tells.
-        None => {
-            let listed = smoke_test::models(&base_url, smoke_test::PATIENCE).await.map_err(not_serving)?;
-            listed.into_iter().next().unwrap_or_default()
-        }
-    };
-    report.waiting(Stage::SmokeTest, format!("a completion of {model}"));
-    let answer =
-        smoke_test::smoke_test(&base_url, &model, smoke_test::PATIENCE).await.map_err(not_serving)?;
+    // Which model a file's own objects serve, the frontend tells.
+    let model = awaited.served.as_deref();
+    report.waiting(Stage::SmokeTest, format!("a completion of {}", model.unwrap_or("what is served")));
+    let answer = smoke_test::smoke_test(&base_url, model, smoke_test::PATIENCE).await.map_err(not_serving)?;
     report.done(Stage::SmokeTest, answer.statistics());
     Ok(answer)
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::leaving::{Stands, this_command};
 use crate::cluster::Cluster;
 use crate::error::{Exit, Explain};
 use crate::report::Report;
@@ -12,6 +13,8 @@ use crate::smoke_test::SmokeTestError;
 pub(in crate::commands) enum UpError {
     #[error("{name} is not ready after {} s: it still waits for {last}", timeout.as_secs())]
     NotInTime { name: String, namespace: String, timeout: Duration, last: String },
+    #[error("{name} is not applied after {} s: it still waits for {last}", timeout.as_secs())]
+    NotBegun { name: String, timeout: Duration, last: String, again: String },
     #[error("{name} reports ready and does not serve: {cause}")]
     NotServing { name: String, namespace: String, cause: SmokeTestError },
     #[error("stdin holds no token")]
@@ -27,22 +30,29 @@ pub(in crate::commands) enum UpError {
 }
 
 impl UpError {
-    /// That a deployment took too long, with what it was last waiting for.
-    pub(in crate::commands) fn not_in_time(
+    /// That it took too long, with what it was last waiting for. Where nothing of the graph was applied yet a download
+    /// may go on, and nobody goes on after it.
+    pub(in crate::commands) fn late(
         name: &str,
+        stands: Stands,
         cluster: &Cluster,
         timeout: Duration,
         report: &Report,
     ) -> Self {
         let last = report.last_wait().unwrap_or_else(|| "the cluster".into());
-        Self::NotInTime { name: name.into(), namespace: cluster.namespace.clone(), timeout, last }
+        match stands {
+            Stands::Nothing => Self::NotBegun { name: name.into(), timeout, last, again: this_command() },
+            Stands::Applied | Stands::GoesBack => {
+                Self::NotInTime { name: name.into(), namespace: cluster.namespace.clone(), timeout, last }
+            }
+        }
     }
 }
 
 impl Explain for UpError {
     fn code(&self) -> Option<&'static str> {
         Some(match self {
-            Self::NotInTime { .. } => "KD0207",
+            Self::NotInTime { .. } | Self::NotBegun { .. } => "KD0207",
             Self::NotServing { cause, .. } => return cause.code(),
             Self::NoToken => "KD0413",
             Self::TokenOfFile => "KD0007",
@@ -56,6 +66,7 @@ impl Explain for UpError {
             Self::NotInTime { name, namespace, .. } => {
                 format!("it goes on coming up; wait on: kubectl dynamo status {name} -n {namespace}")
             }
+            Self::NotBegun { again, .. } => format!("this continues it: {again}"),
             Self::NotServing { name, namespace, .. } => {
                 format!("see what its workers say: kubectl dynamo logs {name} -n {namespace}")
             }
@@ -70,7 +81,7 @@ impl Explain for UpError {
 
     fn exit(&self) -> Exit {
         match self {
-            Self::NotInTime { .. } => Exit::NotReadyInTime,
+            Self::NotInTime { .. } | Self::NotBegun { .. } => Exit::NotReadyInTime,
             Self::NotServing { .. } => Exit::SmokeTest,
             Self::NoToken | Self::TokenOfFile => Exit::Usage,
             Self::Deleted { .. } | Self::Replaced { .. } => Exit::Failed,

@@ -8,7 +8,7 @@ use crate::commands::evidence::{Gathered, Logs, gather, gather_fetch, save};
 use crate::commands::status::tree;
 use crate::commands::up::deploy::Awaited;
 use crate::diagnosis::{Cause, Verdict, diagnose, redacted, unserved};
-use crate::error::{Error, Exit};
+use crate::error::{Error, Exit, Explain};
 use crate::report::Report;
 
 /// How long looking for the cause may take; a cluster that does not answer is not waited for.
@@ -40,9 +40,39 @@ pub(in crate::commands) async fn explained(
         verdict => verdict.cause().cloned(),
     };
     match cause {
-        Some(cause) if error.code().is_some_and(|code| GENERAL.contains(&code)) => Box::new(cause),
-        _ => error,
+        Some(cause) if error.code().is_some_and(|code| GENERAL.contains(&code)) => {
+            without_secrets(Box::new(cause))
+        }
+        _ => without_secrets(error),
     }
+}
+
+/// An error whose text, a container's last words perhaps, held what looks like a secret.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+struct WithoutSecrets {
+    text: String,
+    error: Error,
+}
+
+impl Explain for WithoutSecrets {
+    fn code(&self) -> Option<&'static str> {
+        self.error.code()
+    }
+
+    fn hint(&self) -> Option<String> {
+        self.error.hint()
+    }
+
+    fn exit(&self) -> Exit {
+        self.error.exit()
+    }
+}
+
+fn without_secrets(error: Error) -> Error {
+    let said = error.to_string();
+    let text = redacted(&said);
+    if text == said { error } else { WithoutSecrets { text, error }.into() }
 }
 
 /// Everything below the graph, or what there is of the fetch before there is one.
@@ -50,7 +80,10 @@ async fn look(error: &Error, cluster: &Cluster, awaited: &Awaited) -> Option<Gat
     let logs = if error.exit() == Exit::SmokeTest { Logs::OfAll } else { Logs::OfWaiting };
     match cluster.get(Kind::Graph(awaited.graph_api), &awaited.name).await.ok()? {
         Some(graph) => gather(cluster, graph, awaited.graph_api, logs).await.ok(),
-        None => gather_fetch(cluster, &awaited.name).await.ok().filter(|gathered| !gathered.jobs.is_empty()),
+        None => gather_fetch(cluster, &awaited.name, Logs::OfAll)
+            .await
+            .ok()
+            .filter(|gathered| !gathered.jobs.is_empty()),
     }
 }
 

@@ -58,7 +58,9 @@ pub(in crate::commands) async fn wait(
                     None => {}
                 }
                 let trouble = seen.newest_pod().map_or_else(|| seen.refused(), pod_trouble);
-                let lasting = |trouble: &Trouble| !trouble.may_heal() && !matches!(trouble, Trouble::Fetch { .. });
+                let is_the_jobs_word =
+                    |trouble: &Trouble| matches!(trouble, Trouble::Fetch { .. }) && !trouble.is_of_another_revision();
+                let lasting = |trouble: &Trouble| !trouble.may_heal() && !is_the_jobs_word(trouble);
                 troubled.note(trouble.filter(lasting));
                 seen.report_waiting(report, job);
                 if let Some(pod) = seen.running_pod().filter(|pod| followed.as_ref() != Some(pod)) {

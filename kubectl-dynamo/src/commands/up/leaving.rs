@@ -23,9 +23,33 @@ pub(in crate::commands) async fn say_absences(context: &Context, cluster: &Clust
     std::future::pending().await
 }
 
+/// How far a graph's change has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(in crate::commands) enum Stands {
+    /// Nothing of the graph was sent.
+    #[default]
+    Nothing,
+    /// It was sent, and perhaps taken.
+    Applied,
+    /// It failed, and what was there before is being applied again.
+    GoesBack,
+}
+
+/// The command that was typed, to paste.
+pub(in crate::commands) fn this_command() -> String {
+    let words = std::env::args().skip(1);
+    let words: Vec<String> = words.map(|word| shell_words::quote(&word).into_owned()).collect();
+    format!("kubectl dynamo {}", words.join(" "))
+}
+
 /// Everything is in the cluster, so leaving is safe at any moment; what continues depends on how far it came.
 /// A second Ctrl-C, or an API server that does not answer, ends it without asking.
-pub(super) async fn interrupted(context: &Context, cluster: &Cluster, planned: Option<&Deployment>) -> Exit {
+pub(super) async fn interrupted(
+    context: &Context,
+    cluster: &Cluster,
+    planned: Option<&Deployment>,
+    stands: Stands,
+) -> Exit {
     let namespace = &cluster.namespace;
     let exists = async {
         let planned = planned?;
@@ -38,16 +62,27 @@ pub(super) async fn interrupted(context: &Context, cluster: &Cluster, planned: O
     };
     let exists = exists.await;
     let name = planned.map_or("the deployment", |planned| &planned.name);
-    context.report.closing(match exists {
-        Some(true) => vec![
-            format!("{name} goes on coming up; only the watching ended"),
-            format!("  see      kubectl dynamo status {name} -n {namespace}"),
-        ],
-        Some(false) => vec![
-            format!("{name} is not created yet; the same command continues it"),
-            "  a download that was started goes on in its Job".into(),
-        ],
-        None => vec![format!("left; the same command continues {name}")],
+    let see = format!("  see      kubectl dynamo status {name} -n {namespace}");
+    let again = |what: &str| format!("{name} {what}; this continues it: {}", this_command());
+    context.report.closing(match (exists, stands) {
+        (Some(true), Stands::Applied) => {
+            vec![format!("{name} goes on coming up; only the watching ended"), see]
+        }
+        (Some(true), Stands::Nothing) => vec![again("is as it was")],
+        (Some(true), Stands::GoesBack) => {
+            let back = format!("  back     kubectl dynamo rollout history {name} -n {namespace}");
+            vec![format!("left while {name} was taken back to what it was before"), see, back]
+        }
+        (Some(false), _) if downloads(planned) => {
+            vec![again("is not created yet"), "  a download that was started goes on in its Job".into()]
+        }
+        (Some(false), _) => vec![again("is not created yet")],
+        (None, _) => vec![format!("left; this continues it: {}", this_command())],
     });
     Exit::Interrupted
+}
+
+/// Whether a Job fetches the model.
+fn downloads(planned: Option<&Deployment>) -> bool {
+    planned.is_some_and(|planned| planned.resources.iter().any(|resource| resource.kind() == "Job"))
 }

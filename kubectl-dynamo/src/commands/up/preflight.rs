@@ -5,8 +5,9 @@
 use crate::cluster::{Change, Cluster, Look, Platform};
 use crate::commands::deployment::Deployment;
 use crate::commands::up::screen::plan_lines;
-use crate::commands::{changes, configuration};
+use crate::commands::{changes, configuration, summary};
 use crate::error::Result;
+use crate::intent::ServingIntent;
 use crate::preflight::{
     ClusterFacts, Fact, Finding, HubModel, Outcome, Problem, Subject, Tally, check, demand,
 };
@@ -104,11 +105,34 @@ impl<'a> Preflight<'a> {
         if !self.deployment.exists || starts.is_empty() {
             return Ok(());
         }
-        let facts = self.cluster.gather(&self.room(Some(&starts))).await?;
+        let look = self.room(Some(&starts));
+        let (gathered, model) = tokio::join!(self.cluster.gather(&look), self.model_of_change(changes));
+        let facts = ClusterFacts { model, ..gathered? };
+        let config = facts.model().and_then(|model| model.config.as_ref());
+        if let Some(plan) = &self.deployment.plan {
+            configuration::check(config, &plan.intent)?;
+        }
         let subject = Subject { starts: Some(&starts), ..self.subject() };
         // What does not hang on the pods that start was judged before.
         let found = check(&facts, &subject).into_iter().filter(|finding| !self.has(finding)).collect();
         self.take(found)
+    }
+
+    /// What the hub tells of the model of a change: of another model all, and of one that is there already only what
+    /// another shape has to fit.
+    async fn model_of_change(&self, changes: &[Change]) -> Fact<HubModel> {
+        let live = changes.iter().filter_map(|change| change.live.as_ref()).find_map(summary::intent);
+        let (Some(plan), Some(live)) = (&self.deployment.plan, live) else { return Fact::Unasked };
+        let of_workers = |intent: &ServingIntent| (intent.topology.clone(), intent.engine_args.clone());
+        let other_model = live.model != plan.intent.model;
+        if !other_model && of_workers(&live) == of_workers(&plan.intent) {
+            return Fact::Unasked;
+        }
+        match configuration::of_hub(&plan.intent, self.report).await {
+            described @ Fact::Known(HubModel::Known(_)) => described,
+            refused if other_model => refused,
+            _ => Fact::Unasked,
+        }
     }
 
     fn has(&self, finding: &Finding) -> bool {

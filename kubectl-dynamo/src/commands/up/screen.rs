@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::cluster::{Change, Cluster};
+use crate::cluster::{Change, Cluster, Outcome};
 use crate::commands::deployment::Deployment;
 use crate::commands::table::columns;
 use crate::commands::{print_data, summary};
@@ -22,11 +22,11 @@ pub(super) fn print_client_dry_run(changes: &[Change]) -> Result<Exit> {
 }
 
 /// What the API server would do.
-pub(super) fn print_server_dry_run(changes: &[Change]) -> Result<Exit> {
-    for change in changes {
-        print_data(&format!("{} {} (server dry run)\n", change.resource, change.outcome))?;
+pub(super) fn print_server_dry_run(outcomes: &[(String, Outcome)]) -> Result<()> {
+    for (object, outcome) in outcomes {
+        print_data(&format!("{object} {outcome} (server dry run)\n"))?;
     }
-    Ok(Exit::Ok)
+    Ok(())
 }
 
 /// What will run, with what is known of the model and the nodes.

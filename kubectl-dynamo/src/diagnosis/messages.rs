@@ -44,11 +44,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_code_has_a_section_whose_commands_can_be_pasted() {
+        for one in explanations() {
+            assert!(!one.advice.is_empty(), "{} has no section", one.code);
+            let broken = one.advice.lines().find(|line| line.matches('`').count() % 2 == 1);
+            assert_eq!(broken, None, "{}: a command goes on in the next line", one.code);
+        }
+    }
+
+    #[test]
     fn every_cause_that_a_diagnosis_ends_in_is_explained() {
         for code in super::super::known_codes() {
-            let Some(one) = explanation(code) else { panic!("{code} has no row") };
-            assert!(!one.advice.is_empty(), "{code} has no section");
+            assert!(explanation(code).is_some(), "{code} has no row");
         }
+    }
+
+    #[test]
+    fn sections_stand_in_the_order_of_their_codes() {
+        let codes: Vec<&str> = PAGE.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+        assert!(codes.is_sorted_by(|one, next| one < next), "{codes:?}");
     }
 
     #[test]

@@ -7,6 +7,8 @@ mod denied;
 mod error;
 mod facts;
 mod kinds;
+#[cfg(test)]
+pub(crate) mod played;
 mod session;
 mod tunnel;
 mod watch;

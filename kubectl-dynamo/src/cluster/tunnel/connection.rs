@@ -86,6 +86,14 @@ impl Speaking {
             Self::WebSocket(_) => Ok(()),
         }
     }
+
+    /// What it means that nothing can be sent any more.
+    fn lost(&self) -> Up {
+        match self {
+            Self::Session(voice) if !voice.is_open() => Up::Unopened,
+            _ => Up::Unheard,
+        }
+    }
 }
 
 impl Hearing {
@@ -158,6 +166,7 @@ impl Client {
                 Ok(ended) => ended,
                 Err(Up::Aborted) => Ended::Whole,
                 Err(Up::Unheard) => down.await,
+                Err(Up::Unopened) => talk.unheard("the way to it closed".into()),
                 Err(Up::Everything) => tokio::select! {
                     ended = &mut down => ended,
                     () = talk.abandoned() => Ended::Whole,
@@ -179,7 +188,10 @@ impl Client {
 enum Up {
     Everything,
     Aborted,
+    /// The stream ended meanwhile; its other direction tells why.
     Unheard,
+    /// The stream never began.
+    Unopened,
 }
 
 /// What both directions of a connection know of each other.
@@ -197,10 +209,11 @@ impl Talk<'_> {
     async fn up(&self, client: &mut ClientReader<'_>, pod: &mut Speaking) -> Up {
         let before = self.said(|said| said.words.clone().unwrap_or_default());
         if !before.is_empty() && pod.send(framed(&before)).await.is_err() {
-            return Up::Unheard;
+            return pod.lost();
         }
-        if timeout(SPEAKS_FIRST, client.readable()).await.is_err() && pod.open().await.is_err() {
-            return Up::Unheard;
+        // Not `readable`, which may say so of one that has said nothing.
+        if timeout(SPEAKS_FIRST, client.peek(&mut [0])).await.is_err() && pod.open().await.is_err() {
+            return pod.lost();
         }
         loop {
             let mut frame = BytesMut::with_capacity(HEAD + READ);
@@ -208,14 +221,14 @@ impl Talk<'_> {
             match client.read_buf(&mut frame).await {
                 Ok(0) => {
                     self.said(|said| said.at = Instant::now());
-                    return if pod.open().await.is_ok() { Up::Everything } else { Up::Unheard };
+                    return if pod.open().await.is_ok() { Up::Everything } else { pod.lost() };
                 }
                 Ok(_) => {}
                 Err(_) => return Up::Aborted,
             }
             self.remember(&frame[HEAD..]);
             if pod.send(frame).await.is_err() {
-                return Up::Unheard;
+                return pod.lost();
             }
         }
     }
@@ -257,10 +270,15 @@ impl Talk<'_> {
 
     fn failed(&self, reason: String) -> Ended {
         let unheard = NOT_REACHED.iter().any(|words| reason.contains(words));
-        let again = !self.answered.load(Ordering::Relaxed) && self.said(|said| said.words.is_some());
         // The node's runtime names its folders and ids first.
         let reason = reason.rsplit("\": ").next().unwrap_or_default().trim().to_owned();
-        if unheard && again { Ended::Unheard(reason) } else { Ended::Broken(reason) }
+        if unheard { self.unheard(reason) } else { Ended::Broken(reason) }
+    }
+
+    /// No pod heard it; where all that was said is still known, another may.
+    fn unheard(&self, reason: String) -> Ended {
+        let again = !self.answered.load(Ordering::Relaxed) && self.said(|said| said.words.is_some());
+        if again { Ended::Unheard(reason) } else { Ended::Broken(reason) }
     }
 
     /// Returns when nobody is left to hear the answer.
@@ -288,4 +306,35 @@ fn framed(words: &[u8]) -> BytesMut {
     let mut frame = BytesMut::zeroed(HEAD);
     frame.extend_from_slice(words);
     frame
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::super::session::Session;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_session_that_dies_before_the_first_word_leaves_the_connection_to_another() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("there is a loopback");
+        for words in [&b"hello"[..], b""] {
+            let local = listener.local_addr().expect("it is bound");
+            let mut theirs = TcpStream::connect(local).await.expect("it listens");
+            theirs.write_all(words).await.expect("it is open");
+            let (ours, _) = listener.accept().await.expect("somebody connects");
+            let (near, far) = tokio::io::duplex(1024);
+            let session = Session::over(near);
+            let (voice, told) = session.stream(80);
+            drop(far);
+            while !session.is_dead() {
+                tokio::task::yield_now().await;
+            }
+            let mut client = Client::new(ours);
+            let carried =
+                timeout(Duration::from_secs(20), client.carry(PodStream::Session(voice, told))).await;
+            assert_eq!(carried.ok(), Some(Ended::Unheard("the way to it closed".into())));
+            assert_eq!(client.said.lock().expect("nobody panics").words.as_deref(), Some(words));
+        }
+    }
 }

@@ -34,6 +34,8 @@ pub(super) struct Sessions {
 
 struct State {
     pod: Option<String>,
+    /// The last pod that a connection failed at: another one is better.
+    avoided: Option<String>,
     open: Vec<Arc<Session>>,
     opening: usize,
     /// Connections so far: whoever makes one alone needs no spare.
@@ -64,6 +66,7 @@ impl Sessions {
     pub(super) fn new(cluster: Cluster, port: u16) -> Arc<Self> {
         let state = State {
             pod: None,
+            avoided: None,
             open: Vec::new(),
             opening: 0,
             taken: 0,
@@ -84,18 +87,32 @@ impl Sessions {
         self.state().pod.clone()
     }
 
-    /// Leads to another pod, or for now to none. Connections that are open stay where they are.
-    pub(super) fn turn_to(&self, pod: Option<String>) {
+    /// The pod that connections should not go to while there is another.
+    pub(super) fn avoided(&self) -> Option<String> {
+        self.state().avoided.clone()
+    }
+
+    /// Leads to another pod. Connections that are open stay where they are.
+    pub(super) fn turn_to(&self, pod: String) {
         let mut state = self.state();
-        if state.pod != pod {
+        if !state.is_of(&pod) {
             state.open.clear();
-            state.pod = pod;
+            state.pod = Some(pod);
+        }
+    }
+
+    /// Leads to this pod no more, and for now to none.
+    pub(super) fn turn_from(&self, pod: &str) {
+        let mut state = self.state();
+        if state.is_of(pod) {
+            state.open.clear();
+            state.avoided = state.pod.take();
         }
     }
 
     /// Opens the first session to this pod, so that what stands in the way is known at once.
     pub(super) async fn prepare(&self, pod: &str) -> Result<()> {
-        self.turn_to(Some(pod.to_owned()));
+        self.turn_to(pod.to_owned());
         self.state().opening += 1;
         let opened = self.open(pod).await?;
         if opened.is_none() {

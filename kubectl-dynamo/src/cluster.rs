@@ -58,10 +58,6 @@ impl Cluster {
         Api::namespaced_with(client, &self.namespace, &kind.api_resource())
     }
 
-    fn pods(&self) -> Api<Pod> {
-        Api::namespaced(self.client(), &self.namespace)
-    }
-
     fn explain(&self, error: kube::Error, verb: &'static str, kind: Kind, name: &str) -> ClusterError {
         ClusterError::from_kube(error, verb, kind, name, self)
     }

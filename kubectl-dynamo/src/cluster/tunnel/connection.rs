@@ -9,6 +9,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
 use kube::api::Portforwarder;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
@@ -28,6 +30,9 @@ const REMEMBERED: usize = 64 * 1024;
 const SPEAKS_FIRST: Duration = Duration::from_millis(1);
 /// How long after the last bytes it may be told that they are not all.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How long after its end a WebSocket may need to tell why.
+const REASON: Duration = Duration::from_millis(50);
+const CLOSED: &str = "the way to it closed";
 /// How often a client that has no more to say is looked at: this, and up to a second later.
 const FIRST_LOOK: Duration = Duration::from_millis(2);
 const LAST_LOOK: Duration = Duration::from_secs(1);
@@ -59,7 +64,26 @@ pub(super) enum Ended {
 /// A stream to a pod, in the way that there is to it.
 pub(super) enum PodStream {
     Session(Voice, mpsc::Receiver<Told>),
-    WebSocket(Portforwarder, DuplexStream),
+    WebSocket(WebSocket),
+}
+
+/// One connection's own way to a pod: its bytes, and why it failed. It ends when this is dropped.
+pub(super) struct WebSocket {
+    forwarder: Portforwarder,
+    bytes: DuplexStream,
+    failure: Failure,
+}
+
+/// The pod's reason; none where the way to it broke.
+type Failure = BoxFuture<'static, Option<String>>;
+
+impl WebSocket {
+    /// Of a forwarder to this one port.
+    pub(super) fn new(mut forwarder: Portforwarder, port: u16) -> Self {
+        let bytes = forwarder.take_stream(port).expect("it was asked for this port");
+        let failure = forwarder.take_error(port).expect("it was asked for this port").boxed();
+        Self { forwarder, bytes, failure }
+    }
 }
 
 enum Speaking {
@@ -69,7 +93,7 @@ enum Speaking {
 
 enum Hearing {
     Session(mpsc::Receiver<Told>),
-    WebSocket(ReadHalf<DuplexStream>),
+    WebSocket(ReadHalf<DuplexStream>, Shared<Failure>),
 }
 
 impl Speaking {
@@ -100,10 +124,14 @@ impl Hearing {
     async fn next(&mut self) -> Option<Told> {
         match self {
             Self::Session(told) => told.recv().await,
-            Self::WebSocket(reader) => {
+            Self::WebSocket(reader, failure) => {
                 let mut bytes = BytesMut::with_capacity(READ);
                 match reader.read_buf(&mut bytes).await {
-                    Ok(0) => Some(Told::End),
+                    // The end looks the same however it came about; a reason comes before it.
+                    Ok(0) => match timeout(REASON, failure.clone()).await {
+                        Ok(reason) => Some(Told::Failed(reason.unwrap_or_else(|| CLOSED.into()))),
+                        Err(_) => Some(Told::End),
+                    },
                     Ok(_) => Some(Told::Bytes(bytes.freeze())),
                     Err(_) => None,
                 }
@@ -151,9 +179,10 @@ impl Client {
     pub(super) async fn carry(&mut self, stream: PodStream) -> Ended {
         let (mut speaking, mut hearing, forwarder) = match stream {
             PodStream::Session(voice, told) => (Speaking::Session(voice), Hearing::Session(told), None),
-            PodStream::WebSocket(forwarder, duplex) => {
-                let (reader, writer) = tokio::io::split(duplex);
-                (Speaking::WebSocket(writer), Hearing::WebSocket(reader), Some(forwarder))
+            PodStream::WebSocket(WebSocket { forwarder, bytes, failure }) => {
+                let (reader, writer) = tokio::io::split(bytes);
+                let hearing = Hearing::WebSocket(reader, failure.shared());
+                (Speaking::WebSocket(writer), hearing, Some(forwarder))
             }
         };
         let Self { socket, ends, said, answered } = self;
@@ -166,7 +195,7 @@ impl Client {
                 Ok(ended) => ended,
                 Err(Up::Aborted) => Ended::Whole,
                 Err(Up::Unheard) => down.await,
-                Err(Up::Unopened) => talk.unheard("the way to it closed".into()),
+                Err(Up::Unopened) => talk.unheard(CLOSED.into()),
                 Err(Up::Everything) => tokio::select! {
                     ended = &mut down => ended,
                     () = talk.abandoned() => Ended::Whole,
@@ -263,7 +292,7 @@ impl Talk<'_> {
                     };
                 }
                 Some(Told::Failed(reason)) => return self.failed(reason),
-                None => return Ended::Broken("the way to it closed".into()),
+                None => return Ended::Broken(CLOSED.into()),
             }
         }
     }
@@ -333,7 +362,7 @@ mod tests {
             let mut client = Client::new(ours);
             let carried =
                 timeout(Duration::from_secs(20), client.carry(PodStream::Session(voice, told))).await;
-            assert_eq!(carried.ok(), Some(Ended::Unheard("the way to it closed".into())));
+            assert_eq!(carried.ok(), Some(Ended::Unheard(CLOSED.into())));
             assert_eq!(client.said.lock().expect("nobody panics").words.as_deref(), Some(words));
         }
     }

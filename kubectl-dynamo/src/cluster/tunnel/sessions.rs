@@ -6,14 +6,16 @@ use std::time::Duration;
 use http::header::{CONNECTION, UPGRADE};
 use http::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use k8s_openapi::api::core::v1::Pod;
 use kube::client::Body;
 use kube::core::Status;
+use kube::{Api, Client};
 use tokio::time::{Instant, interval};
 
-use super::connection::PodStream;
+use super::connection::{PodStream, WebSocket};
 use super::session::Session;
 use crate::cluster::error::FORWARD_PORT;
-use crate::cluster::{Cluster, Kind, Result};
+use crate::cluster::{Cluster, ClusterError, Kind, Result};
 
 /// Sessions that wait for connections to come; with fewer, more are opened ahead.
 const SPARES: usize = 2;
@@ -162,7 +164,8 @@ impl Sessions {
 
     /// Opens a session that was counted as opening; none where nothing but WebSockets gets through.
     async fn open(&self, pod: &str) -> Result<Option<Arc<Session>>> {
-        let opened = self.upgrade(pod).await;
+        let opened = self.cluster.logged_in(|client| self.upgrade(client, pod)).await;
+        let opened = opened.map_err(|error| self.explain(error, pod));
         let mut state = self.state();
         state.opening = state.opening.saturating_sub(1);
         match &opened {
@@ -173,35 +176,37 @@ impl Sessions {
         opened
     }
 
-    async fn upgrade(&self, pod: &str) -> Result<Option<Arc<Session>>> {
-        let explain = |error| self.cluster.explain(error, FORWARD_PORT, Kind::Pod, pod);
+    async fn upgrade(&self, client: Client, pod: &str) -> kube::Result<Option<Arc<Session>>> {
         let path = format!("/api/v1/namespaces/{}/pods/{pod}/portforward", self.cluster.namespace);
         let request = Request::post(path)
             .header(CONNECTION, "Upgrade")
             .header(UPGRADE, "SPDY/3.1")
             .header("X-Stream-Protocol-Version", "portforward.k8s.io")
             .body(Body::empty())
-            .map_err(|error| explain(kube::Error::HttpError(error)))?;
-        let response = self.cluster.client().send(request).await.map_err(explain)?;
+            .map_err(kube::Error::HttpError)?;
+        let response = client.send(request).await?;
         let code = response.status();
         if code == StatusCode::SWITCHING_PROTOCOLS {
-            let upgraded = hyper::upgrade::on(response)
-                .await
-                .map_err(|error| explain(kube::Error::HyperError(error)))?;
+            let upgraded = hyper::upgrade::on(response).await.map_err(kube::Error::HyperError)?;
             return Ok(Some(Session::over(TokioIo::new(upgraded))));
         }
-        let said = response.into_body().collect_bytes().await.map_err(explain)?;
+        let said = response.into_body().collect_bytes().await?;
         match refusal(code, &said) {
-            Some(status) => Err(explain(kube::Error::Api(Box::new(status)))),
+            Some(status) => Err(kube::Error::Api(Box::new(status))),
             None => Ok(None),
         }
     }
 
     async fn web_socket(&self, pod: &str) -> Result<PodStream> {
-        let explain = |error| self.cluster.explain(error, FORWARD_PORT, Kind::Pod, pod);
-        let mut forwarder = self.cluster.pods().portforward(pod, &[self.port]).await.map_err(explain)?;
-        let stream = forwarder.take_stream(self.port).expect("it was asked for this port");
-        Ok(PodStream::WebSocket(forwarder, stream))
+        let ask = async |client| {
+            Api::<Pod>::namespaced(client, &self.cluster.namespace).portforward(pod, &[self.port]).await
+        };
+        let asked = self.cluster.logged_in(ask).await.map_err(|error| self.explain(error, pod));
+        Ok(PodStream::WebSocket(WebSocket::new(asked?, self.port)))
+    }
+
+    fn explain(&self, error: kube::Error, pod: &str) -> ClusterError {
+        self.cluster.explain(error, FORWARD_PORT, Kind::Pod, pod)
     }
 }
 

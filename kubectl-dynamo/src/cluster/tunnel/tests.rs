@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use bytes::BytesMut;
+use futures::{SinkExt, StreamExt};
 use http::Method;
+use http::header::AUTHORIZATION;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
@@ -14,6 +16,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::frames::{self, Frame, HEAD, Says};
 use super::*;
@@ -87,6 +93,107 @@ async fn speak(mut connection: TokioIo<Upgraded>, pod: &str) -> std::io::Result<
             _ => {}
         }
         connection.write_all(&out).await?;
+    }
+}
+
+/// How a WebSocket of a node ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    Whole,
+    /// With the pod's reason.
+    Failed,
+    /// Without a word, at the client's second.
+    Cut,
+}
+
+const REASON: &str = "error forwarding port 80 to pod 1, uid : read: connection reset by peer";
+
+/// Where nothing but WebSockets gets through: the node answers the first words with the pod's name, and ends.
+fn through_web_sockets(mut question: Question, ends: Ends) -> Answer {
+    let Some(key) = question.headers().get("sec-websocket-key").cloned() else {
+        return played::refusal(400, "a proxy knows no SPDY");
+    };
+    let upgrading = hyper::upgrade::on(&mut question);
+    tokio::spawn(async move {
+        let connection = TokioIo::new(upgrading.await.ok()?);
+        let mut socket = WebSocketStream::from_raw_socket(connection, Role::Server, None).await;
+        for channel in [0, 1] {
+            socket.send(Message::binary(vec![channel, 80, 0])).await.ok()?;
+        }
+        socket.next().await?.ok()?;
+        socket.send(Message::binary(&b"\0pod-a"[..])).await.ok()?;
+        if ends == Ends::Failed {
+            socket.send(Message::binary(format!("\u{1}{REASON}"))).await.ok()?;
+        }
+        match ends {
+            Ends::Cut => socket.next().await?.ok().map(drop),
+            Ends::Whole | Ends::Failed => socket.close(None).await.ok(),
+        }
+    });
+    played::switched(&[
+        ("connection", "Upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-accept", &derive_accept_key(key.as_bytes())),
+        ("sec-websocket-protocol", "v4.channel.k8s.io"),
+    ])
+}
+
+#[tokio::test]
+async fn a_web_socket_that_failed_is_told_from_one_that_ended() {
+    for (ends, cause) in
+        [(Ends::Whole, None), (Ends::Failed, Some(REASON)), (Ends::Cut, Some("the way to it closed"))]
+    {
+        let cluster = played::cluster(json!({}), move |question| async move {
+            match question.uri().path().ends_with("/pods") {
+                true => played::pods(&[ready("pod-a")]),
+                false => through_web_sockets(question, ends),
+            }
+        });
+        let mut tunnel = open(&cluster.await).await;
+        let mut client = connect(&tunnel).await;
+        assert_eq!(name(&mut client).await, "pod-a", "{ends:?}");
+        if ends == Ends::Cut {
+            client.write_all(b"more").await.expect("it reads");
+        }
+        let rest = timeout(LIMIT, client.read(&mut [0])).await.expect("it ends in time");
+        assert_eq!(rest.ok(), cause.is_none().then_some(0), "{ends:?}");
+        if let Some(expected) = cause {
+            let told = timeout(LIMIT, tunnel.failure()).await.expect("it is told");
+            let Some(ClusterError::ForwardBroke { cause, .. }) = told else { panic!("{told:?}") };
+            assert_eq!(cause, expected);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_login_that_expires_is_asked_for_again() {
+    for web_sockets in [false, true] {
+        let file = tempfile::NamedTempFile::new().expect("there is a folder for temporary files");
+        std::fs::write(file.path(), "first").expect("the file is there");
+        let (taken, stays) = (watch::Sender::new("Bearer first"), watch::Sender::new(false));
+        let (takes, staying) = (taken.subscribe(), stays.subscribe());
+        let user = json!({"tokenFile": file.path()});
+        let cluster = played::cluster(user, move |question| {
+            let (takes, staying) = (*takes.borrow(), staying.clone());
+            async move {
+                match question.headers().get(AUTHORIZATION) {
+                    Some(given) if given == takes => {}
+                    _ => return played::refusal(401, "Unauthorized"),
+                }
+                match question.uri().path().ends_with("/pods") {
+                    true => played::pods(&[ready("pod-a")]),
+                    false if web_sockets => through_web_sockets(question, Ends::Whole),
+                    false => spoken_by("pod-a", question, staying),
+                }
+            }
+        });
+        let tunnel = open(&cluster.await).await;
+        let mut first = connect(&tunnel).await;
+        assert_eq!(name(&mut first).await, "pod-a");
+        taken.send_replace("Bearer second");
+        std::fs::write(file.path(), "second").expect("the file is there");
+        // The first one still has its session, so this one needs another.
+        assert_eq!(name(&mut connect(&tunnel).await).await, "pod-a", "{web_sockets}");
     }
 }
 

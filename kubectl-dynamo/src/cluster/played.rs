@@ -3,10 +3,11 @@
 use std::convert::Infallible;
 
 use bytes::Bytes;
+use futures::StreamExt;
 use http::{Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Empty, Full};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -76,6 +77,17 @@ pub(crate) fn refusal(code: u16, message: &str) -> Answer {
     });
     let code = StatusCode::from_u16(code).expect("a code");
     answer(code, Full::new(status.to_string().into()).boxed())
+}
+
+/// These bytes, and then the end.
+pub(crate) fn whole(bytes: &'static [u8]) -> Answer {
+    answer(StatusCode::OK, Full::new(Bytes::from_static(bytes)).boxed())
+}
+
+/// These bytes, and no end.
+pub(crate) fn begun(bytes: &'static [u8]) -> Answer {
+    let first = futures::stream::iter([Ok(Frame::data(Bytes::from_static(bytes)))]);
+    answer(StatusCode::OK, BodyExt::boxed(StreamBody::new(first.chain(futures::stream::pending()))))
 }
 
 /// Goes over to another protocol, with these headers more.

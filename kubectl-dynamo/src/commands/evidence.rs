@@ -6,7 +6,6 @@ mod save;
 use std::collections::BTreeSet;
 
 use futures::future::join_all;
-use futures::{AsyncBufReadExt, StreamExt};
 use serde_json::Value;
 
 use crate::cluster::{Cluster, ClusterError, Kind, LogOptions};
@@ -190,8 +189,11 @@ async fn logs(cluster: &Cluster, pods: &[Value], wanted: Logs) -> Vec<ContainerL
 
 async fn last_lines(cluster: &Cluster, pod: &str, container: &str, previous: bool) -> Vec<String> {
     let options = LogOptions { previous, tail: Some(LINES), ..LogOptions::default() };
-    match cluster.log(pod, Some(container), &options).await {
-        Ok(log) => log.lines().filter_map(async |line| line.ok()).collect().await,
-        Err(_) => Vec::new(),
+    let mut lines = Vec::new();
+    if let Ok(mut log) = cluster.log(pod, Some(container), &options).await {
+        while let Ok(Some(line)) = log.next().await {
+            lines.push(line);
+        }
     }
+    lines
 }

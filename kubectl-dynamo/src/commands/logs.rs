@@ -3,6 +3,8 @@
 mod instance;
 mod position;
 mod shown;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -156,7 +158,9 @@ async fn read_all(
     let watched: Vec<Watched> =
         selectors.iter().map(|labels| Watched::labelled(Kind::Pod, labels.as_str())).collect();
     let mut events = cluster.watch(&watched);
+    let mut lists_to_come = watched.len();
     while let Some(event) = events.next().await {
+        let is_list = matches!(event, Seen::All(..));
         let pods = match event {
             Seen::All(_, pods) => pods,
             Seen::Now(_, pod) => vec![pod],
@@ -166,7 +170,9 @@ async fn read_all(
         for pod in &pods {
             readers.start(pod, component);
         }
-        readers.begun = true;
+        // Each watch begins with a list of its own.
+        lists_to_come = lists_to_come.saturating_sub(usize::from(is_list));
+        readers.begun = lists_to_come == 0;
     }
     Ok(())
 }

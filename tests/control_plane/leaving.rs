@@ -14,6 +14,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::Shared;
+use crate::cache::PULL;
 use crate::faults::{all_ready, waiting};
 use crate::plugin::UP;
 
@@ -39,6 +40,24 @@ pub(crate) async fn whoever_leaves_finds_what_is_there_and_how_to_go_on(shared: 
         place.delete().await?;
     }
     Ok(())
+}
+
+pub(crate) async fn whoever_leaves_a_download_or_a_log_may_use_any_signal(shared: Arc<Shared>) -> Outcome {
+    let (place, plugin) = shared.user(V1Beta1, "signals").await?;
+    plugin.run(&UP).await?.expect(0)?;
+    for signal in [Signal::INT, Signal::HUP, Signal::TERM] {
+        let mut pull = plugin.start(&[&PULL[..], &["--progress=plain"]].concat())?;
+        pull.until("model fetch: waiting").await?;
+        pull.send(signal)?;
+        let said = pull.end().await?.expect(130)?;
+        ensure!(said.err.contains("the download of acme/tiny goes on"), "{}", said.err);
+        // Its requests tell that it has begun to wait.
+        let mut logs = plugin.start(&["logs", "tiny", "-f", "-v", "8"])?;
+        logs.until("watch=true").await?;
+        logs.send(signal)?;
+        logs.end().await?.expect(130)?;
+    }
+    place.delete().await
 }
 
 /// What `up` says from its start to its end, when a signal meets it at a line with `text`.

@@ -17,6 +17,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::frontend::{self, Sought};
+use super::interruption::interruption;
 use super::kube_flags::{self, FlagError};
 use super::{Context, print_data};
 use crate::cluster::{Cluster, Kind, LogOptions, Seen, Watched};
@@ -106,7 +107,7 @@ pub(super) async fn run(args: LogsArgs, context: &Context) -> Result<Exit> {
     let printing = print(read, context);
     tokio::select! {
         result = async { futures::try_join!(reading, printing) } => result.map(|((), exit)| exit),
-        _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
+        () = interruption() => Ok(Exit::Interrupted),
     }
 }
 

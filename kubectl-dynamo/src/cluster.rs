@@ -7,14 +7,16 @@ mod denied;
 mod error;
 mod facts;
 mod kinds;
+mod log;
+#[cfg(test)]
+pub(crate) mod played;
 mod session;
 mod tunnel;
 mod watch;
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DynamicObject, ListParams, LogParams};
+use kube::api::{DynamicObject, ListParams};
 use kube::{Api, Client};
 use serde_json::Value;
 
@@ -25,6 +27,7 @@ pub use denied::{Denied, Place, Refusals};
 pub use error::{ClusterError, NO_RIGHT};
 pub use facts::{Look, claim_facts};
 pub use kinds::Kind;
+pub use log::{LogLines, LogOptions, may_be_read_later};
 pub use tunnel::{Tunnel, TunnelTarget};
 pub use watch::{Reach, Seen, Watched};
 
@@ -54,10 +57,6 @@ impl Cluster {
 
     fn api(&self, client: Client, kind: Kind) -> Api<DynamicObject> {
         Api::namespaced_with(client, &self.namespace, &kind.api_resource())
-    }
-
-    fn pods(&self) -> Api<Pod> {
-        Api::namespaced(self.client(), &self.namespace)
     }
 
     fn explain(&self, error: kube::Error, verb: &'static str, kind: Kind, name: &str) -> ClusterError {
@@ -111,46 +110,6 @@ impl Cluster {
         };
         self.ask("delete", kind, name, delete).await
     }
-
-    /// The lines a container has written, and the ones to come when `follow` is set.
-    ///
-    /// # Errors
-    /// Every refusal, also that the container has not started yet.
-    pub async fn log(
-        &self,
-        pod: &str,
-        container: Option<&str>,
-        options: &LogOptions,
-    ) -> Result<impl futures::io::AsyncBufRead + Send + Unpin + use<>> {
-        let parameters = LogParams {
-            container: container.map(ToOwned::to_owned),
-            follow: options.follow,
-            previous: options.previous,
-            tail_lines: options.tail,
-            since_seconds: options.since_seconds,
-            since_time: options.since,
-            timestamps: options.timestamps,
-            ..LogParams::default()
-        };
-        let read =
-            async |client| Api::<Pod>::namespaced(client, &self.namespace).log_stream(pod, &parameters).await;
-        Ok(Box::pin(self.ask(error::READ_LOG, Kind::Pod, pod, read).await?))
-    }
-}
-
-/// Which lines of a log are wanted.
-#[derive(Debug, Clone, Default)]
-pub struct LogOptions {
-    pub follow: bool,
-    /// Of the container before its last restart.
-    pub previous: bool,
-    /// The last lines only.
-    pub tail: Option<i64>,
-    pub since_seconds: Option<i64>,
-    /// Lines from this second on; the client library rounds, so it must be a whole one.
-    pub since: Option<jiff::Timestamp>,
-    /// Each line begins with when it was written.
-    pub timestamps: bool,
 }
 
 fn json_of(object: DynamicObject) -> Value {

@@ -21,7 +21,7 @@ use crate::plugin::UP;
 pub(crate) const COMPLETE: &str =
     "complete: /opt/models/acme/tiny at 0123456789ab, 5 files, 24.00 MiB; 0 B fetched in 0.0 s";
 
-const PULL: [&str; 5] =
+pub(crate) const PULL: [&str; 5] =
     ["cache", "pull", "acme/tiny", "--storage-class=manual", "--fetcher-image=registry.test/fetcher:1"];
 
 /// Lets the pod of the fetch Job end well, and waits until the Job is complete.

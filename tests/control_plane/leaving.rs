@@ -17,6 +17,7 @@ use serde_json::json;
 
 use crate::Shared;
 use crate::access::{address, through};
+use crate::cache::PULL;
 use crate::faults::{all_ready, waiting};
 use crate::plugin::UP;
 
@@ -71,6 +72,25 @@ pub(crate) async fn what_was_not_applied_is_not_said_to_go_on(shared: Arc<Shared
     let said = up.end().await?.expect(130)?.err;
     ensure!(said.contains(again) && !said.contains("goes on coming up"), "{said}");
     ensure!(graphs.get("tiny").await?.metadata.generation == before, "the change was made");
+    place.delete().await
+}
+
+pub(crate) async fn whoever_leaves_a_download_or_a_log_may_use_any_signal(shared: Arc<Shared>) -> Outcome {
+    let (place, plugin) = shared.user(V1Beta1, "signals").await?;
+    plugin.run(&UP).await?.expect(0)?;
+    for signal in [Signal::INT, Signal::HUP, Signal::TERM] {
+        let mut pull = plugin.start(&[&PULL[..], &["--progress=plain"]].concat())?;
+        pull.until("model fetch: waiting").await?;
+        pull.send(signal)?;
+        let said = pull.end().await?.expect(130)?;
+        ensure!(said.err.contains("the download of acme/tiny goes on"), "{}", said.err);
+        // Its requests tell that it has begun to wait.
+        let mut logs = plugin.start(&["logs", "tiny", "-f", "-v", "8"])?;
+        logs.until("watch=true").await?;
+        logs.send(signal)?;
+        logs.end().await?.expect(130)?;
+    }
+
     place.delete().await
 }
 

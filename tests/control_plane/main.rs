@@ -153,6 +153,7 @@ fn main() -> ExitCode {
         faults::a_slow_server_does_not_freeze_the_screen,
         leaving::whoever_leaves_finds_what_is_there_and_how_to_go_on,
         leaving::what_was_not_applied_is_not_said_to_go_on,
+        leaving::whoever_leaves_a_download_or_a_log_may_use_any_signal,
         leaving::killed_at_any_line_the_same_command_goes_on,
         leaving::what_is_missing_is_named_before_anything_is_applied,
         leaving::a_token_replaces_the_one_before_and_only_when_all_else_is_accepted,

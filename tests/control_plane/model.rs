@@ -85,10 +85,11 @@ pub(crate) async fn the_hub_tells_what_a_plan_needs(shared: Arc<Shared>) -> Outc
     plugin.run(&words("acme/llama", &flag, &[])).await?.expect(0)?;
     let graphs = dynamo::graphs(place.client(), V1Beta1, place.name());
     let before = graphs.get("llama").await?.metadata.generation;
-    for (more, exit, code) in
-        [(&["--model=acme/gated"][..], 4, "KD0410"), (&["--", "--max-model-len=4M"], 5, "KD0604")]
-    {
-        let said = plugin.run(&[&["up", "llama", "--detach"][..], more].concat()).await?.expect(exit)?;
+    for (what, more, exit, code) in [
+        ("acme/gated", &["--name=llama"][..], 4, "KD0410"),
+        ("llama", &["--", "--max-model-len=4M"], 5, "KD0604"),
+    ] {
+        let said = plugin.run(&[&["up", what, "--detach"][..], more].concat()).await?.expect(exit)?;
         ensure!(said.err.contains(&format!("error [{code}]")), "{}", said.err);
     }
     ensure!(graphs.get("llama").await?.metadata.generation == before, "something was applied");

@@ -95,6 +95,24 @@ impl Cluster {
         self.session.away.subscribe()
     }
 
+    /// Sends a request, and once more with new credentials where the server takes the old ones no longer.
+    pub(super) async fn logged_in<T, F: Future<Output = kube::Result<T>>>(
+        &self,
+        request: impl Fn(Client) -> F,
+    ) -> kube::Result<T> {
+        loop {
+            let login = self.session.login();
+            match request(login.client.clone()).await {
+                Ok(answer) => {
+                    self.session.took(&login);
+                    return Ok(answer);
+                }
+                Err(kube::Error::Api(status)) if status.code == 401 && self.session.renew(&login).await => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// Sends a request that may be sent twice: again with new credentials where the old ones have expired, and again
     /// while the server is away.
     pub(super) async fn ask<T, F: Future<Output = kube::Result<T>>>(
@@ -104,20 +122,28 @@ impl Cluster {
         name: &str,
         request: impl Fn(Client) -> F,
     ) -> Result<T> {
+        let patience = *self.session.patience.lock().unwrap_or_else(PoisonError::into_inner);
+        let limit = self.session.config.read_timeout.or((!patience.is_zero()).then_some(LONGEST_ANSWER));
+        self.ask_within(limit, verb, kind, name, request).await
+    }
+
+    /// The same with a limit of its own for the answer, or none.
+    pub(super) async fn ask_within<T, F: Future<Output = kube::Result<T>>>(
+        &self,
+        limit: Option<Duration>,
+        verb: &'static str,
+        kind: Kind,
+        name: &str,
+        request: impl Fn(Client) -> F,
+    ) -> Result<T> {
         let session = &self.session;
         let patience = *session.patience.lock().unwrap_or_else(PoisonError::into_inner);
         let deadline = Instant::now() + patience;
-        let limit = session.config.read_timeout.or((!patience.is_zero()).then_some(LONGEST_ANSWER));
         let mut pause = PAUSE;
         let mut waited = false;
         let result = loop {
-            let login = session.login();
-            match answered(limit, request(login.client.clone())).await {
-                Ok(answer) => {
-                    session.took(&login);
-                    break Ok(answer);
-                }
-                Err(kube::Error::Api(status)) if status.code == 401 && session.renew(&login).await => {}
+            match self.logged_in(|client| answered(limit, request(client))).await {
+                Ok(answer) => break Ok(answer),
                 Err(error) => {
                     let is_away = is_away(&error);
                     let error = self.explain(error, verb, kind, name);

@@ -6,7 +6,6 @@ mod save;
 use std::collections::BTreeSet;
 
 use futures::future::join_all;
-use futures::{AsyncBufReadExt, StreamExt};
 use serde_json::Value;
 
 use crate::cluster::{Cluster, ClusterError, Kind, LogOptions};
@@ -281,8 +280,11 @@ async fn last_lines(
     wanted: Logs,
 ) -> Vec<String> {
     let options = LogOptions { previous, tail: Some(wanted.lines()), ..LogOptions::default() };
-    match cluster.log(pod, Some(container), &options).await {
-        Ok(log) => log.lines().filter_map(async |line| line.ok()).collect().await,
-        Err(_) => Vec::new(),
+    let mut lines = Vec::new();
+    if let Ok(mut log) = cluster.log(pod, Some(container), &options).await {
+        while let Ok(Some(line)) = log.next().await {
+            lines.push(line);
+        }
     }
+    lines
 }

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use futures::{AsyncBufReadExt, StreamExt};
 use model_fetcher::contract::ProgressEvent;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use crate::cluster::{Cluster, Kind, LogOptions};
+use crate::cluster::{Cluster, Kind, LogOptions, may_be_read_later};
 use crate::resources::FETCH_CONTAINER;
 
 /// Before a log that broke off is read on: whoever cut it may be restarting.
@@ -22,16 +21,15 @@ pub(super) async fn follow(cluster: &Cluster, pod: &str, said: &mpsc::Sender<Pro
     loop {
         let options = LogOptions { follow: true, tail, ..LogOptions::default() };
         match cluster.log(pod, Some(FETCH_CONTAINER), &options).await {
-            Ok(log) => {
-                let mut lines = log.lines();
-                while let Some(Ok(line)) = lines.next().await {
+            Ok(mut log) => {
+                while let Ok(Some(line)) = log.next().await {
                     let Ok(event) = serde_json::from_str(&line) else { continue };
                     if said.send(event).await.is_err() {
                         return;
                     }
                 }
             }
-            Err(error) if error.may_pass() => {}
+            Err(error) if may_be_read_later(&error) => {}
             Err(_) => return,
         }
         sleep(PAUSE).await;
@@ -46,10 +44,9 @@ pub(super) async fn follow(cluster: &Cluster, pod: &str, said: &mpsc::Sender<Pro
 /// How a pod's fetcher ended, where its log can still be read.
 pub(super) async fn last_words(cluster: &Cluster, pod: &str) -> Option<ProgressEvent> {
     let options = LogOptions { tail: Some(LAST_LINES), ..LogOptions::default() };
-    let log = cluster.log(pod, Some(FETCH_CONTAINER), &options).await.ok()?;
-    let mut lines = log.lines();
+    let mut log = cluster.log(pod, Some(FETCH_CONTAINER), &options).await.ok()?;
     let mut last = None;
-    while let Some(Ok(line)) = lines.next().await {
+    while let Ok(Some(line)) = log.next().await {
         let event = serde_json::from_str(&line).ok();
         last = event
             .filter(|event| matches!(event, ProgressEvent::Complete { .. } | ProgressEvent::Failed { .. }))

@@ -3,6 +3,8 @@
 mod instance;
 mod position;
 mod shown;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::frontend::{self, Sought};
+use super::interruption::interruption;
 use super::kube_flags::{self, FlagError};
 use super::{Context, print_data};
 use crate::cluster::{Cluster, Kind, LogOptions, Seen, Watched};
@@ -104,7 +107,7 @@ pub(super) async fn run(args: LogsArgs, context: &Context) -> Result<Exit> {
     let printing = print(read, context);
     tokio::select! {
         result = async { futures::try_join!(reading, printing) } => result.map(|((), exit)| exit),
-        _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
+        () = interruption() => Ok(Exit::Interrupted),
     }
 }
 
@@ -156,7 +159,9 @@ async fn read_all(
     let watched: Vec<Watched> =
         selectors.iter().map(|labels| Watched::labelled(Kind::Pod, labels.as_str())).collect();
     let mut events = cluster.watch(&watched);
+    let mut lists_to_come = watched.len();
     while let Some(event) = events.next().await {
+        let is_list = matches!(event, Seen::All(..));
         let pods = match event {
             Seen::All(_, pods) => pods,
             Seen::Now(_, pod) => vec![pod],
@@ -166,7 +171,9 @@ async fn read_all(
         for pod in &pods {
             readers.start(pod, component);
         }
-        readers.begun = true;
+        // Each watch begins with a list of its own.
+        lists_to_come = lists_to_come.saturating_sub(usize::from(is_list));
+        readers.begun = lists_to_come == 0;
     }
     Ok(())
 }

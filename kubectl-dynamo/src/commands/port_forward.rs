@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use clap::Args;
 
+use super::interruption::interruption;
 use super::{Context, frontend, print_data};
 use crate::error::{Exit, Explain, Result};
 
@@ -42,7 +43,7 @@ pub(super) async fn run(args: PortForwardArgs, context: &Context) -> Result<Exit
     };
     tokio::select! {
         () = forwarding => Ok(Exit::Failed),
-        _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
+        () = interruption() => Ok(Exit::Interrupted),
     }
 }
 

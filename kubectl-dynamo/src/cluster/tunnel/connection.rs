@@ -9,6 +9,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
 use kube::api::Portforwarder;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
@@ -28,6 +30,9 @@ const REMEMBERED: usize = 64 * 1024;
 const SPEAKS_FIRST: Duration = Duration::from_millis(1);
 /// How long after the last bytes it may be told that they are not all.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How long after its end a WebSocket may need to tell why.
+const REASON: Duration = Duration::from_millis(50);
+const CLOSED: &str = "the way to it closed";
 /// How often a client that has no more to say is looked at: this, and up to a second later.
 const FIRST_LOOK: Duration = Duration::from_millis(2);
 const LAST_LOOK: Duration = Duration::from_secs(1);
@@ -59,7 +64,26 @@ pub(super) enum Ended {
 /// A stream to a pod, in the way that there is to it.
 pub(super) enum PodStream {
     Session(Voice, mpsc::Receiver<Told>),
-    WebSocket(Portforwarder, DuplexStream),
+    WebSocket(WebSocket),
+}
+
+/// One connection's own way to a pod: its bytes, and why it failed. It ends when this is dropped.
+pub(super) struct WebSocket {
+    forwarder: Portforwarder,
+    bytes: DuplexStream,
+    failure: Failure,
+}
+
+/// The pod's reason; none where the way to it broke.
+type Failure = BoxFuture<'static, Option<String>>;
+
+impl WebSocket {
+    /// Of a forwarder to this one port.
+    pub(super) fn new(mut forwarder: Portforwarder, port: u16) -> Self {
+        let bytes = forwarder.take_stream(port).expect("it was asked for this port");
+        let failure = forwarder.take_error(port).expect("it was asked for this port").boxed();
+        Self { forwarder, bytes, failure }
+    }
 }
 
 enum Speaking {
@@ -69,7 +93,7 @@ enum Speaking {
 
 enum Hearing {
     Session(mpsc::Receiver<Told>),
-    WebSocket(ReadHalf<DuplexStream>),
+    WebSocket(ReadHalf<DuplexStream>, Shared<Failure>),
 }
 
 impl Speaking {
@@ -86,16 +110,28 @@ impl Speaking {
             Self::WebSocket(_) => Ok(()),
         }
     }
+
+    /// What it means that nothing can be sent any more.
+    fn lost(&self) -> Up {
+        match self {
+            Self::Session(voice) if !voice.is_open() => Up::Unopened,
+            _ => Up::Unheard,
+        }
+    }
 }
 
 impl Hearing {
     async fn next(&mut self) -> Option<Told> {
         match self {
             Self::Session(told) => told.recv().await,
-            Self::WebSocket(reader) => {
+            Self::WebSocket(reader, failure) => {
                 let mut bytes = BytesMut::with_capacity(READ);
                 match reader.read_buf(&mut bytes).await {
-                    Ok(0) => Some(Told::End),
+                    // The end looks the same however it came about; a reason comes before it.
+                    Ok(0) => match timeout(REASON, failure.clone()).await {
+                        Ok(reason) => Some(Told::Failed(reason.unwrap_or_else(|| CLOSED.into()))),
+                        Err(_) => Some(Told::End),
+                    },
                     Ok(_) => Some(Told::Bytes(bytes.freeze())),
                     Err(_) => None,
                 }
@@ -143,9 +179,10 @@ impl Client {
     pub(super) async fn carry(&mut self, stream: PodStream) -> Ended {
         let (mut speaking, mut hearing, forwarder) = match stream {
             PodStream::Session(voice, told) => (Speaking::Session(voice), Hearing::Session(told), None),
-            PodStream::WebSocket(forwarder, duplex) => {
-                let (reader, writer) = tokio::io::split(duplex);
-                (Speaking::WebSocket(writer), Hearing::WebSocket(reader), Some(forwarder))
+            PodStream::WebSocket(WebSocket { forwarder, bytes, failure }) => {
+                let (reader, writer) = tokio::io::split(bytes);
+                let hearing = Hearing::WebSocket(reader, failure.shared());
+                (Speaking::WebSocket(writer), hearing, Some(forwarder))
             }
         };
         let Self { socket, ends, said, answered } = self;
@@ -158,6 +195,7 @@ impl Client {
                 Ok(ended) => ended,
                 Err(Up::Aborted) => Ended::Whole,
                 Err(Up::Unheard) => down.await,
+                Err(Up::Unopened) => talk.unheard(CLOSED.into()),
                 Err(Up::Everything) => tokio::select! {
                     ended = &mut down => ended,
                     () = talk.abandoned() => Ended::Whole,
@@ -179,7 +217,10 @@ impl Client {
 enum Up {
     Everything,
     Aborted,
+    /// The stream ended meanwhile; its other direction tells why.
     Unheard,
+    /// The stream never began.
+    Unopened,
 }
 
 /// What both directions of a connection know of each other.
@@ -197,10 +238,11 @@ impl Talk<'_> {
     async fn up(&self, client: &mut ClientReader<'_>, pod: &mut Speaking) -> Up {
         let before = self.said(|said| said.words.clone().unwrap_or_default());
         if !before.is_empty() && pod.send(framed(&before)).await.is_err() {
-            return Up::Unheard;
+            return pod.lost();
         }
-        if timeout(SPEAKS_FIRST, client.readable()).await.is_err() && pod.open().await.is_err() {
-            return Up::Unheard;
+        // Not `readable`, which may say so of one that has said nothing.
+        if timeout(SPEAKS_FIRST, client.peek(&mut [0])).await.is_err() && pod.open().await.is_err() {
+            return pod.lost();
         }
         loop {
             let mut frame = BytesMut::with_capacity(HEAD + READ);
@@ -208,14 +250,14 @@ impl Talk<'_> {
             match client.read_buf(&mut frame).await {
                 Ok(0) => {
                     self.said(|said| said.at = Instant::now());
-                    return if pod.open().await.is_ok() { Up::Everything } else { Up::Unheard };
+                    return if pod.open().await.is_ok() { Up::Everything } else { pod.lost() };
                 }
                 Ok(_) => {}
                 Err(_) => return Up::Aborted,
             }
             self.remember(&frame[HEAD..]);
             if pod.send(frame).await.is_err() {
-                return Up::Unheard;
+                return pod.lost();
             }
         }
     }
@@ -250,17 +292,22 @@ impl Talk<'_> {
                     };
                 }
                 Some(Told::Failed(reason)) => return self.failed(reason),
-                None => return Ended::Broken("the way to it closed".into()),
+                None => return Ended::Broken(CLOSED.into()),
             }
         }
     }
 
     fn failed(&self, reason: String) -> Ended {
         let unheard = NOT_REACHED.iter().any(|words| reason.contains(words));
-        let again = !self.answered.load(Ordering::Relaxed) && self.said(|said| said.words.is_some());
         // The node's runtime names its folders and ids first.
         let reason = reason.rsplit("\": ").next().unwrap_or_default().trim().to_owned();
-        if unheard && again { Ended::Unheard(reason) } else { Ended::Broken(reason) }
+        if unheard { self.unheard(reason) } else { Ended::Broken(reason) }
+    }
+
+    /// No pod heard it; where all that was said is still known, another may.
+    fn unheard(&self, reason: String) -> Ended {
+        let again = !self.answered.load(Ordering::Relaxed) && self.said(|said| said.words.is_some());
+        if again { Ended::Unheard(reason) } else { Ended::Broken(reason) }
     }
 
     /// Returns when nobody is left to hear the answer.
@@ -288,4 +335,35 @@ fn framed(words: &[u8]) -> BytesMut {
     let mut frame = BytesMut::zeroed(HEAD);
     frame.extend_from_slice(words);
     frame
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::super::session::Session;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_session_that_dies_before_the_first_word_leaves_the_connection_to_another() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("there is a loopback");
+        for words in [&b"hello"[..], b""] {
+            let local = listener.local_addr().expect("it is bound");
+            let mut theirs = TcpStream::connect(local).await.expect("it listens");
+            theirs.write_all(words).await.expect("it is open");
+            let (ours, _) = listener.accept().await.expect("somebody connects");
+            let (near, far) = tokio::io::duplex(1024);
+            let session = Session::over(near);
+            let (voice, told) = session.stream(80);
+            drop(far);
+            while !session.is_dead() {
+                tokio::task::yield_now().await;
+            }
+            let mut client = Client::new(ours);
+            let carried =
+                timeout(Duration::from_secs(20), client.carry(PodStream::Session(voice, told))).await;
+            assert_eq!(carried.ok(), Some(Ended::Unheard(CLOSED.into())));
+            assert_eq!(client.said.lock().expect("nobody panics").words.as_deref(), Some(words));
+        }
+    }
 }

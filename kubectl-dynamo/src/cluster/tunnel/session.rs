@@ -170,9 +170,14 @@ impl Voice {
         Ok(())
     }
 
+    /// Whether the stream is open; before that no pod has heard a word of it, and none will say anything.
+    pub(super) fn is_open(&self) -> bool {
+        self.id.is_some()
+    }
+
     /// Opens the stream without a word, for those who wait to be spoken to.
     pub(super) async fn open(&mut self) -> Result<(), Gone> {
-        if self.id.is_some() { Ok(()) } else { self.send(BytesMut::zeroed(HEAD)).await }
+        if self.is_open() { Ok(()) } else { self.send(BytesMut::zeroed(HEAD)).await }
     }
 
     /// Ends the stream, and waits until the server is done with it: others may use the session then.

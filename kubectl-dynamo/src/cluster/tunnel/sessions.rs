@@ -6,14 +6,16 @@ use std::time::Duration;
 use http::header::{CONNECTION, UPGRADE};
 use http::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use k8s_openapi::api::core::v1::Pod;
 use kube::client::Body;
 use kube::core::Status;
+use kube::{Api, Client};
 use tokio::time::{Instant, interval};
 
-use super::connection::PodStream;
+use super::connection::{PodStream, WebSocket};
 use super::session::Session;
 use crate::cluster::error::FORWARD_PORT;
-use crate::cluster::{Cluster, Kind, Result};
+use crate::cluster::{Cluster, ClusterError, Kind, Result};
 
 /// Sessions that wait for connections to come; with fewer, more are opened ahead.
 const SPARES: usize = 2;
@@ -34,6 +36,8 @@ pub(super) struct Sessions {
 
 struct State {
     pod: Option<String>,
+    /// The last pod that a connection failed at: another one is better.
+    avoided: Option<String>,
     open: Vec<Arc<Session>>,
     opening: usize,
     /// Connections so far: whoever makes one alone needs no spare.
@@ -64,6 +68,7 @@ impl Sessions {
     pub(super) fn new(cluster: Cluster, port: u16) -> Arc<Self> {
         let state = State {
             pod: None,
+            avoided: None,
             open: Vec::new(),
             opening: 0,
             taken: 0,
@@ -84,18 +89,32 @@ impl Sessions {
         self.state().pod.clone()
     }
 
-    /// Leads to another pod, or for now to none. Connections that are open stay where they are.
-    pub(super) fn turn_to(&self, pod: Option<String>) {
+    /// The pod that connections should not go to while there is another.
+    pub(super) fn avoided(&self) -> Option<String> {
+        self.state().avoided.clone()
+    }
+
+    /// Leads to another pod. Connections that are open stay where they are.
+    pub(super) fn turn_to(&self, pod: String) {
         let mut state = self.state();
-        if state.pod != pod {
+        if !state.is_of(&pod) {
             state.open.clear();
-            state.pod = pod;
+            state.pod = Some(pod);
+        }
+    }
+
+    /// Leads to this pod no more, and for now to none.
+    pub(super) fn turn_from(&self, pod: &str) {
+        let mut state = self.state();
+        if state.is_of(pod) {
+            state.open.clear();
+            state.avoided = state.pod.take();
         }
     }
 
     /// Opens the first session to this pod, so that what stands in the way is known at once.
     pub(super) async fn prepare(&self, pod: &str) -> Result<()> {
-        self.turn_to(Some(pod.to_owned()));
+        self.turn_to(pod.to_owned());
         self.state().opening += 1;
         let opened = self.open(pod).await?;
         if opened.is_none() {
@@ -145,7 +164,8 @@ impl Sessions {
 
     /// Opens a session that was counted as opening; none where nothing but WebSockets gets through.
     async fn open(&self, pod: &str) -> Result<Option<Arc<Session>>> {
-        let opened = self.upgrade(pod).await;
+        let opened = self.cluster.logged_in(|client| self.upgrade(client, pod)).await;
+        let opened = opened.map_err(|error| self.explain(error, pod));
         let mut state = self.state();
         state.opening = state.opening.saturating_sub(1);
         match &opened {
@@ -156,35 +176,37 @@ impl Sessions {
         opened
     }
 
-    async fn upgrade(&self, pod: &str) -> Result<Option<Arc<Session>>> {
-        let explain = |error| self.cluster.explain(error, FORWARD_PORT, Kind::Pod, pod);
+    async fn upgrade(&self, client: Client, pod: &str) -> kube::Result<Option<Arc<Session>>> {
         let path = format!("/api/v1/namespaces/{}/pods/{pod}/portforward", self.cluster.namespace);
         let request = Request::post(path)
             .header(CONNECTION, "Upgrade")
             .header(UPGRADE, "SPDY/3.1")
             .header("X-Stream-Protocol-Version", "portforward.k8s.io")
             .body(Body::empty())
-            .map_err(|error| explain(kube::Error::HttpError(error)))?;
-        let response = self.cluster.client().send(request).await.map_err(explain)?;
+            .map_err(kube::Error::HttpError)?;
+        let response = client.send(request).await?;
         let code = response.status();
         if code == StatusCode::SWITCHING_PROTOCOLS {
-            let upgraded = hyper::upgrade::on(response)
-                .await
-                .map_err(|error| explain(kube::Error::HyperError(error)))?;
+            let upgraded = hyper::upgrade::on(response).await.map_err(kube::Error::HyperError)?;
             return Ok(Some(Session::over(TokioIo::new(upgraded))));
         }
-        let said = response.into_body().collect_bytes().await.map_err(explain)?;
+        let said = response.into_body().collect_bytes().await?;
         match refusal(code, &said) {
-            Some(status) => Err(explain(kube::Error::Api(Box::new(status)))),
+            Some(status) => Err(kube::Error::Api(Box::new(status))),
             None => Ok(None),
         }
     }
 
     async fn web_socket(&self, pod: &str) -> Result<PodStream> {
-        let explain = |error| self.cluster.explain(error, FORWARD_PORT, Kind::Pod, pod);
-        let mut forwarder = self.cluster.pods().portforward(pod, &[self.port]).await.map_err(explain)?;
-        let stream = forwarder.take_stream(self.port).expect("it was asked for this port");
-        Ok(PodStream::WebSocket(forwarder, stream))
+        let ask = async |client| {
+            Api::<Pod>::namespaced(client, &self.cluster.namespace).portforward(pod, &[self.port]).await
+        };
+        let asked = self.cluster.logged_in(ask).await.map_err(|error| self.explain(error, pod));
+        Ok(PodStream::WebSocket(WebSocket::new(asked?, self.port)))
+    }
+
+    fn explain(&self, error: kube::Error, pod: &str) -> ClusterError {
+        self.cluster.explain(error, FORWARD_PORT, Kind::Pod, pod)
     }
 }
 

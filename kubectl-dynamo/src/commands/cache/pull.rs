@@ -7,6 +7,7 @@ use clap::Args;
 use super::error::CacheError;
 use super::target::ModelArgs;
 use crate::cluster::Cluster;
+use crate::commands::interruption::interruption;
 use crate::commands::up::fetch;
 use crate::commands::{Context, deployment, kube_flags};
 use crate::error::{Exit, Result};
@@ -54,6 +55,9 @@ pub(super) async fn run(args: PullArgs, context: &Context) -> Result<Exit> {
         return Ok(Exit::Ok);
     }
     tokio::select! {
+        // Heard before anything is said to be waited for.
+        biased;
+        () = interruption() => Ok(goes_on(&model, context, Exit::Interrupted)),
         ended = tokio::time::timeout(timeout, follow(&cluster, job.resource.name(), context)) => match ended {
             Ok(ended) => {
                 ended?;
@@ -62,7 +66,6 @@ pub(super) async fn run(args: PullArgs, context: &Context) -> Result<Exit> {
             }
             Err(_) => Ok(goes_on(&model, context, Exit::NotReadyInTime)),
         },
-        _ = tokio::signal::ctrl_c() => Ok(goes_on(&model, context, Exit::Interrupted)),
     }
 }
 

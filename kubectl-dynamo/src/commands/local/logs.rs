@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{find, machine};
+use crate::commands::interruption::interruption;
 use crate::commands::logs::LogsArgs;
 use crate::commands::print_data;
 use crate::error::{Exit, Result};
@@ -30,7 +31,7 @@ pub(in crate::commands) async fn logs(args: &LogsArgs) -> Result<Exit> {
     tokio::select! {
         never = followed.follow(|process, line| printed = print(process, line)) => match never {},
         () = until_ended(&found) => {}
-        _ = tokio::signal::ctrl_c() => return Ok(Exit::Interrupted),
+        () = interruption() => return Ok(Exit::Interrupted),
     }
     printed?;
     Ok(Exit::Ok)

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use futures::{AsyncBufReadExt, StreamExt};
 use serde_json::Value;
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::position::Position;
 use super::shown::Shown;
-use crate::cluster::{Cluster, ClusterError, Kind, LogOptions};
+use crate::cluster::{Cluster, ClusterError, Kind, LogOptions, may_be_read_later};
 
 /// A line to print, or why a container's log cannot be read.
 pub(super) type ReadLine = std::result::Result<String, ClusterError>;
@@ -56,16 +55,21 @@ enum Container {
 impl Instance {
     /// Reads it to its end, or without following to what is there now.
     pub(super) async fn read(self) {
-        let mut position = Position::default();
+        let (begun, mut position) = (Instant::now(), Position::default());
         let mut options = LogOptions { timestamps: true, ..self.options.clone() };
-        let (mut over, mut pause, mut tries) = (false, PAUSE, 0);
+        let (mut over, mut told, mut pause, mut tries) = (false, false, PAUSE, 0);
         loop {
             let before = position.lines();
             match self.stream(&options, &mut position).await {
                 Ok(Stream::Unread) => return,
                 Ok(Stream::Complete) if over || !self.options.follow => return,
                 Ok(Stream::Complete | Stream::Cut) => {}
-                Err(error) if error.may_pass() && self.options.follow => {}
+                Err(error) if may_be_read_later(&error) && self.options.follow => {
+                    // A node that does not answer may be gone for good.
+                    if !error.may_pass() && !std::mem::replace(&mut told, true) {
+                        let _ = self.lines.send(Err(error)).await;
+                    }
+                }
                 Err(ClusterError::NotFound { .. }) if self.options.follow => return,
                 Err(error) => {
                     let _ = self.lines.send(Err(error)).await;
@@ -80,7 +84,7 @@ impl Instance {
                 sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             } else {
-                (pause, tries) = (PAUSE, 0);
+                (told, pause, tries) = (false, PAUSE, 0);
             }
             if self.options.follow {
                 match self.container().await {
@@ -92,6 +96,10 @@ impl Instance {
             }
             if let Some(since) = position.resume() {
                 options = LogOptions { since: Some(since), tail: None, since_seconds: None, ..options };
+            } else if self.options.tail == Some(0) {
+                // Nothing of what was there is wanted, and all that has come since.
+                let since = i64::try_from(begun.elapsed().as_secs()).unwrap_or(i64::MAX).max(1);
+                options = LogOptions { since_seconds: Some(since), tail: None, ..options };
             }
             options.follow = self.options.follow && !over;
         }
@@ -102,15 +110,18 @@ impl Instance {
         options: &LogOptions,
         position: &mut Position,
     ) -> std::result::Result<Stream, ClusterError> {
-        let mut lines = self.cluster.log(&self.pod, Some(self.container), options).await?.lines();
-        while let Some(line) = lines.next().await {
-            let Ok(line) = line else { return Ok(Stream::Cut) };
+        let mut lines = self.cluster.log(&self.pod, Some(self.container), options).await?;
+        loop {
+            let line = match lines.next().await {
+                Ok(Some(line)) => line,
+                Ok(None) => return Ok(Stream::Complete),
+                Err(_) => return Ok(Stream::Cut),
+            };
             let Some(line) = position.take(&line).and_then(|line| self.shown.line(&line)) else { continue };
             if self.lines.send(Ok(line)).await.is_err() {
                 return Ok(Stream::Unread);
             }
         }
-        Ok(Stream::Complete)
     }
 
     async fn container(&self) -> Container {

@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use futures::{AsyncBufReadExt, StreamExt};
 use model_fetcher::contract::ProgressEvent;
 use serde_json::Value;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, sleep};
 
-use crate::cluster::{Cluster, LogOptions};
+use crate::cluster::{Cluster, LogOptions, may_be_read_later};
 use crate::diagnosis::start_step;
 use crate::readiness::{ComponentStanding, PodStanding};
 use crate::report::units::{bytes, clock};
@@ -21,6 +21,8 @@ use crate::resources::FETCH_CONTAINER;
 const LISTENERS: usize = 24;
 /// Steps that may wait to be shown.
 const BACKLOG: usize = 256;
+/// Before a log that broke off is read on: whoever cut it may be restarting.
+const PAUSE: Duration = Duration::from_secs(1);
 /// The operator's name for a component's own container.
 const MAIN: &str = "main";
 
@@ -30,7 +32,9 @@ pub(super) struct Starting {
     said: mpsc::Sender<(String, String)>,
     heard: mpsc::Receiver<(String, String)>,
     listened: BTreeSet<String>,
-    listeners: JoinSet<()>,
+    /// Containers whose logs have ended, perhaps before they did, and when each was heard last.
+    broken: BTreeMap<String, Option<Instant>>,
+    listeners: JoinSet<Option<(String, Option<Instant>)>>,
     /// What each pod does, by its log.
     doing: BTreeMap<String, String>,
     /// What each pod's image took.
@@ -45,15 +49,18 @@ impl Starting {
             said,
             heard,
             listened: BTreeSet::new(),
+            broken: BTreeMap::new(),
             listeners: JoinSet::new(),
             doing: BTreeMap::new(),
             images: BTreeMap::new(),
         }
     }
 
-    /// Listens to every container that runs and is not ready.
+    /// Listens to every container that runs and is not ready; again where its log broke off.
     pub(super) fn listen(&mut self, pods: &[Value]) {
-        while self.listeners.try_join_next().is_some() {}
+        while let Some(ended) = self.listeners.try_join_next() {
+            self.ended(ended);
+        }
         for pod in pods.iter().filter(|pod| !crate::readiness::pod_is_ready(pod)) {
             let name = pod["metadata"]["name"].as_str().unwrap_or_default();
             let statuses = ["initContainerStatuses", "containerStatuses"]
@@ -64,21 +71,36 @@ impl Starting {
                 let (Some(container), Some(id)) = (container, status["containerID"].as_str()) else {
                     continue;
                 };
-                if self.listeners.len() < LISTENERS && self.listened.insert(id.to_owned()) {
-                    self.doing.remove(name);
-                    let (cluster, said) = (self.cluster.clone(), self.said.clone());
-                    let (name, container) = (name.to_owned(), container.to_owned());
-                    self.listeners.spawn(async move { listen(&cluster, name, &container, &said).await });
+                if self.listeners.len() >= LISTENERS {
+                    continue;
                 }
+                let heard = self.broken.remove(id);
+                if self.listened.insert(id.to_owned()) {
+                    self.doing.remove(name);
+                } else if heard.is_none() {
+                    continue;
+                }
+                let (cluster, said, id) = (self.cluster.clone(), self.said.clone(), id.to_owned());
+                let (pod, container) = (name.to_owned(), container.to_owned());
+                self.listeners.spawn(async move {
+                    let heard = listen(&cluster, pod, &container, heard.flatten(), &said).await?;
+                    sleep(PAUSE).await;
+                    Some((id, heard))
+                });
             }
         }
     }
 
-    /// Returns when a pod has said something new.
+    fn ended(&mut self, ended: Result<Option<(String, Option<Instant>)>, JoinError>) {
+        self.broken.extend(ended.ok().flatten());
+    }
+
+    /// Returns when a pod has said something new, or may have to be listened to again.
     pub(super) async fn hear(&mut self) {
-        // One sender is our own, so this never ends with `None`.
-        if let Some((pod, words)) = self.heard.recv().await {
-            self.doing.insert(pod, words);
+        tokio::select! {
+            // One sender is our own, so this never ends with `None`.
+            Some((pod, words)) = self.heard.recv() => drop(self.doing.insert(pod, words)),
+            Some(ended) = self.listeners.join_next() => self.ended(ended),
         }
     }
 
@@ -149,23 +171,33 @@ fn pulled(message: &str) -> Option<String> {
     Some(format!("image{size} took {took}"))
 }
 
-/// Passes on what a container's log says of its start, each step once.
-async fn listen(cluster: &Cluster, pod: String, container: &str, said: &mpsc::Sender<(String, String)>) {
-    let options = LogOptions { follow: true, ..LogOptions::default() };
-    let Ok(log) = cluster.log(&pod, Some(container), &options).await else { return };
-    let mut lines = log.lines();
+/// Passes on what a container's log says of its start, each step once, from when it was `heard` last. Answers when that
+/// is now, once the log has ended; nothing where it may not be read or nobody listens.
+async fn listen(
+    cluster: &Cluster,
+    pod: String,
+    container: &str,
+    mut heard: Option<Instant>,
+    said: &mpsc::Sender<(String, String)>,
+) -> Option<Option<Instant>> {
+    let since = heard.map(|heard| i64::try_from(heard.elapsed().as_secs() + 1).unwrap_or(i64::MAX));
+    let options = LogOptions { follow: true, since_seconds: since, ..LogOptions::default() };
+    let mut lines = match cluster.log(&pod, Some(container), &options).await {
+        Ok(lines) => lines,
+        Err(error) => return may_be_read_later(&error).then_some(heard),
+    };
     let mut last = String::new();
-    while let Some(Ok(line)) = lines.next().await {
+    while let Ok(Some(line)) = lines.next().await {
+        heard = Some(Instant::now());
         let words = match container {
             FETCH_CONTAINER => serde_json::from_str(&line).ok().and_then(|event| fetch_words(&event)),
             _ => start_step(&line).map(|step| step.words),
         };
         let Some(words) = words.filter(|words| *words != last) else { continue };
         last.clone_from(&words);
-        if said.send((pod.clone(), words)).await.is_err() {
-            return;
-        }
+        said.send((pod.clone(), words)).await.ok()?;
     }
+    Some(heard)
 }
 
 /// An event of the fetcher in a few words.
@@ -191,7 +223,40 @@ fn fetch_words(event: &ProgressEvent) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use serde_json::json;
+    use tokio::time::timeout;
+
     use super::*;
+    use crate::cluster::played;
+
+    #[tokio::test]
+    async fn a_log_that_breaks_off_is_listened_to_again() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let cluster = played::cluster(json!({}), move |_| {
+            let times = asked.fetch_add(1, Ordering::Relaxed);
+            async move {
+                match times {
+                    0 => played::whole(b"\xff\nCreating mocker engine with config\n"),
+                    1 => played::refusal(500, "the node is away"),
+                    _ => played::begun(b"Loading weights took 2 seconds\n"),
+                }
+            }
+        });
+        let pods = [json!({"metadata": {"name": "a"}, "status": {"containerStatuses": [
+            {"name": "main", "containerID": "1", "state": {"running": {}}, "ready": false},
+        ]}})];
+        let mut starting = Starting::new(&cluster.await);
+        let loaded = async {
+            while starting.doing.get("a").is_none_or(|doing| doing != "weights loaded in 2 s") {
+                starting.listen(&pods);
+                starting.hear().await;
+            }
+        };
+        timeout(Duration::from_secs(20), loaded).await.expect("it is heard again");
+    }
 
     #[test]
     fn the_kubelets_words_tell_size_and_time_of_an_image() {

@@ -27,7 +27,7 @@ pub use denied::{Denied, Place, Refusals};
 pub use error::{ClusterError, NO_RIGHT};
 pub use facts::{Look, claim_facts};
 pub use kinds::Kind;
-pub use log::{LogLines, LogOptions, may_be_read_later};
+pub use log::{LogLines, LogOptions};
 pub use tunnel::{Tunnel, TunnelTarget};
 pub use watch::{Reach, Seen, Watched};
 

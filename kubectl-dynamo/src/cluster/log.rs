@@ -60,12 +60,6 @@ impl LogLines {
     }
 }
 
-/// Whether a log that cannot be read now may be read later. Of a node that it cannot reach the API server says so in an
-/// error without a reason.
-pub fn may_be_read_later(error: &ClusterError) -> bool {
-    error.may_pass() || matches!(error, ClusterError::Untyped { .. })
-}
-
 impl Cluster {
     /// The lines a container has written, and the ones to come when `follow` is set.
     ///

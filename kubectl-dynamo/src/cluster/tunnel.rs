@@ -161,8 +161,6 @@ impl Way {
             let Err(error) = self.attempt(&mut client).await else { return Ok(()) };
             let again = match &error {
                 ClusterError::PodRefuses { pod, .. } => refused_by.insert(pod.clone()),
-                // So the API server says that it cannot reach the pod's node.
-                ClusterError::Untyped { name, .. } => refused_by.insert(name.clone()),
                 ClusterError::NoReadyPod { .. } | ClusterError::NotFound { .. } => true,
                 error => error.may_pass(),
             };

@@ -6,7 +6,7 @@ use model_fetcher::contract::ProgressEvent;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use crate::cluster::{Cluster, Kind, LogOptions, may_be_read_later};
+use crate::cluster::{Cluster, Kind, LogOptions};
 use crate::resources::FETCH_CONTAINER;
 
 /// Before a log that broke off is read on: whoever cut it may be restarting.
@@ -29,7 +29,7 @@ pub(super) async fn follow(cluster: &Cluster, pod: &str, said: &mpsc::Sender<Pro
                     }
                 }
             }
-            Err(error) if may_be_read_later(&error) => {}
+            Err(error) if error.may_pass() => {}
             Err(_) => return,
         }
         sleep(PAUSE).await;

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::position::Position;
 use super::shown::Shown;
-use crate::cluster::{Cluster, ClusterError, Kind, LogOptions, may_be_read_later};
+use crate::cluster::{Cluster, ClusterError, Kind, LogOptions};
 
 /// A line to print, or why a container's log cannot be read.
 pub(super) type ReadLine = std::result::Result<String, ClusterError>;
@@ -64,9 +64,10 @@ impl Instance {
                 Ok(Stream::Unread) => return,
                 Ok(Stream::Complete) if over || !self.options.follow => return,
                 Ok(Stream::Complete | Stream::Cut) => {}
-                Err(error) if may_be_read_later(&error) && self.options.follow => {
+                Err(error) if error.may_pass() && self.options.follow => {
                     // A node that does not answer may be gone for good.
-                    if !error.may_pass() && !std::mem::replace(&mut told, true) {
+                    let is_of_node = matches!(error, ClusterError::Server { .. });
+                    if is_of_node && !std::mem::replace(&mut told, true) {
                         let _ = self.lines.send(Err(error)).await;
                     }
                 }

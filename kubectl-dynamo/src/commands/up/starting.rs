@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep};
 
-use crate::cluster::{Cluster, LogOptions, may_be_read_later};
+use crate::cluster::{Cluster, LogOptions};
 use crate::diagnosis::start_step;
 use crate::readiness::{ComponentStanding, PodStanding};
 use crate::report::units::{bytes, clock};
@@ -184,7 +184,7 @@ async fn listen(
     let options = LogOptions { follow: true, since_seconds: since, ..LogOptions::default() };
     let mut lines = match cluster.log(&pod, Some(container), &options).await {
         Ok(lines) => lines,
-        Err(error) => return may_be_read_later(&error).then_some(heard),
+        Err(error) => return error.may_pass().then_some(heard),
     };
     let mut last = String::new();
     while let Ok(Some(line)) = lines.next().await {

@@ -57,9 +57,9 @@ pub(crate) async fn another_revision_in_the_folder_ends_it(shared: Arc<Shared>) 
     let (place, plugin) = shared.user(V1Beta1, "other-revision").await?;
     let mut up = plugin.start(&waiting())?;
     up.until("model fetch: waiting").await?;
-    Puppet::of(&place).fail_fetch(1, "/opt/models/acme/tiny holds another revision, complete").await?;
+    Puppet::of(&place).fail_fetch(1, "/opt/models/acme/tiny holds revision 0123456789ab, not main").await?;
     let said = up.end().await?.expect(7)?;
-    for fact in ["error [KD0446]", "holds another revision", "kubectl dynamo cache rm MODEL"] {
+    for fact in ["error [KD0446]", "holds revision 0123456789ab", "kubectl dynamo cache rm MODEL"] {
         ensure!(said.err.contains(fact), "{fact} is not in {}", said.err);
     }
     place.delete().await

@@ -129,7 +129,7 @@ pub(crate) async fn a_change_that_is_not_ready_in_time_is_taken_back(shared: Arc
         settled(&place, generation).await?;
         let before = graph(&place, generation).await?;
         // No pod runs here, so neither the change nor what was there before is ever ready.
-        let change = ["up", "tiny", "--env=A=b", "--timeout=3s", "--rollback-on-failure"];
+        let change = ["up", "tiny", "--env=A=b", "--timeout=8s", "--rollback-on-failure"];
         let said = plugin.run(&change).await?.expect(3)?;
         ensure!(said.err.contains("error [KD0207]"), "{}", said.err);
         ensure!(said.err.contains("rolling back failed too"), "{}", said.err);

@@ -64,10 +64,12 @@ impl Trouble {
         }
     }
 
-    /// Whether a whole folder of another revision is in the way of a fetch. Tries of its Job change nothing about it.
+    /// Whether a whole folder of another revision is in the way of a fetch, by the fetcher's own words: a verification
+    /// that found bytes wanting ends with the same code. Tries of its Job change nothing about it.
     pub fn is_of_another_revision(&self) -> bool {
         let other = u64::from(fetcher_exit::NOT_COMPLETE);
-        matches!(self, Self::Fetch { exit_code, .. } if *exit_code == other)
+        matches!(self, Self::Fetch { exit_code, message, .. }
+            if *exit_code == other && message.contains(" holds revision "))
     }
 
     /// The pod it is about, where it is about one.

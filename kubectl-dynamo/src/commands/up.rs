@@ -180,11 +180,13 @@ async fn carry_out(
         }
     };
     tokio::select! {
-        outcome = told => outcome,
-        never = leaving::say_absences(context, cluster) => match never {},
+        // Signals are heard before the first word is said.
+        biased;
         () = interruption() => {
             Ok(leaving::interrupted(context, cluster, done.planned.get(), done.stands.get()).await)
         }
+        outcome = told => outcome,
+        never = leaving::say_absences(context, cluster) => match never {},
     }
 }
 

@@ -6,8 +6,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Event, Namespace, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{
+    Event, Namespace, PersistentVolume, PersistentVolumeClaim, Pod, ServiceAccount,
+};
 use kube::api::{Api, DeleteParams, ListParams, LogParams, PostParams};
+use kube::runtime::wait::await_condition;
 use kube::{Client, ResourceExt};
 use serde_json::json;
 
@@ -31,6 +34,9 @@ impl CaseNamespace {
         let namespaces: Api<Namespace> = Api::all(client.clone());
         let object = serde_json::from_value(json!({"metadata": {"name": name}}))?;
         namespaces.create(&PostParams::default(), &object).await?;
+        // A controller makes it, and no pod may be made before.
+        let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), name);
+        await_condition(accounts, "default", |account: Option<&ServiceAccount>| account.is_some()).await?;
         Ok(Self { name: name.to_owned(), client, volumes: cluster.folder().join("volumes") })
     }
 

@@ -16,7 +16,7 @@ mod watch;
 
 use std::sync::Arc;
 
-use kube::api::{DynamicObject, ListParams};
+use kube::api::{DeleteParams, DynamicObject, ListParams, Preconditions};
 use kube::{Api, Client};
 use serde_json::Value;
 
@@ -102,10 +102,18 @@ impl Cluster {
     /// # Errors
     /// Every refusal except "not found".
     pub async fn delete(&self, kind: Kind, name: &str) -> Result<bool> {
-        let in_background = kube::api::DeleteParams::background();
+        self.delete_if(kind, name, None).await
+    }
+
+    /// The same of the object with this uid alone: one that took its name meanwhile stays.
+    async fn delete_if(&self, kind: Kind, name: &str, uid: Option<&str>) -> Result<bool> {
+        let mut in_background = DeleteParams::background();
+        in_background.preconditions =
+            uid.map(|uid| Preconditions { uid: Some(uid.to_owned()), resource_version: None });
         let delete = async |client| match self.api(client, kind).delete(name, &in_background).await {
             Ok(_) => Ok(true),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
+            Err(kube::Error::Api(status)) if status.code == 409 && uid.is_some() => Ok(false),
             Err(error) => Err(error),
         };
         self.ask("delete", kind, name, delete).await

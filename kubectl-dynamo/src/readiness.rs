@@ -143,6 +143,13 @@ pub fn is_owned(object: &Value, owner: &Value) -> bool {
         .is_some_and(|owners| owners.iter().any(|one| one["uid"] == owner["metadata"]["uid"]))
 }
 
+/// The pods of this very Job, oldest first: those of one of the same name that was deleted linger.
+pub fn pods_of_job<'a>(job: &Value, pods: impl IntoIterator<Item = &'a Value>) -> Vec<&'a Value> {
+    let mut own: Vec<&Value> = pods.into_iter().filter(|pod| is_owned(pod, job)).collect();
+    own.sort_by_key(|pod| pod["metadata"]["creationTimestamp"].as_str().unwrap_or_default());
+    own
+}
+
 /// The condition of a type, or null.
 pub fn condition<'a>(object: &'a Value, kind: &str) -> &'a Value {
     object["status"]["conditions"]

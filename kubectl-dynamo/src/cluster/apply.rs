@@ -2,7 +2,7 @@
 
 use futures::StreamExt;
 use futures::future::try_join_all;
-use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use super::{Cluster, ClusterError, Kind, Result, Seen, Watched, json_of};
@@ -132,7 +132,7 @@ impl Cluster {
             (Outcome::Repeated, Some(live)) => {
                 let kind = kind_of(&change.resource)?;
                 // Somebody else may have repeated it meanwhile: theirs is joined.
-                self.delete_this(kind, live).await?;
+                self.delete_if(kind, change.resource.name(), live["metadata"]["uid"].as_str()).await?;
                 self.wait_until_gone(kind, live).await?;
                 self.patch(&change.resource, force, false).await
             }
@@ -181,20 +181,6 @@ impl Cluster {
             Some(live) if live["data"] == applied["data"] => Outcome::Unchanged,
             Some(_) => Outcome::Configured,
         })
-    }
-
-    /// Deletes this very object in the background; one that took its name meanwhile stays.
-    async fn delete_this(&self, kind: Kind, object: &Value) -> Result<()> {
-        let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
-        let (name, uid) = (text("name"), text("uid").to_owned());
-        let mut parameters = DeleteParams::background();
-        parameters.preconditions = Some(Preconditions { uid: Some(uid), resource_version: None });
-        let delete = async |client| match self.api(client, kind).delete(name, &parameters).await {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if [404, 409].contains(&status.code) => Ok(()),
-            Err(error) => Err(error),
-        };
-        self.ask("delete", kind, name, delete).await
     }
 
     /// Waits until this very object is gone; one that took its name meanwhile counts as another.

@@ -19,15 +19,12 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError::NoPlatform`] where no version serves DynamoGraphDeployment; refusals.
     pub async fn platform(&self) -> Result<Platform> {
-        let (beta, alpha, monitoring, groups) = Box::pin(async {
-            futures::try_join!(
-                self.group_resources("nvidia.com/v1beta1"),
-                self.group_resources("nvidia.com/v1alpha1"),
-                self.group_resources("monitoring.coreos.com/v1"),
-                self.groups(),
-            )
-        })
-        .await?;
+        let (beta, alpha, monitoring, groups) = futures::try_join!(
+            self.group_resources("nvidia.com/v1beta1"),
+            self.group_resources("nvidia.com/v1alpha1"),
+            self.group_resources("monitoring.coreos.com/v1"),
+            self.groups(),
+        )?;
         let has = |name: &str| groups.iter().any(|group| group == name);
         // Its group alone says little: EKS has one for the health of nodes, too.
         let eks = match has("eks.amazonaws.com") {

@@ -102,7 +102,8 @@ impl Cluster {
     ) -> kube::Result<T> {
         loop {
             let login = self.session.login();
-            match request(login.client.clone()).await {
+            // On the heap: a client's request is some KB, and every look at the cluster holds several.
+            match Box::pin(request(login.client.clone())).await {
                 Ok(answer) => {
                     self.session.took(&login);
                     return Ok(answer);

@@ -93,8 +93,7 @@ pub(super) async fn run(args: CheckArgs, context: &Context) -> Result<Exit> {
     }
     let cluster = context.cluster().await?;
     context.report.waiting(Stage::Preflight, format!("{} to answer", cluster.server));
-    let wanted = Some(&wanted).filter(|_| for_plan);
-    let checked = Box::pin(look(&cluster, wanted, &context.report)).await?;
+    let checked = look(&cluster, Some(&wanted).filter(|_| for_plan), &context.report).await?;
     // Every check that is skipped says which right is missing.
     context.refusals.clear();
     // Takes the waiting line off a terminal.

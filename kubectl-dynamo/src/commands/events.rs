@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::evidence::{Tree, event_time, events_of, tree};
 use super::frontend::{self, Sought};
-use super::interruption::interruption;
+use super::interruption::unless_left;
 use super::status::StatusFormat;
 use super::summary::age;
 use super::table::table;
@@ -35,7 +35,7 @@ pub(super) async fn run(args: EventsArgs, context: &Context) -> Result<Exit> {
         return Err(frontend::absent(&cluster, &platform, &args.name).into());
     }
     let api = platform.graph_api;
-    let tree = Box::pin(tree(&cluster, &args.name, graph, api)).await;
+    let tree = tree(&cluster, &args.name, graph, api).await;
     let events = events_of(cluster.list(Kind::Event, "", false).await?, &tree.seen, &tree.claims, &jobs);
     match args.output {
         StatusFormat::Json => {
@@ -50,9 +50,9 @@ pub(super) async fn run(args: EventsArgs, context: &Context) -> Result<Exit> {
     if !args.watch {
         return Ok(Exit::Ok);
     }
-    tokio::select! {
-        result = follow(&cluster, &args, tree, api, jobs, events) => result.map(|()| Exit::Ok),
-        () = interruption() => Ok(Exit::Interrupted),
+    match unless_left(follow(&cluster, &args, tree, api, jobs, events)).await {
+        Some(result) => result.map(|()| Exit::Ok),
+        None => Ok(Exit::Interrupted),
     }
 }
 
@@ -86,7 +86,7 @@ async fn follow(
         // What came meanwhile has events too; where it cannot be listed now, what was there before does.
         let graph = cluster.get(Kind::Graph(api), &args.name).await.ok().flatten();
         let graph = graph.or(known_tree.seen.graph.clone());
-        let fresh = Box::pin(tree(cluster, &args.name, graph, api)).await;
+        let fresh = tree(cluster, &args.name, graph, api).await;
         if !fresh.unseen.iter().any(|one| one.error.may_pass()) {
             known_tree = fresh;
         }

@@ -59,6 +59,12 @@ pub(super) struct Unseen {
 }
 
 impl Gathered {
+    /// Where among the unseen is what a verdict cannot do without: the components of a v1alpha1 graph.
+    pub(super) fn hides_the_verdict(&self) -> Option<usize> {
+        let decides = |one: &Unseen| one.kind == Kind::ComponentDeployment(GraphApi::V1Alpha1);
+        self.unseen.iter().position(decides)
+    }
+
     /// Takes in what another look found.
     pub(super) fn join(&mut self, other: Self) {
         let (evidence, more) = (&mut self.evidence, other.evidence);
@@ -95,8 +101,7 @@ impl Gathered {
 /// Of a v1alpha1 graph, that its components may not be listed: only they tell which spec its status belongs to.
 pub(super) async fn gather(cluster: &Cluster, graph: Value, api: GraphApi, wanted: Logs) -> Result<Gathered> {
     let mut gathered = gather_what_is_allowed(cluster, graph, api, wanted).await;
-    let decides = |one: &Unseen| one.kind == Kind::ComponentDeployment(GraphApi::V1Alpha1);
-    match gathered.unseen.iter().position(decides) {
+    match gathered.hides_the_verdict() {
         Some(place) => Err(gathered.unseen.swap_remove(place).error.into()),
         None => Ok(gathered),
     }
@@ -111,7 +116,7 @@ pub(super) async fn gather_what_is_allowed(
 ) -> Gathered {
     let name = graph["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     let events = async { (Kind::Event, cluster.list(Kind::Event, "", false).await) };
-    let (tree, events) = futures::join!(Box::pin(tree(cluster, &name, Some(graph), api)), events);
+    let (tree, events) = futures::join!(tree(cluster, &name, Some(graph), api), events);
     let Tree { seen, claims, mut unseen } = tree;
     let events = events_of(objects(events, &mut unseen), &seen, &claims, &[]);
     let logs = logs(cluster, &seen.pods, wanted).await;

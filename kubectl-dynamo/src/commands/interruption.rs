@@ -3,6 +3,19 @@
 use futures::future::select_all;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// What comes of the work; nothing where the person leaves before. Signals are heard before its first word is said.
+pub(super) fn unless_left<T>(work: impl Future<Output = T>) -> impl Future<Output = Option<T>> {
+    // On the heap: it is what a whole verb does.
+    let work = Box::pin(work);
+    async {
+        tokio::select! {
+            biased;
+            () = interruption() => None,
+            done = work => Some(done),
+        }
+    }
+}
+
 /// Returns when the person leaves. A signal that is ignored from outside stays ignored: `nohup` means it so, and a
 /// shell's background jobs hear no Ctrl-C.
 pub(super) async fn interruption() {

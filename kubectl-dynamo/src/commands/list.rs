@@ -7,9 +7,9 @@ use clap::Args;
 use futures::StreamExt;
 use serde_json::{Value, json};
 
-use super::interruption::interruption;
+use super::interruption::unless_left;
 use super::status::StatusFormat;
-use super::summary::{Summary, age, standing_word, summary};
+use super::summary::{Stand, Summary, age, stand, summary};
 use super::table::table;
 use super::{Context, print_data, words};
 use crate::cluster::{Cluster, Kind, Reach, Seen, Watched};
@@ -71,10 +71,7 @@ pub(super) async fn run(args: ListArgs, context: &Context) -> Result<Exit> {
     if !args.watch {
         return print(&args, context, &cluster, api).await;
     }
-    tokio::select! {
-        exit = follow(&args, context, &cluster, api) => exit,
-        () = interruption() => Ok(Exit::Interrupted),
-    }
+    unless_left(follow(&args, context, &cluster, api)).await.unwrap_or(Ok(Exit::Interrupted))
 }
 
 /// Prints the list again whenever a deployment of it changes, at most once in [`SETTLES`].
@@ -119,11 +116,15 @@ pub(super) async fn status(output: StatusFormat, context: &Context) -> Result<Ex
     let api = cluster.platform().await?.graph_api;
     let graphs = cluster.list(Kind::Graph(api), "", all).await?;
     let listed = listed(&graphs, &cluster, api, all).await?;
-    let of = |standing: &str| -> Vec<&str> {
-        let those = listed.iter().filter(|one| one.standing == standing);
+    if listed.is_empty() && output == StatusFormat::Text {
+        say_none(all, &cluster, context);
+        return Ok(Exit::Ok);
+    }
+    let of = |stand| -> Vec<&str> {
+        let those = listed.iter().filter(|one| one.stand == stand);
         those.map(|one| one.summary.name.as_str()).collect()
     };
-    let (failed, coming, count) = (of("failed"), of("coming up"), listed.len());
+    let (failed, coming, count) = (of(Stand::Failed), of(Stand::ComingUp), listed.len());
     let (line, exit) = match (failed.as_slice(), coming.as_slice()) {
         ([], []) => (format!("✔ {count} of {count} are reported ready"), Exit::Ok),
         ([], coming) => {
@@ -132,10 +133,6 @@ pub(super) async fn status(output: StatusFormat, context: &Context) -> Result<Ex
         }
         (failed, _) => (format!("✗ {} of {count} failed: {}", failed.len(), failed.join(", ")), Exit::Failed),
     };
-    if listed.is_empty() && output == StatusFormat::Text {
-        say_none(all, &cluster, context);
-        return Ok(Exit::Ok);
-    }
     print_data(&match output {
         StatusFormat::Text => format!("{line}\n{}", rows(listed, all, false)),
         StatusFormat::Json => format!("{:#}\n", document(&listed)),
@@ -157,7 +154,7 @@ pub(super) fn yaml(value: &Value) -> String {
 /// One deployment of the list.
 struct Listed {
     summary: Summary,
-    standing: &'static str,
+    stand: Stand,
 }
 
 async fn listed(
@@ -170,7 +167,7 @@ async fn listed(
     let one = |graph: &Value| {
         let own = graph["metadata"]["uid"].as_str().and_then(|uid| components.get(uid));
         let own = own.map(Vec::as_slice).unwrap_or_default();
-        Listed { summary: summary(graph), standing: standing_word(graph, own) }
+        Listed { summary: summary(graph), stand: stand(graph, own) }
     };
     Ok(graphs.iter().map(one).collect())
 }
@@ -204,11 +201,11 @@ fn rows(listed: Vec<Listed>, all_namespaces: bool, wide: bool) -> String {
     if wide {
         headings.extend(["RELEASE", "BACKEND", "ENDPOINT"]);
     }
-    let row = |Listed { summary: one, standing }: Listed| {
+    let row = |Listed { summary: one, stand }: Listed| {
         let gpus = one.gpus.map_or_else(|| "-".into(), |gpus| gpus.to_string());
         let (readiness, endpoint) = (one.readiness(), one.in_cluster_url());
         let Summary { name, namespace, model, mode, router, backend, release, created, .. } = one;
-        let mut row = vec![name, model, mode, readiness, standing.into(), gpus, router];
+        let mut row = vec![name, model, mode, readiness, stand.as_str().into(), gpus, router];
         row.push(age(&created, now));
         if all_namespaces {
             row.insert(0, namespace);
@@ -224,10 +221,10 @@ fn rows(listed: Vec<Listed>, all_namespaces: bool, wide: bool) -> String {
 fn document(listed: &[Listed]) -> Value {
     let items: Vec<Value> = listed
         .iter()
-        .map(|Listed { summary: one, standing }| {
+        .map(|Listed { summary: one, stand }| {
             json!({
                 "name": one.name, "namespace": one.namespace, "model": one.model, "mode": one.mode,
-                "ready": one.ready, "wanted": one.wanted, "status": standing, "gpus": one.gpus,
+                "ready": one.ready, "wanted": one.wanted, "status": stand.as_str(), "gpus": one.gpus,
                 "router": one.router, "backend": one.backend, "release": one.release,
                 "created": one.created, "endpoint": one.in_cluster_url(),
             })

@@ -17,7 +17,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::frontend::{self, Sought};
-use super::interruption::interruption;
+use super::interruption::unless_left;
 use super::kube_flags::{self, FlagError};
 use super::{Context, print_data};
 use crate::cluster::{Cluster, Kind, LogOptions, Seen, Watched};
@@ -105,9 +105,9 @@ pub(super) async fn run(args: LogsArgs, context: &Context) -> Result<Exit> {
     };
     let reading = read_all(&cluster, &selectors, args.component.as_deref(), readers);
     let printing = print(read, context);
-    tokio::select! {
-        result = async { futures::try_join!(reading, printing) } => result.map(|((), exit)| exit),
-        () = interruption() => Ok(Exit::Interrupted),
+    match unless_left(async { futures::try_join!(reading, printing) }).await {
+        Some(result) => result.map(|((), exit)| exit),
+        None => Ok(Exit::Interrupted),
     }
 }
 

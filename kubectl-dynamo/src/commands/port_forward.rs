@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use clap::Args;
 
-use super::interruption::interruption;
+use super::interruption::unless_left;
 use super::{Context, frontend, print_data};
 use crate::error::{Exit, Explain, Result};
 
@@ -41,10 +41,7 @@ pub(super) async fn run(args: PortForwardArgs, context: &Context) -> Result<Exit
             context.report.warn(error.code(), error.to_string(), error.hint());
         }
     };
-    tokio::select! {
-        () = forwarding => Ok(Exit::Failed),
-        () = interruption() => Ok(Exit::Interrupted),
-    }
+    Ok(unless_left(forwarding).await.map_or(Exit::Interrupted, |()| Exit::Failed))
 }
 
 /// Reads `REMOTE`, `LOCAL:REMOTE` or `:REMOTE`; a local port of 0 is a free one.

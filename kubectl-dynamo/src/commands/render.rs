@@ -123,11 +123,7 @@ fn write_each(
     format: Option<RenderFormat>,
     context: &Context,
 ) -> Result<()> {
-    let unwritable = |path: &Path| {
-        let path = path.to_owned();
-        move |cause| Unwritable { path, cause }
-    };
-    std::fs::create_dir_all(folder).map_err(unwritable(folder))?;
+    std::fs::create_dir_all(folder).map_err(Unwritable::at(folder))?;
     for (place, resource) in deployment.resources.iter().enumerate() {
         let (ending, text) = match format {
             Some(RenderFormat::Table) => return Err(FlagError::PlanFormat.into()),
@@ -138,7 +134,7 @@ fn write_each(
         };
         let kind = resource.kind().to_lowercase();
         let path = folder.join(format!("{}-{kind}-{}.{ending}", place + 1, resource.name()));
-        std::fs::write(&path, text).map_err(unwritable(&path))?;
+        std::fs::write(&path, text).map_err(Unwritable::at(&path))?;
         context.report.detail(format!("written: {}", path.display()));
     }
     Ok(())

@@ -23,7 +23,6 @@ use crate::error::{Exit, Result};
 use crate::intent::Word;
 use crate::preflight::Fact;
 use crate::report::units;
-use crate::resources::GraphApi;
 
 /// Write what somebody who helps has to see into one file: objects, events and logs, without secrets
 #[derive(Args)]
@@ -45,13 +44,14 @@ pub(super) async fn run(args: ReportArgs, context: &Context) -> Result<Exit> {
         Fact::Known((major, minor)) => Some(format!("{major}.{minor}")),
         Fact::Hidden(_) | Fact::Unasked => None,
     };
-    let diagnosis = verdict(&gathered, &platform);
+    // Without what decides, a verdict would be a guess.
+    let diagnosis = gathered.hides_the_verdict().is_none().then(|| diagnose(&gathered.evidence));
     let mut files = files(&gathered, diagnosis.as_ref());
     let about = about(&gathered, diagnosis.as_ref(), &cluster, &platform, &args.name, kubernetes);
     files.insert(0, KeptFile { name: "report.json".into(), text: format!("{about:#}\n") });
     let folder = format!("dynamo-report-{}", unique_name(&cluster.namespace, &args.name));
     let path = args.file.unwrap_or_else(|| format!("{folder}.tar.gz").into());
-    write(&path, &folder, &files).map_err(|cause| Unwritable { path: path.clone(), cause })?;
+    write(&path, &folder, &files).map_err(Unwritable::at(&path))?;
     let size = files.iter().map(|file| file.text.len() as u64).sum();
     context.report.detail(format!(
         "{} files, {}, without secrets that were recognised",
@@ -86,14 +86,6 @@ async fn gather(
     Ok(all)
 }
 
-/// What is wrong, where enough was seen to say so.
-fn verdict(gathered: &Gathered, platform: &Platform) -> Option<Diagnosis> {
-    let components = Kind::ComponentDeployment(GraphApi::V1Alpha1);
-    let blind =
-        platform.graph_api == GraphApi::V1Alpha1 && gathered.unseen.iter().any(|one| one.kind == components);
-    (!blind).then(|| diagnose(&gathered.evidence))
-}
-
 fn about(
     gathered: &Gathered,
     diagnosis: Option<&Diagnosis>,
@@ -123,11 +115,12 @@ fn about(
 fn write(path: &Path, folder: &str, files: &[KeptFile]) -> io::Result<()> {
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     let mut archive = tar::Builder::new(GzEncoder::new(file, Compression::default()));
+    let now = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default();
     for file in files {
         let mut header = tar::Header::new_gnu();
         header.set_size(file.text.len() as u64);
         header.set_mode(0o600);
-        header.set_mtime(u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default());
+        header.set_mtime(now);
         archive.append_data(&mut header, format!("{folder}/{}", file.name), file.text.as_bytes())?;
     }
     archive.into_inner()?.finish()?.flush()

@@ -46,9 +46,9 @@ impl RolloutArgs {
 
 pub(super) async fn run(args: RolloutArgs, context: &Context) -> Result<Exit> {
     match args.what {
-        What::Status(args) => Box::pin(status::run(args, context)).await,
+        What::Status(args) => status::run(args, context).await,
         What::History(args) => history::run(args, context).await,
-        What::Undo(args) => Box::pin(undo::run(args, context)).await,
+        What::Undo(args) => undo::run(args, context).await,
         What::Restart(args) => restart::run(args, context).await,
     }
 }

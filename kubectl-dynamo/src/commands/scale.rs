@@ -69,7 +69,7 @@ pub(super) async fn run(args: ScaleArgs, context: &Context) -> Result<Exit> {
     if let Some(resource) = resource {
         if !dry_run && !by_adapter.is_empty() {
             let taken = adapters::until_taken_over(&cluster, &awaited, &by_adapter, &context.report);
-            let exit = settle::in_time(Box::pin(taken), settle, &awaited, &told, &cluster, context).await?;
+            let exit = settle::in_time(taken, settle, &awaited, &told, &cluster, context).await?;
             if exit != Exit::Ok {
                 return Ok(exit);
             }
@@ -85,7 +85,7 @@ pub(super) async fn run(args: ScaleArgs, context: &Context) -> Result<Exit> {
         context.report.done(Stage::Deploy, format!("{name} scales"));
         settle::serve_again(&awaited, &graph, Default::default(), settle, &cluster, &context.report).await
     };
-    settle::in_time(Box::pin(story), settle, &awaited, &told, &cluster, context).await
+    settle::in_time(story, settle, &awaited, &told, &cluster, context).await
 }
 
 /// What was applied last, with other numbers of replicas.

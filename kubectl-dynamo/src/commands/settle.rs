@@ -10,7 +10,6 @@ use serde_json::Value;
 
 use super::changes::{self, Answer};
 use super::deployment::Deployment;
-use super::interruption::interruption;
 use super::up::DryRun;
 use super::up::deploy::{self, Awaited};
 use super::up::error::UpError;
@@ -104,7 +103,7 @@ pub(super) async fn change(
         context.report.done(Stage::Deploy, format!("{} {}", graph.resource, graph.outcome));
         serve_again(&awaited, &live, before, settle, cluster, &context.report).await
     };
-    let exit = in_time(Box::pin(story), settle, &awaited, &stands, cluster, context).await?;
+    let exit = in_time(story, settle, &awaited, &stands, cluster, context).await?;
     let (name, namespace) = (&awaited.name, &cluster.namespace);
     if exit == Exit::Ok && graph.outcome != Outcome::Unchanged {
         context.report.closing(vec![
@@ -144,9 +143,9 @@ pub(super) async fn serve_again(
         return Ok(());
     }
     let uid = live["metadata"]["uid"].as_str().unwrap_or_default();
-    Box::pin(deploy::wait(cluster, awaited, uid, attempts_before, report)).await?;
+    deploy::wait(cluster, awaited, uid, attempts_before, report).await?;
     if !settle.no_smoke_test {
-        Box::pin(deploy::smoke_test(cluster, awaited, report)).await?;
+        deploy::smoke_test(cluster, awaited, report).await?;
     }
     Ok(())
 }
@@ -171,23 +170,18 @@ pub(super) async fn in_time(
         let late = || UpError::late(name, stands.get(), cluster, settle.timeout, &context.report);
         match outcome.unwrap_or_else(|_| Err(late().into())) {
             Ok(()) => Ok(Exit::Ok),
-            Err(error) => {
-                Err(Box::pin(failed::explained(error, cluster, Some(awaited), &context.report)).await)
-            }
+            Err(error) => Err(failed::explained(error, cluster, Some(awaited), &context.report).await),
         }
     };
-    tokio::select! {
-        exit = told => exit,
-        never = leaving::say_absences(context, cluster) => match never {},
-        () = interruption() => {
-            context.report.closing(match stands.get() {
-                Stands::Nothing => vec![format!("{name} is as it was; this continues it: {}", this_command())],
-                Stands::Applied | Stands::GoesBack => vec![
-                    format!("{name} goes on; only the watching ended"),
-                    format!("  see      kubectl dynamo status {name} -n {namespace}"),
-                ],
-            });
-            Ok(Exit::Interrupted)
-        }
+    if let Some(exit) = leaving::told(told, context, cluster).await {
+        return exit;
     }
+    context.report.closing(match stands.get() {
+        Stands::Nothing => vec![format!("{name} is as it was; this continues it: {}", this_command())],
+        Stands::Applied | Stands::GoesBack => vec![
+            format!("{name} goes on; only the watching ended"),
+            format!("  see      kubectl dynamo status {name} -n {namespace}"),
+        ],
+    });
+    Ok(Exit::Interrupted)
 }

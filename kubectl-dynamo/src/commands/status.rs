@@ -11,7 +11,7 @@ use futures::StreamExt;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::frontend::{self, Sought};
-use super::interruption::interruption;
+use super::interruption::unless_left;
 use super::{Context, endpoint, kube_flags, list, print_data, words};
 use crate::cluster::{Cluster, Kind, NO_RIGHT, Platform, Seen, Watched};
 use crate::diagnosis::Cause;
@@ -113,10 +113,8 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit> {
     let Some(name) = &args.name else { return list::status(args.output, context).await };
     let Sought { cluster, platform, graph } = frontend::look(name, context).await?;
     if args.watch || args.wait {
-        return tokio::select! {
-            exit = follow(&args, name, &cluster, &platform) => exit,
-            () = interruption() => Ok(Exit::Interrupted),
-        };
+        let followed = unless_left(follow(&args, name, &cluster, &platform)).await;
+        return followed.unwrap_or(Ok(Exit::Interrupted));
     }
     let Some(graph) = graph else { return fetching(name, &cluster, &platform, args.output).await };
     let view = look::look(&cluster, graph, platform.graph_api).await?;

@@ -91,13 +91,31 @@ fn mode(graph: &Value) -> &'static str {
     if graph["spec"].to_string().contains("\"prefill\"") { "disagg" } else { "agg" }
 }
 
-/// A word for where a graph stands by its own status and, on 0.9.1, by that of its component deployments.
-pub(super) fn standing_word(graph: &Value, component_deployments: &[Value]) -> &'static str {
+/// Where a graph stands, as lists tell it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stand {
+    Ready,
+    ComingUp,
+    Failed,
+}
+
+impl Stand {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::ComingUp => "coming up",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Where a graph stands by its own status and, on 0.9.1, by that of its component deployments.
+pub(super) fn stand(graph: &Value, component_deployments: &[Value]) -> Stand {
     let (graph, components) = (Some(graph.clone()), component_deployments.to_vec());
     match standing(&Observation { graph, components, ..Observation::default() }) {
-        Standing::Reported => "ready",
-        Standing::Troubled { .. } => "failed",
-        Standing::Waiting { .. } | Standing::Absent => "coming up",
+        Standing::Reported => Stand::Ready,
+        Standing::Troubled { .. } => Stand::Failed,
+        Standing::Waiting { .. } | Standing::Absent => Stand::ComingUp,
     }
 }
 
@@ -129,7 +147,7 @@ mod tests {
             "metadata": { "name": "tiny-worker", "generation": 1, "ownerReferences": [{ "uid": "1" }] },
             "status": { "observedGeneration": 1, "conditions": [{ "type": "Available", "status": "True" }] },
         });
-        assert_eq!(standing_word(&graph, &[component]), "ready");
-        assert_eq!(standing_word(&graph, &[]), "coming up");
+        assert_eq!(stand(&graph, &[component]).as_str(), "ready");
+        assert_eq!(stand(&graph, &[]).as_str(), "coming up");
     }
 }

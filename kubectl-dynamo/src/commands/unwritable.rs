@@ -1,15 +1,23 @@
 //! That a file cannot be written which a verb was asked for.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::error::Explain;
 
 #[derive(Debug, thiserror::Error)]
 #[error("{} cannot be written: {cause}", path.display())]
 pub(super) struct Unwritable {
-    pub path: PathBuf,
-    pub cause: io::Error,
+    path: PathBuf,
+    cause: io::Error,
+}
+
+impl Unwritable {
+    /// What an error at this path becomes.
+    pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |cause| Self { path, cause }
+    }
 }
 
 impl Explain for Unwritable {

@@ -21,7 +21,6 @@ use clap::Args;
 use super::asked::{self, Wanted, wanted};
 use super::changes::{self, Answer};
 use super::deployment::{self, Deployment};
-use super::interruption::interruption;
 use super::kube_flags::FlagError;
 use super::plan_view::{self, PlanFormat};
 use super::serving_flags::ServingFlags;
@@ -126,7 +125,7 @@ pub(super) async fn run(args: UpArgs, context: &Context) -> Result<Exit> {
     }
     let mut wanted = wanted(&args.serving)?;
     if wanted.names_nothing() && wizard::can_ask() {
-        return Box::pin(ask_first(args, context)).await;
+        return ask_first(args, context).await;
     }
     let token = read_token(&args, &mut wanted)?;
     if let Wanted::Request(asked) = &wanted {
@@ -163,11 +162,10 @@ async fn carry_out(
     let done = Progress::default();
     cluster.wait_while_away(args.settle.timeout);
     let told = async {
-        match Box::pin(story(args, wanted, token.as_deref(), context, cluster, &done)).await {
+        match story(args, wanted, token.as_deref(), context, cluster, &done).await {
             Err(error) => {
                 let awaited = done.planned.get().map(Awaited::of);
-                let explained = failed::explained(error, cluster, awaited.as_ref(), &context.report);
-                let error = Box::pin(explained).await;
+                let error = failed::explained(error, cluster, awaited.as_ref(), &context.report).await;
                 Err(match done.applied.get().filter(|_| args.rollback_on_failure) {
                     Some(change) => {
                         done.stands.set(Stands::GoesBack);
@@ -179,14 +177,9 @@ async fn carry_out(
             done => done,
         }
     };
-    tokio::select! {
-        // Signals are heard before the first word is said.
-        biased;
-        () = interruption() => {
-            Ok(leaving::interrupted(context, cluster, done.planned.get(), done.stands.get()).await)
-        }
-        outcome = told => outcome,
-        never = leaving::say_absences(context, cluster) => match never {},
+    match leaving::told(told, context, cluster).await {
+        Some(outcome) => outcome,
+        None => Ok(leaving::interrupted(context, cluster, done.planned.get(), done.stands.get()).await),
     }
 }
 
@@ -210,8 +203,7 @@ async fn story(
     done: &Progress,
 ) -> Result<Exit> {
     let (begun, limit) = (Instant::now(), args.settle.timeout);
-    // On the heap: the parts are large, and a stack holds each at every level that it passes.
-    let looked = Box::pin(look_first(args, wanted, token, context, cluster, done));
+    let looked = look_first(args, wanted, token, context, cluster, done);
     let (platform, changes) = match in_time(looked, limit, args, context, cluster, done).await? {
         Looked::Enough(exit) => return Ok(exit),
         Looked::GoOn { platform, changes } => (platform, changes),
@@ -222,7 +214,7 @@ async fn story(
         return Ok(Exit::Ok);
     }
     let deployment = done.planned.get().expect("what is compared was planned");
-    let applied = Box::pin(apply_and_wait(args, token, context, cluster, deployment, &changes, done));
+    let applied = apply_and_wait(args, token, context, cluster, deployment, &changes, done);
     in_time(applied, left, args, context, cluster, done).await?;
     context.report.closing(closing_lines(deployment, cluster, args.settle.detach));
     Ok(Exit::Ok)

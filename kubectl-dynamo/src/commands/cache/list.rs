@@ -22,7 +22,7 @@ pub(in crate::commands) struct ListArgs {
 pub(super) async fn run(args: &ListArgs, context: &Context) -> Result<Exit> {
     let cluster = context.cluster().await?;
     let all = context.kube.all_namespaces;
-    let known = Box::pin(known::gather(&cluster, all, Sight::AsAllowed)).await?;
+    let known = known::gather(&cluster, all, Sight::AsAllowed).await?;
     let as_data = matches!(args.output, ListFormat::Json | ListFormat::Yaml);
     if known.claims.is_empty() && known.models.is_empty() && !as_data {
         let place = if all { "any namespace".into() } else { format!("namespace {}", cluster.namespace) };

@@ -7,7 +7,7 @@ use clap::Args;
 use super::error::CacheError;
 use super::target::ModelArgs;
 use crate::cluster::Cluster;
-use crate::commands::interruption::interruption;
+use crate::commands::interruption::unless_left;
 use crate::commands::up::fetch;
 use crate::commands::{Context, deployment, kube_flags};
 use crate::error::{Exit, Result};
@@ -54,18 +54,15 @@ pub(super) async fn run(args: PullArgs, context: &Context) -> Result<Exit> {
         context.report.closing(vec![next("then")]);
         return Ok(Exit::Ok);
     }
-    tokio::select! {
-        // Heard before anything is said to be waited for.
-        biased;
-        () = interruption() => Ok(goes_on(&model, context, Exit::Interrupted)),
-        ended = tokio::time::timeout(timeout, follow(&cluster, job.resource.name(), context)) => match ended {
-            Ok(ended) => {
-                ended?;
-                context.report.closing(vec![next("serve it")]);
-                Ok(Exit::Ok)
-            }
-            Err(_) => Ok(goes_on(&model, context, Exit::NotReadyInTime)),
-        },
+    let following = tokio::time::timeout(timeout, follow(&cluster, job.resource.name(), context));
+    match unless_left(following).await {
+        None => Ok(goes_on(&model, context, Exit::Interrupted)),
+        Some(Err(_)) => Ok(goes_on(&model, context, Exit::NotReadyInTime)),
+        Some(Ok(ended)) => {
+            ended?;
+            context.report.closing(vec![next("serve it")]);
+            Ok(Exit::Ok)
+        }
     }
 }
 

@@ -64,7 +64,7 @@ pub(super) async fn prune(args: &PruneArgs, context: &Context) -> Result<Exit> {
         confirm::somebody()?;
     }
     let cluster = context.cluster().await?;
-    let known = Box::pin(known::gather(&cluster, false, Sight::Whole)).await?;
+    let known = known::gather(&cluster, false, Sight::Whole).await?;
     let idle: Vec<KnownModel> = known.models.iter().filter(|one| one.users.is_empty()).cloned().collect();
     if idle.is_empty() {
         context.report.detail("every model that is known is used");
@@ -80,7 +80,7 @@ pub(super) async fn prune(args: &PruneArgs, context: &Context) -> Result<Exit> {
     let mut worst = Exit::Ok;
     for one in &idle {
         // The one before took a while, in which somebody may have begun to use this one.
-        let target = of_known(one, &cluster, Box::pin(known::gather(&cluster, false, Sight::Whole)).await?)?;
+        let target = of_known(one, &cluster, known::gather(&cluster, false, Sight::Whole).await?)?;
         refuse_while_used(&target, &cluster)?;
         let exit = remove(&target, &cluster, args.timeout, context).await?;
         worst = if exit == Exit::Ok { worst } else { exit };

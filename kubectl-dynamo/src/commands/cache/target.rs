@@ -67,7 +67,7 @@ impl Target {
 pub(super) async fn find_model(args: ModelArgs, cluster: &Cluster, sight: Sight) -> Result<Target> {
     let asked = args.asked()?;
     let intent = intent_of_model(&asked, &cluster.namespace)?;
-    let known = Box::pin(known::gather(cluster, false, sight)).await?;
+    let known = known::gather(cluster, false, sight).await?;
     let merged = asked.merged();
     let said_claim = merged.get("cache.claim").map(|found| found.text().to_owned());
     let says_image = merged.get("fetcherImage").is_some();

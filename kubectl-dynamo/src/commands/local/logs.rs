@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{find, machine};
-use crate::commands::interruption::interruption;
+use crate::commands::interruption::unless_left;
 use crate::commands::logs::LogsArgs;
 use crate::commands::print_data;
 use crate::error::{Exit, Result};
@@ -28,10 +28,14 @@ pub(in crate::commands) async fn logs(args: &LogsArgs) -> Result<Exit> {
         return Ok(Exit::Ok);
     }
     let mut printed = Ok(());
-    tokio::select! {
-        never = followed.follow(|process, line| printed = print(process, line)) => match never {},
-        () = until_ended(&found) => {}
-        () = interruption() => return Ok(Exit::Interrupted),
+    let following = async {
+        tokio::select! {
+            never = followed.follow(|process, line| printed = print(process, line)) => match never {},
+            () = until_ended(&found) => {}
+        }
+    };
+    if unless_left(following).await.is_none() {
+        return Ok(Exit::Interrupted);
     }
     printed?;
     Ok(Exit::Ok)

@@ -48,5 +48,5 @@ pub(super) async fn run(args: RestartArgs, context: &Context) -> Result<Exit> {
         context.report.done(Stage::Deploy, format!("{resource} restarts, one component after another"));
         settle::serve_again(&awaited, &live, before, &args.settle, &cluster, &context.report).await
     };
-    settle::in_time(Box::pin(story), &args.settle, &awaited, &stands, &cluster, context).await
+    settle::in_time(story, &args.settle, &awaited, &stands, &cluster, context).await
 }

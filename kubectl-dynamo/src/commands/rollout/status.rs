@@ -48,9 +48,7 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit> {
     }
     let settle = SettleArgs { wait: true, detach: false, no_smoke_test: true, timeout: args.timeout };
     let story = settle::serve_again(&awaited, &graph, BTreeMap::new(), &settle, &cluster, &context.report);
-    let exit =
-        settle::in_time(Box::pin(story), &settle, &awaited, &Stands::Applied.into(), &cluster, context)
-            .await?;
+    let exit = settle::in_time(story, &settle, &awaited, &Stands::Applied.into(), &cluster, context).await?;
     if exit == Exit::Ok {
         print_data(&format!("dynamographdeployment \"{name}\" successfully rolled out\n"))?;
     }

@@ -9,7 +9,7 @@ use crate::commands::frontend::absent;
 use crate::commands::print_data;
 use crate::diagnosis::{Cause, cause_of, redacted};
 use crate::error::{Exit, Result};
-use crate::readiness::{condition, holds, pod_trouble};
+use crate::readiness::{condition, holds, pod_trouble, pods_of_job};
 
 /// How a fetch Job stands.
 pub(super) struct Fetching {
@@ -79,9 +79,9 @@ impl Fetching {
                     "verdict": if cause.is_some() { "DOWN" } else { "COMING UP" },
                     "waitsFor": cause.is_none().then(|| format!("job/{job}")),
                     "fetch": { "job": job, "state": state },
-                    "cause": cause.as_ref().map(|cause| {
-                        json!({ "code": cause.code, "text": cause.text, "place": cause.place, "fix": cause.fix })
-                    }),
+                    "why": cause.as_ref().map(ToString::to_string),
+                    "code": cause.as_ref().map(|cause| cause.code),
+                    "fix": cause.as_ref().map(|cause| &cause.fix),
                 });
                 format!("{document:#}\n")
             }
@@ -94,12 +94,8 @@ impl Fetching {
 fn cause(job: &Value, gathered: &Gathered) -> Option<Cause> {
     let failed = condition(job, "Failed");
     let has_failed = failed["status"] == "True";
-    let uid = &job["metadata"]["uid"];
-    let own = gathered.evidence.seen.pods.iter();
-    let mut own: Vec<&Value> =
-        own.filter(|pod| pod["metadata"]["ownerReferences"][0]["uid"] == *uid).collect();
-    own.sort_by_key(|pod| pod["metadata"]["creationTimestamp"].as_str().unwrap_or_default());
-    let trouble = own.last().and_then(|pod| pod_trouble(pod));
+    let newest = pods_of_job(job, &gathered.evidence.seen.pods).pop();
+    let trouble = newest.and_then(pod_trouble);
     if let Some(trouble) = trouble.filter(|trouble| has_failed || !trouble.may_heal()) {
         return Some(cause_of(&trouble, &gathered.evidence));
     }

@@ -16,6 +16,7 @@ use crate::diagnosis::{Evidence, cause_of};
 use crate::error::{Error, Result};
 use crate::readiness::{
     JOB_LABEL, Observation, Trouble, condition, fetch_trouble, holds, job_trouble, pod_standing, pod_trouble,
+    pods_of_job,
 };
 use crate::report::units::{bytes, clock};
 use crate::report::{Event, Report, Stage};
@@ -201,7 +202,7 @@ impl Fetching {
         if let Ok(pods) = cluster.list(Kind::Pod, &format!("{JOB_LABEL}={job}"), false).await {
             self.pods.extend(pods.into_iter().map(|pod| (pod_name(&pod), pod)));
         }
-        if let Some(trouble) = self.own_pods().filter_map(fetch_trouble).last() {
+        if let Some(trouble) = self.own_pods().into_iter().rev().find_map(fetch_trouble) {
             return trouble.into();
         }
         if let Some(pod) = self.newest_pod().map(pod_name)
@@ -214,20 +215,12 @@ impl Fetching {
         failed(self.job.as_ref().unwrap_or(&Value::Null), &reason).into()
     }
 
-    /// Pods of this very Job, oldest first: those of a Job of the same name that was deleted linger.
-    fn own_pods(&self) -> impl Iterator<Item = &Value> {
-        let uid = self.job.as_ref().map(|job| &job["metadata"]["uid"]);
-        let mut own: Vec<&Value> = self
-            .pods
-            .values()
-            .filter(|pod| uid.is_some_and(|uid| pod["metadata"]["ownerReferences"][0]["uid"] == *uid))
-            .collect();
-        own.sort_by_key(|pod| pod["metadata"]["creationTimestamp"].as_str().unwrap_or_default());
-        own.into_iter()
+    fn own_pods(&self) -> Vec<&Value> {
+        self.job.as_ref().map(|job| pods_of_job(job, self.pods.values())).unwrap_or_default()
     }
 
     fn newest_pod(&self) -> Option<&Value> {
-        self.own_pods().last()
+        self.own_pods().pop()
     }
 
     /// Whom a fix speaks of: the deployment that the Job was made for.

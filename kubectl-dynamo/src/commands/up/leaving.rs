@@ -6,14 +6,29 @@ use std::time::Duration;
 use crate::cluster::{Cluster, Kind};
 use crate::commands::Context;
 use crate::commands::deployment::Deployment;
-use crate::commands::interruption::interruption;
+use crate::commands::interruption::unless_left;
 use crate::error::Exit;
 
 /// How long the API server may take to say, after Ctrl-C, how far it came.
 const LAST_LOOK: Duration = Duration::from_secs(2);
 
+/// What comes of a story in which the API server may go away for a while, which is said; nothing where the person leaves
+/// before its end.
+pub(in crate::commands) fn told<T>(
+    story: impl Future<Output = T>,
+    context: &Context,
+    cluster: &Cluster,
+) -> impl Future<Output = Option<T>> {
+    unless_left(async {
+        tokio::select! {
+            told = story => told,
+            never = say_absences(context, cluster) => match never {},
+        }
+    })
+}
+
 /// Says that the API server is waited for, and when it is back; for ever.
-pub(in crate::commands) async fn say_absences(context: &Context, cluster: &Cluster) -> Infallible {
+async fn say_absences(context: &Context, cluster: &Cluster) -> Infallible {
     let mut absences = cluster.absences();
     while absences.changed().await.is_ok() {
         let why = absences.borrow_and_update().clone();
@@ -55,10 +70,7 @@ pub(super) async fn interrupted(
         let planned = planned?;
         let kind = Kind::Graph(planned.graph_api);
         let asked = tokio::time::timeout(LAST_LOOK, cluster.get(kind, &planned.name));
-        tokio::select! {
-            found = asked => found.ok()?.ok().map(|found| found.is_some()),
-            () = interruption() => None,
-        }
+        unless_left(asked).await?.ok()?.ok().map(|found| found.is_some())
     };
     let exists = exists.await;
     let name = planned.map_or("the deployment", |planned| &planned.name);

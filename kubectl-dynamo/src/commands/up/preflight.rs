@@ -7,7 +7,6 @@ use crate::commands::deployment::Deployment;
 use crate::commands::up::screen::plan_lines;
 use crate::commands::{changes, configuration, summary};
 use crate::error::Result;
-use crate::intent::ServingIntent;
 use crate::preflight::{
     ClusterFacts, Fact, Finding, HubModel, Outcome, Problem, Subject, Tally, check, demand,
 };
@@ -123,12 +122,13 @@ impl<'a> Preflight<'a> {
     async fn model_of_change(&self, changes: &[Change]) -> Fact<HubModel> {
         let live = changes.iter().filter_map(|change| change.live.as_ref()).find_map(summary::intent);
         let (Some(plan), Some(live)) = (&self.deployment.plan, live) else { return Fact::Unasked };
-        let of_workers = |intent: &ServingIntent| (intent.topology.clone(), intent.engine_args.clone());
-        let other_model = live.model != plan.intent.model;
-        if !other_model && of_workers(&live) == of_workers(&plan.intent) {
+        let asked = &plan.intent;
+        let other_model = live.model != asked.model;
+        let other_workers = live.topology != asked.topology || live.engine_args != asked.engine_args;
+        if !other_model && !other_workers {
             return Fact::Unasked;
         }
-        match configuration::of_hub(&plan.intent, self.report).await {
+        match configuration::of_hub(asked, self.report).await {
             described @ Fact::Known(HubModel::Known(_)) => described,
             refused if other_model => refused,
             _ => Fact::Unasked,

@@ -1,13 +1,18 @@
-//! Talking to an OpenAI-compatible endpoint: the wire format, streams and what a turn took.
-//! It prints nothing and reads no environment; `commands::chat` shows what it gives.
+//! A client for OpenAI-compatible endpoints: wire format, streaming, and statistics of a turn.
+//! It does not print; `commands::chat` prints the results. Only the proxy comes from environment variables.
 
+mod answer_reader;
+mod chunk;
+mod completion_event;
 mod endpoint;
 mod error;
-mod event_stream;
+mod error_message;
 mod turn;
 mod wire;
 
-pub use endpoint::{Endpoint, Kind};
+pub use chunk::{RequestTiming, Usage, Workers};
+pub use endpoint::Endpoint;
 pub use error::ChatError;
-pub use turn::{Turn, Usage, Workers};
-pub use wire::{Message, Piece, Request, Role};
+pub(crate) use error::innermost_cause;
+pub use turn::{ToolCall, Turn};
+pub use wire::{ChatMessage, ChatRequest, ChatRole, Delta, EndpointKind};

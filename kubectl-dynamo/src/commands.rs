@@ -1,50 +1,36 @@
-//! The command line: the root parser, kubectl's own flags, and the dispatch to one file per verb.
+//! The command line: the root parser, kubectl's global flags, and the dispatch to one file per verb.
+//! This file must not contain the logic of a verb.
 
 mod adopt;
-mod asked;
 mod cache;
-mod changes;
+mod change_flags;
 mod chat;
 mod check;
 mod completion;
 mod config;
-mod configuration;
-mod confirm;
-mod deployment;
 mod diagnose;
 mod diff;
 mod down;
 mod endpoint;
 mod events;
-mod evidence;
 mod explain;
-mod fetcher_log;
 mod fit;
-mod frontend;
-mod interruption;
-mod kube_flags;
-mod left_out;
 mod list;
 mod local;
 mod logs;
-mod model_volumes;
-mod plan_view;
 mod port_forward;
 mod rbac;
 mod render;
 mod report;
-mod revisions;
 mod rollout;
 mod scale;
 mod serving_flags;
-mod settle;
 mod status;
-mod summary;
-mod table;
-mod unwritable;
+#[cfg(test)]
+mod suggested_commands;
+mod test;
 mod up;
 mod version;
-mod wizard;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -52,16 +38,24 @@ use std::io::Write;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 
-use crate::cluster::{Cluster, Refusals};
-use crate::error::{EXIT_CODES, Exit, Result};
-use crate::intent::Word;
+use crate::context::Context;
+use crate::kube_flags::KubeFlags;
 use crate::report::{Event, ProgressMode, Report};
-use kube_flags::KubeFlags;
+use crate::signals;
+use crate::typed_command;
+use crate::workflow::missing_permissions;
+use kubectl_dynamo_cluster::MissingPermissions;
+use kubectl_dynamo_core::code::MessageCode;
+use kubectl_dynamo_core::error::{EXIT_CODES, Exit, Result};
+use kubectl_dynamo_core::intent::StringEnum;
+
+/// Sets the format of the progress output, as `--progress` does.
+const PROGRESS_VARIABLE: &str = "KUBECTL_DYNAMO_PROGRESS";
 
 /// Serve large language models with NVIDIA Dynamo
 ///
-/// From a model's name to an answered token: on a Kubernetes cluster with the Dynamo platform, or with
-/// `up --local` on this machine without a cluster and without a GPU.
+/// Deploys a model on a Kubernetes cluster with the Dynamo platform and verifies that it answers. With
+/// `up --local`, it runs the model on this machine without a cluster or a GPU.
 #[derive(Parser)]
 #[command(
     name = "kubectl-dynamo",
@@ -78,8 +72,8 @@ struct Root {
     verb: Verb,
     #[command(flatten)]
     kube: KubeFlags,
-    /// How progress is shown on stderr
-    #[arg(long, global = true, value_name = "MODE", default_value = "auto", value_parser = words::<ProgressMode>(), env = "KUBECTL_DYNAMO_PROGRESS", hide_env = true)]
+    /// Format of the progress output on stderr
+    #[arg(long, global = true, value_name = "MODE", default_value = "auto", value_parser = enum_value_parser::<ProgressMode>(), env = PROGRESS_VARIABLE, hide_env = true)]
     progress: ProgressMode,
 }
 
@@ -88,7 +82,7 @@ enum Verb {
     Up(Box<up::UpArgs>),
     Render(Box<render::RenderArgs>),
     Diff(Box<diff::DiffArgs>),
-    Check(Box<check::CheckArgs>),
+    Check(Box<check::ClusterCheckArgs>),
     Fit(Box<fit::FitArgs>),
     Scale(scale::ScaleArgs),
     Rollout(rollout::RolloutArgs),
@@ -102,6 +96,7 @@ enum Verb {
     Report(report::ReportArgs),
     Logs(logs::LogsArgs),
     Chat(chat::ChatArgs),
+    Test(Box<test::TestArgs>),
     Endpoint(endpoint::EndpointArgs),
     PortForward(port_forward::PortForwardArgs),
     #[command(subcommand)]
@@ -111,12 +106,12 @@ enum Verb {
     Completion(completion::CompletionArgs),
     Config(config::ConfigArgs),
     Version(version::VersionArgs),
-    #[command(name = crate::local::supervisor::VERB)]
+    #[command(name = crate::local::supervisor::SUPERVISE_VERB)]
     Supervise(local::SuperviseArgs),
 }
 
 impl Verb {
-    /// Its words, as they are typed.
+    /// Returns the verb as it is typed on the command line.
     fn name(&self) -> &'static str {
         match self {
             Self::Up(_) => "up",
@@ -135,6 +130,7 @@ impl Verb {
             Self::Report(_) => "report",
             Self::Logs(_) => "logs",
             Self::Chat(_) => "chat",
+            Self::Test(_) => "test",
             Self::Endpoint(_) => "endpoint",
             Self::PortForward(_) => "port-forward",
             Self::Check(_) => "check",
@@ -143,65 +139,46 @@ impl Verb {
             Self::Completion(_) => "completion",
             Self::Config(_) => "config",
             Self::Version(_) => "version",
-            Self::Supervise(_) => crate::local::supervisor::VERB,
+            Self::Supervise(_) => crate::local::supervisor::SUPERVISE_VERB,
         }
     }
 }
 
-/// What every verb is given besides its own flags.
-struct Context {
-    kube: KubeFlags,
-    report: Report,
-    progress: ProgressMode,
-    /// The verb that runs, as the table of rights names it.
-    verb: &'static str,
-    refusals: Refusals,
-}
-
-impl Context {
-    /// Connects to the cluster that kubectl's flags mean.
-    async fn cluster(&self) -> Result<Cluster> {
-        let mut access = self.kube.access()?;
-        access.namespace = self.namespace()?;
-        access.verb = self.verb;
-        access.refusals = self.refusals.clone();
-        Ok(Cluster::connect(&access).await?)
-    }
-
-    /// The namespace that a flag names, or a setting; otherwise the kubeconfig's context decides.
-    fn namespace(&self) -> Result<Option<String>> {
-        match &self.kube.namespace {
-            Some(namespace) => Ok(Some(namespace.clone())),
-            None => config::settings::namespace(),
-        }
-    }
-}
-
-/// Parses, runs one verb, prints its error if any, and says the exit code.
+/// Parses the command line, runs one verb, prints its error if any, and returns the exit code.
 pub(crate) fn run(args: Vec<OsString>) -> Exit {
-    if let Some(exit) = completion::answer(&args) {
+    if let Some(exit) = completion::complete_if_requested(&args) {
         return exit;
     }
-    let wants_json = args.windows(2).any(|pair| pair == ["--progress", "json"])
-        || args.iter().any(|word| word == "--progress=json");
+    // What follows `--` belongs to the engine.
+    let own = args.split(|word| word == "--").next().unwrap_or_default();
+    let json_progress = own.windows(2).any(|pair| pair == ["--progress", "json"])
+        || own.iter().any(|arg| arg == "--progress=json")
+        || std::env::var_os(PROGRESS_VARIABLE).is_some_and(|mode| mode == "json");
     let root = match Root::try_parse_from(args) {
         Ok(root) => root,
-        Err(error) => return show_usage(&error, wants_json),
+        Err(error) if json_progress && error.use_stderr() => return report_usage_error(&error),
+        Err(error) => return print_usage(&error),
     };
     log_requests(root.kube.verbosity);
+    typed_command::remember_scope(&root.kube);
     let context = Context {
         verb: root.verb.name(),
         kube: root.kube,
         report: Report::new(root.progress),
         progress: root.progress,
-        refusals: Refusals::default(),
+        missing_permissions: MissingPermissions::default(),
     };
-    let ended = dispatch(root.verb, &context);
-    left_out::say(&context, ended.as_ref().err());
-    ended.unwrap_or_else(|error| context.report.failed(&error))
+    // The supervisor of local processes stops them at a signal, however long that takes.
+    if !matches!(root.verb, Verb::Supervise(_)) {
+        signals::watch_signals();
+    }
+    let result = dispatch(root.verb, &context);
+    missing_permissions::warn_missing_permissions(&context, result.as_ref().err());
+    result.unwrap_or_else(|error| context.report.failed(&error))
 }
 
-/// kubectl's verbosity: requests from level 6 on, their details from 8. Headers, and so tokens, are never in it.
+/// Logs API requests as kubectl does: requests from level 6, their details from level 8. Headers, and
+/// therefore tokens, are never logged.
 fn log_requests(verbosity: u8) {
     use tracing_subscriber::layer::SubscriberExt;
     use tracing_subscriber::util::SubscriberInitExt;
@@ -210,86 +187,81 @@ fn log_requests(verbosity: u8) {
         6..=7 => tracing::Level::DEBUG,
         _ => tracing::Level::TRACE,
     };
-    let ours = tracing_subscriber::filter::Targets::new().with_target("kube_client::client", level);
-    let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(std::io::stderr);
-    tracing_subscriber::registry().with(ours).with(lines).init();
+    let request_target = tracing_subscriber::filter::Targets::new().with_target("kube_client::client", level);
+    let stderr_layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(request_target).with(stderr_layer).init();
 }
 
 fn dispatch(verb: Verb, context: &Context) -> Result<Exit> {
     match verb {
-        Verb::Up(args) => wait(up::run(*args, context)),
-        Verb::Render(args) => wait(render::run(*args, context)),
-        Verb::Diff(args) => wait(diff::run(*args, context)),
-        Verb::Check(args) => wait(check::run(*args, context)),
-        Verb::Scale(args) => wait(scale::run(args, context)),
-        Verb::Rollout(args) => wait(rollout::run(args, context)),
-        Verb::Adopt(args) => wait(adopt::run(args, context)),
-        Verb::Down(args) => wait(down::run(args, context)),
-        Verb::Logs(args) => wait(logs::run(args, context)),
-        Verb::List(args) => wait(list::run(args, context)),
-        Verb::Status(args) => wait(status::run(args, context)),
-        Verb::Diagnose(args) => wait(diagnose::run(args, context)),
-        Verb::Events(args) => wait(events::run(args, context)),
+        Verb::Up(args) => block_on(up::run(*args, context)),
+        Verb::Render(args) => block_on(render::run(*args, context)),
+        Verb::Diff(args) => block_on(diff::run(*args, context)),
+        Verb::Check(args) => block_on(check::run(*args, context)),
+        Verb::Scale(args) => block_on(scale::run(args, context)),
+        Verb::Rollout(args) => block_on(rollout::run(args, context)),
+        Verb::Adopt(args) => block_on(adopt::run(args, context)),
+        Verb::Down(args) => block_on(down::run(args, context)),
+        Verb::Logs(args) => block_on(logs::run(args, context)),
+        Verb::List(args) => block_on(list::run(args, context)),
+        Verb::Status(args) => block_on(status::run(args, context)),
+        Verb::Diagnose(args) => block_on(diagnose::run(args, context)),
+        Verb::Events(args) => block_on(events::run(args, context)),
         Verb::Explain(args) => explain::run(&args),
-        Verb::Report(args) => wait(report::run(args, context)),
-        Verb::Fit(args) => wait(fit::run(*args, context)),
-        Verb::Chat(args) => wait(chat::run(args, context)),
-        Verb::Endpoint(args) => wait(endpoint::run(args, context)),
-        Verb::PortForward(args) => wait(port_forward::run(args, context)),
-        Verb::Cache(verb) => wait(cache::run(verb, context)),
+        Verb::Report(args) => block_on(report::run(args, context)),
+        Verb::Fit(args) => block_on(fit::run(*args, context)),
+        Verb::Chat(args) => block_on(chat::run(args, context)),
+        Verb::Test(args) => block_on(test::run(*args, context)),
+        Verb::Endpoint(args) => block_on(endpoint::run(args, context)),
+        Verb::PortForward(args) => block_on(port_forward::run(args, context)),
+        Verb::Cache(verb) => block_on(cache::run(verb, context)),
         Verb::Rbac(verb) => rbac::run(&verb, context),
         Verb::Completion(args) => completion::run(&args, context),
         Verb::Config(args) => config::run(&args, context),
         Verb::Version(args) => version::run(&args),
-        Verb::Supervise(args) => wait(local::supervise(args)),
+        Verb::Supervise(args) => block_on(local::supervise(args)),
     }
 }
 
-/// Runs a verb that waits for something; the runtime is made here so that `version` never pays for it.
-fn wait<F: Future<Output = Result<Exit>>>(verb: F) -> Result<Exit> {
+/// Runs an asynchronous verb. The runtime is created here: `version` and similar verbs have only the one that watches
+/// signals.
+fn block_on<F: Future<Output = Result<Exit>>>(verb: F) -> Result<Exit> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let result = runtime.block_on(verb);
     runtime.shutdown_background();
     result
 }
 
-/// Prints what the parser says: help to stdout, a mistake to stderr with its code.
-fn show_usage(error: &clap::Error, as_json: bool) -> Exit {
+/// Reports a usage error as an event on stderr.
+fn report_usage_error(error: &clap::Error) -> Exit {
+    let text = error.to_string().trim_start_matches("error: ").trim_end().to_owned();
+    Report::new(ProgressMode::Json).event(&Event::Failed {
+        code: Some(MessageCode::InvalidCommandLine),
+        text,
+        hint: None,
+        exit: Exit::Usage as u8,
+    });
+    Exit::Usage
+}
+
+/// Prints the output of the parser: help to stdout, a usage error with its code to stderr.
+fn print_usage(error: &clap::Error) -> Exit {
     if !error.use_stderr() {
         let _ = error.print();
         return Exit::Ok;
     }
-    if as_json {
-        let text = error.to_string().trim_start_matches("error: ").trim_end().to_owned();
-        Report::new(ProgressMode::Json).event(&Event::Failed {
-            code: Some("KD0001"),
-            text,
-            hint: None,
-            exit: Exit::Usage as u8,
-        });
-        return Exit::Usage;
-    }
     let text = error.render().ansi().to_string();
-    let coded = text.replacen("error:", "error [KD0001]:", 1);
-    let _ = write!(anstream::stderr().lock(), "{coded}");
+    let text_with_code = text.replacen("error:", &format!("error [{}]:", MessageCode::InvalidCommandLine), 1);
+    let _ = write!(anstream::stderr().lock(), "{text_with_code}");
     Exit::Usage
 }
 
-/// A flag's value parser for a closed set of words.
-fn words<T: Word + Send + Sync>() -> impl TypedValueParser<Value = T> {
-    PossibleValuesParser::new(T::ALL.iter().map(|word| word.as_str())).map(|given| {
+/// Returns the value parser of a flag with a closed set of values.
+fn enum_value_parser<T: StringEnum + Send + Sync>() -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(T::ALL.iter().map(|value| value.as_str())).map(|name| {
         *T::ALL
             .iter()
-            .find(|word| word.as_str() == given)
-            .expect("the parser lets only the words of ALL through")
+            .find(|value| value.as_str() == name)
+            .expect("the parser accepts only the values in ALL")
     })
-}
-
-/// Writes data to stdout. A closed pipe ends the program quietly, as users of `head` expect.
-fn print_data(text: &str) -> Result<()> {
-    let mut stdout = anstream::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(Exit::Ok as i32),
-        result => Ok(result?),
-    }
 }

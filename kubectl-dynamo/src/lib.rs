@@ -1,30 +1,28 @@
-//! `kubectl dynamo`: serve large language models with NVIDIA Dynamo, from nothing to an answered token.
+//! `kubectl dynamo`: deploy LLMs with NVIDIA Dynamo and verify that they serve.
 //!
-//! The middle is pure and the edges are thin. Flags become a [`intent::ServingIntent`]; with a
-//! [`release::Release`] that is a [`plan::ServingPlan`]; [`resources`] renders it for a cluster and [`local`]
-//! runs it as processes. What is then seen becomes stages ([`readiness`]) that [`report`] shows.
-//! [`commands`] tells each verb's story and is used by nothing but this file.
+//! The pure logic is in the crate `kubectl-dynamo-core`, communication with the API server in
+//! `kubectl-dynamo-cluster`. This crate holds the commands, the steps that they share ([`workflow`]), their
+//! output ([`report`], [`render`]), local deployments ([`local`]), and the OpenAI client ([`chat`]). Only this
+//! file uses [`commands`].
 
-// A debug build holds a future on the stack at every level that it passes: one of a whole verb overflowed it.
+// A debug build copies a future onto the stack at every call level. The future of a complete verb overflowed
+// it.
 #![warn(clippy::large_futures)]
 
 mod commands;
+mod context;
+mod kube_flags;
+mod output;
+mod prompt;
+mod render;
+mod settings;
+mod signals;
+mod typed_command;
+mod workflow;
 
-pub mod change;
 pub mod chat;
-pub mod cluster;
-pub mod diagnosis;
-pub mod error;
-pub mod fit;
-pub mod intent;
 pub mod local;
-pub mod plan;
-pub mod preflight;
-pub mod readiness;
-pub mod release;
 pub mod report;
-pub mod resources;
-pub mod rights;
 pub mod smoke_test;
 
 use std::ffi::OsString;

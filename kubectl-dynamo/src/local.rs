@@ -1,16 +1,16 @@
-//! A serving plan as processes of this machine: the runtime they need, the model they read, the processes
-//! themselves and what is known about them afterwards.
+//! Runs a serving plan as processes on this machine: the Dynamo runtime, the model, the processes, and their
+//! state.
 //!
-//! It knows no cluster, shows nothing and reads no environment: [`Folders`] says where it may write, and what
-//! happens is told to an observer as [`Progress`].
+//! It does not use a cluster, does not print, and does not read environment variables. [`Folders`] defines
+//! where it writes. It reports progress to an observer as [`LocalEvent`].
 
 mod error;
 pub mod folders;
 pub mod gpus;
-mod identity;
 pub mod launch;
 pub mod logs;
 pub mod model;
+mod pid;
 pub mod processes;
 mod python;
 pub mod readiness;
@@ -20,22 +20,23 @@ pub mod supervisor;
 pub mod tiny_model;
 
 pub use error::LocalError;
+pub(crate) use error::local_command;
 pub use folders::Folders;
 
-/// What a watcher of a local start may want to know.
+/// Progress of starting a local deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Progress {
-    /// The runtime is being installed; `waits_for` says what for now.
+pub enum LocalEvent {
+    /// The runtime is being installed; `waits_for` is the current step.
     Runtime { waits_for: String },
-    /// The model's files are being fetched.
+    /// The model is being fetched; sizes are in bytes.
     ModelFetch { done: u64, total: u64, bytes_per_second: u64, note: String },
-    /// The fetch waits or says something in words.
-    ModelFetchWaits { waits_for: String },
-    /// The processes are started, and this is missing until the deployment can be asked.
-    Ready { waits_for: String },
-    /// Something to know that stops nothing.
+    /// The fetch waits for something.
+    ModelFetchWaiting { waits_for: String },
+    /// The processes have started, and `waits_for` is missing until the deployment accepts requests.
+    Starting { waits_for: String },
+    /// A warning; the start continues.
     Warning { text: String },
 }
 
-/// Takes progress from any thread.
-pub type Observer<'a> = &'a (dyn Fn(Progress) + Send + Sync);
+/// A callback for progress, called from any thread.
+pub type LocalObserver<'a> = &'a (dyn Fn(LocalEvent) + Send + Sync);

@@ -1,7 +1,8 @@
-//! What a reader of progress needs to know, and the readers: a terminal, plain lines, JSON lines.
-//! Everything here goes to stderr; stdout belongs to data.
+//! Progress events and their renderers: terminal, plain lines, and JSON lines.
+//! All output of this module goes to stderr; stdout is for data.
 
 mod lines;
+mod printable_event;
 mod terminal;
 pub(crate) mod units;
 
@@ -9,12 +10,16 @@ use std::sync::Mutex;
 
 use serde::Serialize;
 
-use crate::error::{Error, Exit};
+use crate::typed_command::typed;
+use kubectl_dynamo_core::code::MessageCode;
+use kubectl_dynamo_core::command::Fix;
 
-/// How progress is shown.
+use kubectl_dynamo_core::error::{Error, Exit};
+
+/// How progress is shown (`--progress`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProgressMode {
-    /// `Terminal` when stderr is one, else `Plain`.
+    /// `Terminal` if stderr is a terminal, otherwise `Plain`.
     Auto,
     Terminal,
     Plain,
@@ -22,7 +27,7 @@ pub enum ProgressMode {
     None,
 }
 
-impl crate::intent::Word for ProgressMode {
+impl kubectl_dynamo_core::intent::StringEnum for ProgressMode {
     const ALL: &'static [Self] = &[Self::Auto, Self::Terminal, Self::Plain, Self::Json, Self::None];
 
     fn as_str(self) -> &'static str {
@@ -36,137 +41,149 @@ impl crate::intent::Word for ProgressMode {
     }
 }
 
-/// A step of a story, in the order of the screen.
+/// A step of a command, in the order of the screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
     Preflight,
-    /// Python and the Dynamo runtime on this machine.
+    /// Installs Python packages and the Dynamo runtime on this machine.
     Runtime,
-    Objects,
+    Apply,
     ModelFetch,
-    /// Work on a model that is on its volume.
+    /// Works on a model in the model cache.
     ModelCache,
     Deploy,
     Ready,
     SmokeTest,
+    /// Probes a deployment that serves.
+    Probes,
 }
 
 impl Stage {
-    /// Its name on the screen, at most 12 characters wide.
+    /// The name on the screen, at most 12 characters.
     pub fn title(self) -> &'static str {
         match self {
             Self::Preflight => "preflight",
             Self::Runtime => "runtime",
-            Self::Objects => "objects",
+            Self::Apply => "objects",
             Self::ModelFetch => "model fetch",
             Self::ModelCache => "model cache",
             Self::Deploy => "deploy",
             Self::Ready => "ready",
             Self::SmokeTest => "smoke test",
+            Self::Probes => "probes",
         }
     }
 }
 
-/// Something a reader of progress wants to know. Fields may be added, never renamed: JSON is a contract.
+/// A progress event. The JSON form is a contract: fields may be added but not renamed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
-    /// What will run, shown before anything happens.
+    /// The plan, shown before the first stage.
     Plan { lines: Vec<String> },
-    /// A stage began or now waits for something else.
+    /// A stage has started or waits for something else.
     Waiting { stage: Stage, waits_for: String },
-    /// Bytes of a stage that counts them.
+    /// Transfer progress of a stage; `done`, `total`, and `bytes_per_second` are in bytes.
     Transfer {
         stage: Stage,
         done: u64,
         total: u64,
         bytes_per_second: u64,
-        /// Until the end, where that can be told.
+        /// Estimated time until the end, if known.
         eta_seconds: Option<u64>,
         note: String,
     },
-    /// What comes after a stage, and what leaving now means; a screen keeps it below while the stage lasts.
-    Outlook { stage: Stage, next: Option<String>, leaving: String },
-    /// Where each pod stands that a stage waits for.
+    /// The next stage and the effect of Ctrl-C, shown below the current stage while it lasts.
+    Hint { stage: Stage, next: Option<String>, on_interrupt: String },
+    /// The pods that a stage waits for.
     Pods { stage: Stage, pods: Vec<PodLine> },
-    /// A stage is over; `text` says what came of it.
+    /// A stage has finished; `text` is its result.
     Done { stage: Stage, text: String },
-    /// A line of detail below the current stage.
-    Detail { text: String },
-    /// Something to know that stops nothing.
-    Warning { code: Option<&'static str>, text: String, hint: Option<String> },
-    /// A line that a component wrote.
+    /// Additional information below the current stage.
+    Info { text: String },
+    /// A warning; the command continues.
+    Warning { code: Option<MessageCode>, text: String, hint: Option<String> },
+    /// A log line of a component.
     Log { source: String, line: String },
-    /// The last words: where the deployment answers and what to type next.
-    Closing { lines: Vec<String> },
-    /// The verb failed.
-    Failed { code: Option<&'static str>, text: String, hint: Option<String>, exit: u8 },
+    /// The summary after success: the endpoint and the next commands.
+    Summary { lines: Vec<String> },
+    /// The command failed.
+    Failed { code: Option<MessageCode>, text: String, hint: Option<String>, exit: u8 },
 }
 
-/// One pod that comes up.
+/// One pod of a deployment that is starting.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PodLine {
     pub component: String,
-    /// Of the component: how many pods are ready, and how many are wanted.
+    /// Ready and desired pods of the component.
     pub ready: u64,
-    pub wanted: u64,
+    pub desired: u64,
     pub pod: String,
-    /// The pod's name without what all of the component have in common.
+    /// The pod name without the prefix that all pods of the component share.
     #[serde(skip)]
-    pub short: String,
-    pub mark: Mark,
-    pub doing: String,
+    pub short_name: String,
+    pub mark: PodMark,
+    #[serde(rename = "status")]
+    pub status_text: String,
     pub node: Option<String>,
     pub note: Option<String>,
-    /// From its creation until it was ready, by the server's clock.
+    /// Time from the pod's creation until it was ready, by the server's clock.
     pub ready_after_seconds: Option<u64>,
 }
 
-/// How a pod is marked on a screen.
+/// The state of a pod on the screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Mark {
+pub enum PodMark {
     Ready,
-    Working,
-    Troubled,
+    Starting,
+    Failing,
 }
 
-/// One way to show events.
-trait Reader: Send {
+/// Renders events in one format.
+trait EventRenderer: Send {
+    /// Shows an event. Its texts are printable, except for JSON.
     fn show(&mut self, event: &Event);
 }
 
-/// Takes events from anywhere and shows them in the chosen way.
+/// Renders events from any thread in the selected format.
 pub struct Report {
-    reader: Mutex<Box<dyn Reader>>,
+    renderer: Mutex<Box<dyn EventRenderer>>,
+    /// The renderer writes JSON, which keeps every character of a text.
+    is_json: bool,
     last_wait: Mutex<Option<(Stage, String)>>,
 }
 
 impl Report {
-    /// A report in `mode`; `Auto` looks at stderr.
+    /// Creates a report; `Auto` depends on whether stderr is a terminal.
     pub fn new(mode: ProgressMode) -> Self {
         use std::io::IsTerminal;
         let mode = match mode {
             ProgressMode::Auto if std::io::stderr().is_terminal() => ProgressMode::Terminal,
             ProgressMode::Auto => ProgressMode::Plain,
-            chosen => chosen,
+            explicit => explicit,
         };
-        let reader: Box<dyn Reader> = match mode {
-            ProgressMode::Terminal => Box::new(terminal::Terminal::new()),
-            ProgressMode::Json => Box::new(lines::Json::default()),
+        let renderer: Box<dyn EventRenderer> = match mode {
+            ProgressMode::Terminal => Box::new(terminal::TerminalRenderer::new()),
+            ProgressMode::Json => Box::new(lines::JsonLines::default()),
             ProgressMode::None => Box::new(lines::ErrorsOnly),
-            ProgressMode::Plain | ProgressMode::Auto => Box::new(lines::Plain::default()),
+            ProgressMode::Plain | ProgressMode::Auto => Box::new(lines::PlainLines::default()),
         };
-        Self { reader: Mutex::new(reader), last_wait: Mutex::new(None) }
+        let is_json = mode == ProgressMode::Json;
+        Self { renderer: Mutex::new(renderer), is_json, last_wait: Mutex::new(None) }
     }
 
-    /// Shows one event.
+    /// Renders one event.
     pub fn event(&self, event: &Event) {
-        self.reader.lock().unwrap_or_else(std::sync::PoisonError::into_inner).show(event);
+        let mut renderer = self.renderer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match self.is_json {
+            true => renderer.show(event),
+            false => renderer.show(&event.printable()),
+        }
     }
 
-    /// A stage waits for something.
+    /// Reports that a stage waits for something.
     pub fn waiting(&self, stage: Stage, waits_for: impl Into<String>) {
         let waits_for = waits_for.into();
         *self.last_wait.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
@@ -174,7 +191,7 @@ impl Report {
         self.event(&Event::Waiting { stage, waits_for });
     }
 
-    /// What was last said to be waited for.
+    /// What the last [`Event::Waiting`] waits for.
     pub fn last_wait(&self) -> Option<String> {
         self.last().map(|(_, waits_for)| waits_for)
     }
@@ -183,39 +200,40 @@ impl Report {
         self.last_wait.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
-    /// Something is in the way of what is waited for; without a text it is out of the way again.
-    pub fn interlude(&self, text: Option<&str>) {
+    /// Shows a temporary obstacle, such as an API server outage, in place of the last wait; `None` restores
+    /// it.
+    pub fn outage(&self, text: Option<&str>) {
         let Some((stage, waits_for)) = self.last() else { return };
         self.event(&Event::Waiting { stage, waits_for: text.map_or(waits_for, ToOwned::to_owned) });
     }
 
-    /// A stage is over.
+    /// Reports that a stage has finished.
     pub fn done(&self, stage: Stage, text: impl Into<String>) {
         self.event(&Event::Done { stage, text: text.into() });
     }
 
-    /// A line of detail.
-    pub fn detail(&self, text: impl Into<String>) {
-        self.event(&Event::Detail { text: text.into() });
+    /// Reports additional information.
+    pub fn info(&self, text: impl Into<String>) {
+        self.event(&Event::Info { text: text.into() });
     }
 
-    /// Something to know that stops nothing.
-    pub fn warn(&self, code: Option<&'static str>, text: impl Into<String>, hint: Option<String>) {
-        self.event(&Event::Warning { code, text: text.into(), hint });
+    /// Reports a warning; the command continues.
+    pub fn warn(&self, code: Option<MessageCode>, text: impl Into<String>, hint: Option<Fix>) {
+        self.event(&Event::Warning { code, text: text.into(), hint: hint.map(typed) });
     }
 
-    /// The last words of a verb that went well.
-    pub fn closing(&self, lines: Vec<String>) {
-        self.event(&Event::Closing { lines });
+    /// Reports the summary of a successful command.
+    pub fn summary(&self, lines: Vec<String>) {
+        self.event(&Event::Summary { lines });
     }
 
-    /// Shows an error and says the exit code.
+    /// Reports an error and returns its exit code.
     pub fn failed(&self, error: &Error) -> Exit {
         let exit = error.exit();
         self.event(&Event::Failed {
             code: error.code(),
             text: error.to_string(),
-            hint: error.hint(),
+            hint: error.hint().map(typed),
             exit: exit as u8,
         });
         exit

@@ -1,5 +1,7 @@
-//! The command line and its environment. Everything a fetch reads from outside comes in here.
+//! Parses the command line and the environment, and prints usage errors.
+//! The operations of the library must not read arguments or the environment.
 
+mod duration;
 mod manual;
 
 use std::ffi::OsString;
@@ -10,27 +12,32 @@ use std::time::Duration;
 use clap::builder::FalseyValueParser;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use crate::contract::{DEFAULT_INTO, DEFAULT_REVISION, environment, exit};
+use model_fetcher_contract::{DEFAULT_INTO, DEFAULT_REVISION, environment, exit, weights::LoadFormat};
 
-use crate::options::{Existing, FetchOptions, HubAccess, Names, Xet};
+use self::duration::{InvalidDuration, parse_duration};
+use crate::options::{CasePolicy, ExistingFilePolicy, FetchOptions, Xet};
 
-/// Fetches Hugging Face models onto a volume and verifies every byte.
+/// Fetch Hugging Face models to a volume and verify every byte
 #[derive(Debug, Parser)]
 #[command(name = "model-fetcher", version, max_term_width = 100, arg_required_else_help = true)]
 #[command(after_help = "`model-fetcher --help` prints the manual page.")]
-pub struct CommandLine {
+pub struct FetcherCli {
     #[command(subcommand)]
-    pub verb: Verb,
+    pub verb: FetcherVerb,
 }
 
-impl CommandLine {
-    /// Reads `arguments`, the program's name first. Help, version and mistakes are printed here; the code to end
-    /// with comes back.
-    pub fn read(arguments: &[OsString]) -> Result<Self, u8> {
+impl FetcherCli {
+    /// Parses `arguments`, which start with the program's name. Help, version, and usage errors are printed
+    /// here.
+    ///
+    /// # Errors
+    /// Returns the exit code after printing.
+    pub fn from_arguments(arguments: &[OsString]) -> Result<Self, u8> {
         Self::try_parse_from(arguments).map_err(|error| {
-            // Help and version are no failure; there is nobody to tell when the stream is gone.
-            let _ = match asks_for_manual(arguments) {
-                true => write!(std::io::stdout().lock(), "{}", manual::page(&mut Self::command())),
+            // Printing help and the version is not a failure. Write errors are ignored: the stream may be
+            // closed.
+            let _ = match is_manual_requested(arguments) {
+                true => write!(std::io::stdout().lock(), "{}", manual::render_page(&mut Self::command())),
                 false => error.print(),
             };
             if error.use_stderr() { exit::USAGE } else { exit::COMPLETE }
@@ -38,66 +45,77 @@ impl CommandLine {
     }
 }
 
-/// `--help` or `help` alone; after a verb they are about its options.
-fn asks_for_manual(arguments: &[OsString]) -> bool {
+/// Returns whether the manual is requested: `--help` or `help` without a verb. After a verb they print its
+/// options.
+fn is_manual_requested(arguments: &[OsString]) -> bool {
     matches!(arguments, [_, only] if only == "--help" || only == "help")
 }
 
-/// An environment variable that is set to text.
-pub fn variable(name: &str) -> Option<String> {
+/// Returns the value of an environment variable if it is valid UTF-8.
+pub fn env_variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Verb {
-    /// Fetch what is missing of a model; nothing is asked of the network when nothing is
+pub enum FetcherVerb {
+    /// Download missing files; makes no network request if the model is complete
     Fetch(FetchArgs),
-    /// Say by exit code whether a model is complete; reads the receipt, asks no network
-    Check(CheckArgs),
+    /// Check a model against its receipt without network access; the exit code is the result
+    Check(CheckModelArgs),
     /// Hash every file of a model again
-    Verify(VerifyArgs),
-    /// Remove a model's folder; refused while a fetcher works in it
+    Verify(VerifyModelArgs),
+    /// Remove a model folder, unless a fetcher is using it
     Remove(RemoveArgs),
     /// Print the version
     Version,
 }
 
-/// Which model, and where.
+/// Which model to use and where it is stored.
 #[derive(Debug, Args)]
-pub struct ModelArgs {
-    /// The repository, as the hub names it: ORG/NAME
+pub struct ModelLocationArgs {
+    /// Repository on the hub, as ORG/NAME
     #[arg(value_name = "REPO", env = "MODEL_FETCHER_REPO")]
     pub repository: String,
-    /// Branch, tag or commit
+    /// Branch, tag, or commit
     #[arg(long, value_name = "REV", env = "MODEL_FETCHER_REVISION", default_value = DEFAULT_REVISION)]
     pub revision: String,
-    /// Folder above the model's own, which is DIR/ORG/NAME
+    /// Root folder; the model is in DIR/ORG/NAME
     #[arg(long, value_name = "DIR", env = "MODEL_FETCHER_INTO", default_value = DEFAULT_INTO)]
     pub into: PathBuf,
-    /// How progress is shown on stderr
-    #[arg(long, value_name = "HOW", env = environment::PROGRESS, default_value = "auto")]
-    pub progress: ProgressMode,
-    /// Where the last line and any error go as well, when it exists and can be written
+    /// Progress format on stderr
+    #[arg(long, value_name = "FORMAT", env = environment::PROGRESS, default_value = "auto")]
+    pub progress: ProgressFormat,
+    /// File for the last line and any error; written only if it exists
     #[arg(long, value_name = "FILE", env = environment::TERMINATION_LOG,
-          default_value = crate::contract::TERMINATION_LOG)]
+          default_value = model_fetcher_contract::TERMINATION_LOG)]
     pub termination_log: PathBuf,
 }
 
-/// Which files of the model.
+/// Which files of the model to select.
 #[derive(Debug, Args)]
 pub struct FilterArgs {
-    /// Only files whose path matches (as for `hf download`: * crosses /); can be repeated
+    /// Select exactly the matching paths, as for `hf download` (`*` matches `/`); repeatable
     #[arg(long, value_name = "GLOB", env = "MODEL_FETCHER_INCLUDE", value_delimiter = ',')]
     pub include: Vec<String>,
-    /// No file whose path matches; can be repeated
+    /// Exclude matching paths; repeatable
     #[arg(long, value_name = "GLOB", env = "MODEL_FETCHER_EXCLUDE", value_delimiter = ',')]
     pub exclude: Vec<String>,
+    /// Copy of the weights to select without --include: auto, mistral, pt, npcache, or gguf, as for vLLM
+    #[arg(long, value_name = "FORMAT", env = environment::LOAD_FORMAT, default_value = "auto")]
+    pub load_format: String,
+}
+
+impl FilterArgs {
+    fn apply_to(&self, options: &mut FetchOptions) {
+        (options.include, options.exclude) = (self.include.clone(), self.exclude.clone());
+        options.load_format = LoadFormat::parse(&self.load_format);
+    }
 }
 
 #[derive(Debug, Args)]
-pub struct CheckArgs {
+pub struct CheckModelArgs {
     #[command(flatten)]
-    pub model: ModelArgs,
+    pub model: ModelLocationArgs,
     #[command(flatten)]
     pub filter: FilterArgs,
 }
@@ -105,13 +123,24 @@ pub struct CheckArgs {
 #[derive(Debug, Args)]
 pub struct RemoveArgs {
     #[command(flatten)]
-    pub model: ModelArgs,
+    pub model: ModelLocationArgs,
+    #[command(flatten)]
+    pub lease: LeaseArgs,
+}
+
+/// When to take over the folder of another fetcher.
+#[derive(Debug, Args)]
+pub struct LeaseArgs {
+    /// Take over the folder after this long without a heartbeat; same value for all pods
+    #[arg(long, value_name = "DURATION", env = "MODEL_FETCHER_LEASE_TIMEOUT",
+        default_value = "60s", value_parser = parse_lease_timeout)]
+    pub lease_timeout: Duration,
 }
 
 #[derive(Debug, Args)]
-pub struct VerifyArgs {
+pub struct VerifyModelArgs {
     #[command(flatten)]
-    pub model: ModelArgs,
+    pub model: ModelLocationArgs,
     /// Compare with the hub's listing instead of the receipt
     #[arg(long, env = "MODEL_FETCHER_ONLINE", value_parser = FalseyValueParser::new())]
     pub online: bool,
@@ -119,64 +148,66 @@ pub struct VerifyArgs {
     pub hub: HubArgs,
 }
 
-/// Which hub.
+/// Which hub to use.
 #[derive(Debug, Args)]
 pub struct HubArgs {
-    /// Address of the hub or a mirror [default: HF_ENDPOINT, else https://huggingface.co]
+    /// Base URL of the hub or a mirror [default: HF_ENDPOINT, else https://huggingface.co]
     #[arg(long, value_name = "URL", env = "MODEL_FETCHER_ENDPOINT")]
     pub endpoint: Option<String>,
-    /// Give up when nothing arrives for so long
-    #[arg(long, value_name = "D", env = "MODEL_FETCHER_STALL_TIMEOUT", default_value = "10m", value_parser = duration)]
+    /// Abort after this long without data
+    #[arg(long, value_name = "DURATION", env = "MODEL_FETCHER_STALL_TIMEOUT",
+        default_value = "10m", value_parser = parse_duration)]
     pub stall_timeout: Duration,
 }
 
 #[derive(Debug, Args)]
 pub struct FetchArgs {
     #[command(flatten)]
-    pub model: ModelArgs,
+    pub model: ModelLocationArgs,
     #[command(flatten)]
     pub filter: FilterArgs,
     #[command(flatten)]
     pub hub: HubArgs,
-    /// At most so many connections [default: chosen by memory and by what helps]
-    #[arg(long, value_name = "N", env = "MODEL_FETCHER_CONNECTIONS", value_parser = clap::value_parser!(u16).range(1..=256))]
+    /// Maximum number of connections [default: based on memory and measured throughput]
+    #[arg(long, value_name = "N", env = "MODEL_FETCHER_CONNECTIONS",
+        value_parser = clap::value_parser!(u16).range(1..=256))]
     pub connections: Option<u16>,
-    /// Ask nothing of the network; also HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE
+    /// Disable network access; also HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE
     #[arg(long, env = "MODEL_FETCHER_OFFLINE", value_parser = FalseyValueParser::new())]
     pub offline: bool,
-    /// Ask the hub whether the revision moved, and replace a complete folder of another revision
+    /// Check the hub for a new commit, and replace a complete folder of another revision
     #[arg(long, env = "MODEL_FETCHER_UPDATE", value_parser = FalseyValueParser::new())]
     pub update: bool,
-    /// Write each file in order by one connection, for volumes backed by object stores
+    /// Write each file in order over one connection, for volumes backed by object storage
     #[arg(long, env = "MODEL_FETCHER_SEQUENTIAL", value_parser = FalseyValueParser::new())]
     pub sequential: bool,
-    /// Wait so long for another fetcher in the same folder
-    #[arg(long, value_name = "D", env = "MODEL_FETCHER_LOCK_TIMEOUT", default_value = "1h", value_parser = duration)]
+    /// Maximum time to wait for another fetcher in the same folder
+    #[arg(long, value_name = "DURATION", env = "MODEL_FETCHER_LOCK_TIMEOUT", default_value = "1h",
+        value_parser = parse_duration)]
     pub lock_timeout: Duration,
-    /// Take the folder over when its fetcher is silent for so long; one value for all pods of a volume
-    #[arg(long, value_name = "D", env = "MODEL_FETCHER_LEASE_TIMEOUT", default_value = "60s", value_parser = duration)]
-    pub lease_timeout: Duration,
-    /// How files that are there already are taken
-    #[arg(long, value_name = "HOW", env = "MODEL_FETCHER_EXISTING", default_value = "verify")]
+    #[command(flatten)]
+    pub lease: LeaseArgs,
+    /// How to treat files that already exist
+    #[arg(long, value_name = "POLICY", env = "MODEL_FETCHER_EXISTING", default_value = "verify")]
     pub existing: ExistingMode,
-    /// Which names of files are taken
-    #[arg(long, value_name = "WHICH", env = "MODEL_FETCHER_NAMES", default_value = "any")]
+    /// Which file names to allow
+    #[arg(long, value_name = "POLICY", env = "MODEL_FETCHER_NAMES", default_value = "any")]
     pub names: NamesMode,
-    /// When xet is used
+    /// When to use xet
     #[arg(long, value_name = "WHEN", env = "MODEL_FETCHER_XET", default_value = "auto")]
     pub xet: XetMode,
 }
 
-/// How progress is shown.
+/// Progress format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ProgressMode {
-    /// Bars on a terminal, lines elsewhere
+pub enum ProgressFormat {
+    /// Bars on a terminal, otherwise plain lines
     Auto,
-    /// Bars
+    /// Progress bars
     Tty,
-    /// One line each 10 seconds or 5 percent
+    /// One line every 10 seconds or 5 percent
     Plain,
-    /// One JSON object a line
+    /// One JSON object per line
     Json,
     /// Only errors
     None,
@@ -186,30 +217,30 @@ pub enum ProgressMode {
 pub enum ExistingMode {
     /// Hash them
     Verify,
-    /// Believe them when their size is right
+    /// Accept them if their size matches
     Trust,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum NamesMode {
-    /// All that the volume tells apart
+    /// All names that the volume supports
     Any,
-    /// No two that differ in case only
+    /// Reject names that differ only in case, and names that Windows cannot store
     Portable,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum XetMode {
-    /// Plain HTTP; xet for a file above 50 GB that the hub gives in no other way
+    /// Plain HTTP; xet for files above 50 GB that the hub serves in no other way
     Auto,
-    /// Plain HTTP only; an error where the hub refuses that
+    /// Plain HTTP only; fail if the hub refuses it
     Never,
-    /// Xet for every file that has it
+    /// Xet for every file stored there
     Always,
 }
 
-impl ModelArgs {
-    fn options(&self) -> FetchOptions {
+impl ModelLocationArgs {
+    fn to_options(&self) -> FetchOptions {
         let mut options = FetchOptions::new(self.repository.clone(), self.into.clone());
         options.revision = self.revision.clone();
         options
@@ -217,47 +248,42 @@ impl ModelArgs {
 }
 
 impl RemoveArgs {
-    pub fn options(&self) -> FetchOptions {
-        self.model.options()
-    }
-}
-
-impl CheckArgs {
-    pub fn options(&self) -> FetchOptions {
-        let Self { model, filter } = self;
-        let mut options = model.options();
-        options.include = filter.include.clone();
-        options.exclude = filter.exclude.clone();
+    pub fn to_options(&self) -> FetchOptions {
+        let mut options = self.model.to_options();
+        options.lease_timeout = self.lease.lease_timeout;
         options
     }
 }
 
-impl VerifyArgs {
-    pub fn options(&self, variable: impl Fn(&str) -> Option<String>) -> FetchOptions {
-        let mut options = self.model.options();
-        self.hub.fill(&mut options, variable);
+impl CheckModelArgs {
+    pub fn to_options(&self) -> FetchOptions {
+        let mut options = self.model.to_options();
+        self.filter.apply_to(&mut options);
+        options
+    }
+}
+
+impl VerifyModelArgs {
+    pub fn to_options(&self, variable: impl Fn(&str) -> Option<String>) -> FetchOptions {
+        let mut options = self.model.to_options();
+        self.hub.apply_to(&mut options, variable);
         options
     }
 }
 
 impl HubArgs {
-    fn fill(&self, options: &mut FetchOptions, variable: impl Fn(&str) -> Option<String>) {
-        options.hub = HubAccess::from_variables(&variable);
+    fn apply_to(&self, options: &mut FetchOptions, variable: impl Fn(&str) -> Option<String>) {
+        options.apply_variables(variable);
         if let Some(endpoint) = &self.endpoint {
-            options.hub.endpoint = endpoint.trim_end_matches('/').to_owned();
+            options.hub.endpoint = endpoint.as_str().into();
         }
         options.stall_timeout = self.stall_timeout;
-        let seconds =
-            variable(environment::HF_HUB_DOWNLOAD_TIMEOUT).and_then(|text| text.trim().parse().ok());
-        if let Some(seconds) = seconds {
-            options.read_timeout = Duration::from_secs(seconds);
-        }
     }
 }
 
 impl FetchArgs {
-    /// The options of these arguments; `variable` looks up an environment variable.
-    pub fn options(&self, variable: impl Fn(&str) -> Option<String>) -> FetchOptions {
+    /// Converts the arguments to options. `variable` looks up an environment variable.
+    pub fn to_options(&self, variable: impl Fn(&str) -> Option<String>) -> FetchOptions {
         let Self {
             model,
             filter,
@@ -267,34 +293,31 @@ impl FetchArgs {
             update,
             sequential,
             lock_timeout,
-            lease_timeout,
+            lease,
             existing,
             names,
             xet,
         } = self;
-        let set = |name: &str| variable(name).is_some_and(|value| is_true(&value));
-        let mut options = model.options();
-        hub.fill(&mut options, &variable);
-        options.include = filter.include.clone();
-        options.exclude = filter.exclude.clone();
+        let mut options = model.to_options();
+        hub.apply_to(&mut options, variable);
+        filter.apply_to(&mut options);
         options.connections = connections.map(usize::from);
-        options.offline =
-            *offline || set(environment::HF_HUB_OFFLINE) || set(environment::TRANSFORMERS_OFFLINE);
+        options.offline |= *offline;
         options.update = *update;
         options.sequential = *sequential;
         options.lock_timeout = *lock_timeout;
-        options.lease_timeout = *lease_timeout;
+        options.lease_timeout = lease.lease_timeout;
         options.existing = match existing {
-            ExistingMode::Verify => Existing::Verify,
-            ExistingMode::Trust => Existing::Trust,
+            ExistingMode::Verify => ExistingFilePolicy::Verify,
+            ExistingMode::Trust => ExistingFilePolicy::Trust,
         };
-        options.names = match names {
-            NamesMode::Any => Names::Any,
-            NamesMode::Portable => Names::Portable,
+        options.case_policy = match names {
+            NamesMode::Any => CasePolicy::Any,
+            NamesMode::Portable => CasePolicy::Portable,
         };
         options.xet = match xet {
-            XetMode::Auto if set(environment::HF_HUB_DISABLE_XET) => Xet::Never,
-            XetMode::Auto => Xet::Auto,
+            // HF_HUB_DISABLE_XET may be set.
+            XetMode::Auto => options.xet,
             XetMode::Never => Xet::Never,
             XetMode::Always => Xet::Always,
         };
@@ -302,80 +325,13 @@ impl FetchArgs {
     }
 }
 
-/// The ecosystem's words for yes.
-fn is_true(value: &str) -> bool {
-    matches!(value.trim().to_ascii_uppercase().as_str(), "1" | "ON" | "YES" | "TRUE")
-}
-
-/// Durations as in Go and Kubernetes: `90s`, `30m`, `1h30m`, `500ms`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let parsed: Result<jiff::SignedDuration, _> = text.parse();
-    parsed
-        .ok()
-        .and_then(|duration| Duration::try_from(duration).ok())
-        .ok_or_else(|| "write it as 90s, 30m or 1h30m".to_owned())
+/// Parses a duration that is not zero: heartbeats are a part of it.
+fn parse_lease_timeout(text: &str) -> Result<Duration, InvalidDuration> {
+    parse_duration(text).and_then(|duration| match duration.is_zero() {
+        true => Err(InvalidDuration::Zero),
+        false => Ok(duration),
+    })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn fetch_options(arguments: &[&str], variables: &[(&str, &str)]) -> FetchOptions {
-        let words = ["model-fetcher", "fetch", "org/name"].iter().chain(arguments);
-        let Verb::Fetch(fetch) = CommandLine::try_parse_from(words).unwrap().verb else {
-            panic!("fetch was asked for");
-        };
-        fetch.options(|name| {
-            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
-        })
-    }
-
-    #[test]
-    fn the_command_line_is_sound() {
-        CommandLine::command().debug_assert();
-    }
-
-    #[test]
-    fn every_flag_has_a_variable() {
-        for verb in CommandLine::command().get_subcommands() {
-            let own = |argument: &&clap::Arg| !matches!(argument.get_id().as_str(), "help" | "version");
-            for argument in verb.get_arguments().filter(own) {
-                let variable = argument.get_env().and_then(|name| name.to_str()).unwrap_or_default();
-                assert!(variable.starts_with("MODEL_FETCHER_"), "{}", argument.get_id());
-            }
-        }
-    }
-
-    #[test]
-    fn durations_are_written_as_in_go() {
-        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
-        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
-        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert!(duration("soon").is_err());
-        assert!(duration("-5s").is_err());
-    }
-
-    #[test]
-    fn the_words_of_the_ecosystem_are_understood() {
-        let options = fetch_options(
-            &["--endpoint", "http://flag/"],
-            &[
-                ("HF_ENDPOINT", "http://variable"),
-                ("HF_HUB_OFFLINE", "1"),
-                ("HF_HUB_DISABLE_XET", "1"),
-                ("HF_HUB_DOWNLOAD_TIMEOUT", "7"),
-            ],
-        );
-        assert_eq!(options.hub.endpoint, "http://flag");
-        assert!(options.offline);
-        assert_eq!(options.xet, Xet::Never);
-        assert_eq!(options.read_timeout, Duration::from_secs(7));
-        assert!(!fetch_options(&[], &[("HF_HUB_OFFLINE", "0")]).offline);
-    }
-
-    #[test]
-    fn a_token_is_no_argument() {
-        let words = ["model-fetcher", "fetch", "org/name", "--token", "hf_x"];
-        assert!(CommandLine::try_parse_from(words).is_err());
-    }
-}
+mod tests;

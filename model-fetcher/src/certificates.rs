@@ -1,8 +1,8 @@
-//! Certificates for machines that have none, such as an image that holds nothing but this program.
+//! Provides CA certificates on machines that have none, such as an image that contains only this program.
 //!
-//! Every TLS client of the process reads the platform's certificates, `SSL_CERT_FILE` first. Where there are none,
-//! the program starts itself once more with the built-in Mozilla roots in a file of memory under that name: one
-//! place for the hub client, the transfers and whatever either brings along.
+//! Every TLS client of the process reads the platform's certificates, `SSL_CERT_FILE` first. If there are
+//! none, the program executes itself again with `SSL_CERT_FILE` set to an in-memory file of the built-in
+//! Mozilla roots. This covers the hub client, the transfers, and their dependencies in one place.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -17,31 +17,29 @@ use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
 const CERTIFICATE_FILE: &str = "SSL_CERT_FILE";
 
-/// Makes sure that TLS clients find certificates. Returns only when they will, or when that cannot be done.
-/// `variable` looks up an environment variable.
+/// Ensures that TLS clients find certificates. Returns if they are available or cannot be provided; otherwise
+/// executes the program again. `variable` looks up an environment variable.
 pub fn ensure(
     arguments: impl IntoIterator<Item = OsString>,
     variable: impl Fn(&str) -> Option<String>,
 ) -> io::Result<()> {
     let probed = openssl_probe::probe();
-    let named = [CERTIFICATE_FILE, "SSL_CERT_DIR"].iter().any(|name| variable(name).is_some());
-    let filled =
+    let is_configured = [CERTIFICATE_FILE, "SSL_CERT_DIR"].iter().any(|name| variable(name).is_some());
+    let has_entries =
         |folder: &PathBuf| std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
-    if named || probed.cert_file.is_some() || probed.cert_dir.iter().any(filled) {
+    if is_configured || probed.cert_file.is_some() || probed.cert_dir.iter().any(has_entries) {
         return Ok(());
     }
-    // Kept open across the start of the new program, so without close-on-exec.
+    // The new program needs this file open, so it is not close-on-exec.
     let mut file = std::fs::File::from(memfd_create("certificates", MemfdFlags::empty())?);
-    file.write_all(pem().as_bytes())?;
-    let place = format!("/proc/self/fd/{}", file.as_raw_fd());
-    let failed = Command::new("/proc/self/exe")
-        .args(arguments.into_iter().skip(1))
-        .env(CERTIFICATE_FILE, place)
-        .exec();
-    Err(failed)
+    file.write_all(built_in_roots_pem().as_bytes())?;
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let error =
+        Command::new("/proc/self/exe").args(arguments.into_iter().skip(1)).env(CERTIFICATE_FILE, path).exec();
+    Err(error)
 }
 
-fn pem() -> String {
+fn built_in_roots_pem() -> String {
     let encode = |certificate: &[u8]| base64::engine::general_purpose::STANDARD.encode(certificate);
     let certificates = TLS_SERVER_ROOT_CERTS.iter().map(|certificate| {
         format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", encode(certificate))
@@ -52,7 +50,7 @@ fn pem() -> String {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn the_built_in_roots_are_many() {
-        assert!(super::pem().matches("BEGIN CERTIFICATE").count() > 100);
+    fn built_in_roots_contain_many_certificates() {
+        assert!(super::built_in_roots_pem().matches("BEGIN CERTIFICATE").count() > 100);
     }
 }

@@ -1,16 +1,16 @@
-//! Hashes of files: sha256 of large ones, git's blob sha1 of small ones.
+//! Hashes of files: sha256 for large files, git's blob sha1 for small ones.
 //!
-//! Pure arithmetic: what is hashed is handed in, in order.
+//! Pure computation: the caller passes the content in order.
 
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-use crate::contract::{Checksum, RemoteFile};
+use model_fetcher_contract::{Checksum, RemoteFile};
 
-/// Whether this build hashes at all. A build for benchmarks does not, to show what hashing costs.
-pub(crate) const VERIFIES: bool = !cfg!(feature = "benchmark-unverified");
+/// Whether this build hashes files. A benchmark build does not, to measure the cost of hashing.
+pub(crate) const HASHING_ENABLED: bool = !cfg!(feature = "benchmark-unverified");
 
-/// The hash of one file in the making.
+/// The hash of one file in progress.
 #[derive(Clone)]
 pub(crate) enum Hasher {
     Sha256(Sha256),
@@ -18,7 +18,7 @@ pub(crate) enum Hasher {
 }
 
 impl Hasher {
-    /// A hasher of the kind `checksum` needs, for a file of `size` bytes: git hashes the size before the content.
+    /// Creates a hasher for `checksum` and a file of `size` bytes. git hashes the size before the content.
     pub(crate) fn new(checksum: &Checksum, size: u64) -> Self {
         match checksum {
             Checksum::Sha256(_) => Hasher::Sha256(Sha256::new()),
@@ -30,7 +30,7 @@ impl Hasher {
         }
     }
 
-    pub(crate) fn of(file: &RemoteFile) -> Self {
+    pub(crate) fn for_file(file: &RemoteFile) -> Self {
         Self::new(&file.checksum, file.size)
     }
 
@@ -41,19 +41,19 @@ impl Hasher {
         }
     }
 
-    /// The digits of everything handed in.
-    pub(crate) fn digits(self) -> String {
+    /// Returns the hexadecimal digits of all content passed so far.
+    pub(crate) fn into_digits(self) -> String {
         match self {
-            Hasher::Sha256(hasher) => hexadecimal(&hasher.finalize()),
-            Hasher::GitSha1(hasher) => hexadecimal(&hasher.finalize()),
+            Hasher::Sha256(hasher) => to_hexadecimal(&hasher.finalize()),
+            Hasher::GitSha1(hasher) => to_hexadecimal(&hasher.finalize()),
         }
     }
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
+fn to_hexadecimal(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut digits, byte| {
-        // Writing to a String cannot go wrong.
+        // Writing to a String cannot fail.
         let _ = write!(digits, "{byte:02x}");
         digits
     })
@@ -63,27 +63,27 @@ fn hexadecimal(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn digits(checksum: Checksum, content: &[u8]) -> String {
+    fn hash_in_chunks(checksum: Checksum, content: &[u8]) -> String {
         let mut hasher = Hasher::new(&checksum, content.len() as u64);
         for piece in content.chunks(2) {
             hasher.update(piece);
         }
-        hasher.digits()
+        hasher.into_digits()
     }
 
     #[test]
-    fn a_large_file_is_hashed_as_it_is() {
+    fn sha256_hashes_content_only() {
         assert_eq!(
-            digits(Checksum::Sha256(String::new()), b"abc"),
+            hash_in_chunks(Checksum::Sha256(String::new()), b"abc"),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
     }
 
     #[test]
-    fn a_small_file_is_hashed_as_git_does() {
+    fn git_sha1_matches_git_hash_object() {
         // `printf 'hello\n' | git hash-object --stdin`
         assert_eq!(
-            digits(Checksum::GitSha1(String::new()), b"hello\n"),
+            hash_in_chunks(Checksum::GitSha1(String::new()), b"hello\n"),
             "ce013625030ba8dba906f756967f9e9ca394464a"
         );
     }

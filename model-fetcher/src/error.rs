@@ -1,6 +1,9 @@
-//! Everything that can end a fetch without a complete folder: one variant for each thing a person can act on.
+//! Every error that ends a fetch without a complete folder: one variant for each kind of problem that a user
+//! can fix.
 //!
-//! A message names the thing; the hint says what to do. Both are printed in one place, `report.rs`.
+//! A message names the object and the problem; the hint describes the fix. `program.rs` prints both.
+
+mod hint;
 
 use std::io;
 use std::path::PathBuf;
@@ -8,268 +11,210 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::contract::exit;
+use model_fetcher_contract::{FailureReason, exit};
 
-/// Why a file cannot go through xet.
+/// Why a file cannot be fetched through xet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoXet {
-    /// `--xet never` or HF_HUB_DISABLE_XET.
+pub enum XetUnavailable {
+    /// Disabled by `--xet never` or HF_HUB_DISABLE_XET.
     Forbidden,
-    /// This build has no xet.
+    /// This build does not include xet.
     NotBuiltIn,
-    /// The listing names no place of it in xet storage.
+    /// The listing does not have an xet hash for the file.
     NotStored,
 }
 
-/// Why a folder is not complete.
+/// An error that ends a fetch.
 #[derive(Debug, Error)]
-pub enum Error {
-    /// A value of the command line or of the options cannot be used.
+pub enum FetcherError {
+    /// An argument or option is invalid.
     #[error("{what}")]
     Usage { what: String, hint: String },
 
-    /// `check` or `verify` found the folder wanting.
+    /// `check` or `verify` found a missing or changed file.
     #[error("{} is not complete: {reason}", .folder.display())]
     NotComplete { folder: PathBuf, reason: String },
 
-    /// The folder holds another revision, complete.
+    /// The folder contains another revision, complete.
     #[error("{} holds revision {found}, not {wanted}", .folder.display())]
-    OtherRevision { folder: PathBuf, repository: String, found: String, wanted: String },
+    OtherRevision { folder: PathBuf, repository: String, found: String, commit: String, wanted: String },
 
-    /// The hub does not show the repository to this caller: it is private, gated or absent.
-    #[error("{repository} at {endpoint} cannot be read: {message}")]
-    Unauthorized { repository: String, endpoint: String, message: String, token_given: bool },
+    /// The hub does not show the repository to this caller: it is private, gated, or does not exist.
+    #[error("repository \"{repository}\" at {endpoint} is private, or it does not exist: {message}")]
+    Unauthorized { repository: String, endpoint: String, message: String, has_token: bool },
 
-    /// The repository's licence was not accepted by the token's owner.
-    #[error("{repository} is gated: {message}")]
-    Gated { repository: String, endpoint: String, message: String, token_given: bool },
+    /// The token cannot be sent.
+    #[error("the hub token {problem}")]
+    InvalidToken { problem: &'static str },
+
+    /// The owner of the token has not accepted the repository's license.
+    #[error("repository \"{repository}\" is gated: {message}")]
+    Gated { repository: String, endpoint: String, message: String, has_token: bool },
 
     /// The repository does not exist.
-    #[error("{repository} does not exist at {endpoint}")]
+    #[error("repository \"{repository}\" not found at {endpoint}")]
     RepositoryNotFound { repository: String, endpoint: String },
 
     /// The revision does not exist.
-    #[error("{repository} has no revision {revision}")]
+    #[error("revision \"{revision}\" of repository \"{repository}\" not found")]
     RevisionNotFound { repository: String, revision: String, endpoint: String },
 
-    /// A listed file is not there.
-    #[error("{repository} has no file {path} at commit {commit}")]
+    /// A listed file was not found.
+    #[error("file \"{path}\" of repository \"{repository}\" not found at commit {commit}")]
     FileNotFound { repository: String, path: String, commit: String },
 
-    /// Nothing of the listing is left after the filters.
-    #[error("no file of {repository} matches {patterns}")]
+    /// The filters select no file.
+    #[error("no file of repository \"{repository}\" matches {patterns}")]
     NothingSelected { repository: String, patterns: String },
 
-    /// The hub answered something this program does not understand.
-    #[error("{endpoint} answered {status} for {what}: {message}")]
-    Refused { endpoint: String, what: String, status: u16, message: String },
+    /// The hub returned a response that this program does not understand.
+    #[error("{endpoint} returned {status} for {what}: {message}")]
+    UnexpectedResponse { endpoint: String, what: String, status: u16, message: String },
 
-    /// The listing names something that must not be written.
-    #[error("the listing of {repository} is refused: {reason}")]
+    /// A proxy requires a user name and a password.
+    #[error("the proxy requires authentication: {message}")]
+    ProxyAuthentication { message: String },
+
+    /// The listing contains an invalid entry or a file that must not be written.
+    #[error("invalid file listing of repository \"{repository}\": {reason}")]
     BadListing { repository: String, reason: String },
 
-    /// A file system operation did not work.
-    #[error("{action} {}: {source}", .path.display())]
+    /// The listing ends early, or an index names a file that the repository lacks.
+    #[error("repository \"{repository}\" is not complete at {endpoint}: {reason}")]
+    IncompleteListing { repository: String, endpoint: String, reason: String },
+
+    /// The hub, or more likely a mirror, lacks something that is needed to fetch and verify.
+    #[error("cannot fetch repository \"{repository}\" from {endpoint}: {reason}")]
+    UnsuitableHub { repository: String, endpoint: String, reason: String },
+
+    /// The hub returns something else than the content of a file.
+    #[error("{endpoint} returned {what} for {path}")]
+    WrongContent { endpoint: String, path: String, what: String },
+
+    /// A file system operation failed.
+    #[error("cannot {action} {}: {source}", .path.display())]
     Disk { action: &'static str, path: PathBuf, source: io::Error },
 
-    /// There is less room than the model needs.
-    #[error("{} has {available} bytes free, {needed} are needed", .folder.display())]
+    /// The volume has less free space than the model needs.
+    #[error("not enough space in {}: {needed} bytes needed, {available} bytes free", .folder.display())]
     NoSpace { folder: PathBuf, needed: u64, available: u64 },
 
-    /// The folder cannot be written by this user.
-    #[error("{} cannot be written by uid {uid} gid {gid}: {reason}", .folder.display())]
+    /// This user cannot write to the folder.
+    #[error("cannot write to {} as uid {uid} gid {gid}: {reason}", .folder.display())]
     NotWritable { folder: PathBuf, uid: u32, gid: u32, reason: String },
 
-    /// A symbolic link stands where a file or folder of the model belongs.
-    #[error("{} is a symbolic link; a model's files are never written through one", .path.display())]
+    /// A symbolic link is in the place of a file or folder of the model.
+    #[error("{} is a symbolic link; model files are not written through symbolic links", .path.display())]
     SymbolicLink { path: PathBuf },
 
-    /// Nothing arrived for too long.
-    #[error("{endpoint} gave nothing for {}: {last}", seconds(.stalled))]
+    /// No data arrived for the stall timeout.
+    #[error("no data from {endpoint}{}: {last}", format_stall(.stalled))]
     Stalled { endpoint: String, stalled: Duration, last: String },
 
-    /// A server's certificate leads to no trusted root.
-    #[error("{endpoint} shows a certificate that is not trusted: {reason}")]
+    /// A server's certificate is not signed by a trusted authority.
+    #[error("certificate of {endpoint} is not trusted: {reason}")]
     Untrusted { endpoint: String, reason: String },
 
-    /// Offline, and the folder is not complete.
-    #[error("{} is not complete and the network is not to be used: {reason}", .folder.display())]
+    /// Network access is disabled and the folder is not complete.
+    #[error("{} is not complete and network access is disabled: {reason}", .folder.display())]
     Offline { folder: PathBuf, reason: String },
 
-    /// A file's content is wrong twice.
+    /// A file's content did not match its hash twice.
     #[error("{path} does not match its hash: expected {expected}, got {found}")]
-    Content { path: String, expected: String, found: String },
+    HashMismatch { path: String, expected: String, found: String },
 
-    /// Another fetcher works in the folder for too long.
-    #[error("{} is locked by {holder} for {}", .folder.display(), seconds(.waited))]
+    /// Another fetcher held the lock for longer than the lock timeout.
+    #[error("timed out waiting for {} after {}: locked by {holder}", .folder.display(), format_seconds(.waited))]
     Locked { folder: PathBuf, holder: String, waited: Duration },
 
-    /// Another fetcher took the folder over while this one was stopped.
+    /// Another fetcher works in the folder that is to be removed.
+    #[error("{} is in use by {holder}", .folder.display())]
+    InUse { folder: PathBuf, holder: String },
+
+    /// The folder or its lock was deleted while this fetcher held it.
+    #[error("{} or its lock was deleted during the fetch", .folder.display())]
+    LockDeleted { folder: PathBuf },
+
+    /// Another fetcher took over the folder while this one was unresponsive.
     #[error("{} was taken over by {holder}", .folder.display())]
     LeaseLost { folder: PathBuf, holder: String },
 
-    /// A file above the plain-HTTP limit that only xet can give.
-    #[error("{path} has {size} bytes and {endpoint} gives such files through xet only")]
-    NeedsXet { repository: String, path: String, size: u64, endpoint: String, why: NoXet },
+    /// A file above the plain-HTTP limit that is only available through xet.
+    #[error("{path} ({size} bytes) is only available through xet at {endpoint}")]
+    NeedsXet { repository: String, path: String, size: u64, endpoint: String, why: XetUnavailable },
 
-    /// The TLS or HTTP client cannot be made.
-    #[error("no HTTP client: {reason}")]
+    /// The HTTP client or a task of the fetch failed.
+    #[error("HTTP client failed: {reason}")]
     Client { reason: String },
 }
 
-fn seconds(duration: &Duration) -> String {
+/// How long no data arrived, as a part of a sentence. The first answer can already end a fetch, for example if it asks
+/// for a longer wait than the limit.
+fn format_stall(stalled: &Duration) -> String {
+    if stalled.as_secs() == 0 { String::new() } else { format!(" for {}", format_seconds(stalled)) }
+}
+
+fn format_seconds(duration: &Duration) -> String {
     format!("{} s", duration.as_secs())
 }
 
-impl Error {
+impl FetcherError {
     pub(crate) fn disk(action: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
-        Error::Disk { action, path: path.into(), source }
+        FetcherError::Disk { action, path: path.into(), source }
     }
 
-    /// The code the program ends with.
+    /// Returns whether a file or folder is missing that should exist.
+    pub(crate) fn is_not_found_on_disk(&self) -> bool {
+        matches!(self, FetcherError::Disk { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
+    /// Returns the exit code of the program.
     pub fn exit_code(&self) -> u8 {
+        match self.reason() {
+            FailureReason::OtherRevision | FailureReason::NotComplete => exit::NOT_COMPLETE,
+            FailureReason::Usage => exit::USAGE,
+            FailureReason::Access => exit::ACCESS,
+            FailureReason::NotFound => exit::NOT_FOUND,
+            FailureReason::Disk => exit::DISK,
+            FailureReason::Content => exit::CONTENT,
+            FailureReason::Locked => exit::LOCKED,
+            FailureReason::Interrupted => exit::INTERRUPTED,
+            FailureReason::Network | FailureReason::Unknown => exit::NETWORK,
+        }
+    }
+
+    /// Returns the machine-readable reason.
+    pub fn reason(&self) -> FailureReason {
         match self {
-            Error::Usage { .. } => exit::USAGE,
-            Error::NotComplete { .. } | Error::OtherRevision { .. } | Error::Offline { .. } => {
-                exit::NOT_COMPLETE
-            }
-            Error::Unauthorized { .. } | Error::Gated { .. } => exit::ACCESS,
-            Error::RepositoryNotFound { .. }
-            | Error::RevisionNotFound { .. }
-            | Error::FileNotFound { .. }
-            | Error::NothingSelected { .. } => exit::NOT_FOUND,
-            Error::Disk { .. }
-            | Error::NoSpace { .. }
-            | Error::NotWritable { .. }
-            | Error::SymbolicLink { .. } => exit::DISK,
-            Error::Refused { .. }
-            | Error::Stalled { .. }
-            | Error::Untrusted { .. }
-            | Error::Client { .. } => exit::NETWORK,
-            Error::BadListing { .. } | Error::Content { .. } | Error::NeedsXet { .. } => exit::CONTENT,
-            Error::Locked { .. } | Error::LeaseLost { .. } => exit::LOCKED,
+            FetcherError::Usage { .. } => FailureReason::Usage,
+            FetcherError::OtherRevision { .. } => FailureReason::OtherRevision,
+            FetcherError::NotComplete { .. } | FetcherError::Offline { .. } => FailureReason::NotComplete,
+            FetcherError::Unauthorized { .. }
+            | FetcherError::InvalidToken { .. }
+            | FetcherError::Gated { .. } => FailureReason::Access,
+            FetcherError::RepositoryNotFound { .. }
+            | FetcherError::RevisionNotFound { .. }
+            | FetcherError::FileNotFound { .. }
+            | FetcherError::NothingSelected { .. } => FailureReason::NotFound,
+            FetcherError::Disk { .. }
+            | FetcherError::NoSpace { .. }
+            | FetcherError::NotWritable { .. }
+            | FetcherError::SymbolicLink { .. } => FailureReason::Disk,
+            FetcherError::UnexpectedResponse { .. }
+            | FetcherError::ProxyAuthentication { .. }
+            | FetcherError::Stalled { .. }
+            | FetcherError::Untrusted { .. }
+            | FetcherError::Client { .. } => FailureReason::Network,
+            FetcherError::BadListing { .. }
+            | FetcherError::IncompleteListing { .. }
+            | FetcherError::UnsuitableHub { .. }
+            | FetcherError::WrongContent { .. }
+            | FetcherError::HashMismatch { .. }
+            | FetcherError::NeedsXet { .. } => FailureReason::Content,
+            FetcherError::Locked { .. }
+            | FetcherError::InUse { .. }
+            | FetcherError::LockDeleted { .. }
+            | FetcherError::LeaseLost { .. } => FailureReason::Locked,
         }
-    }
-
-    /// What to do about it, starting with a verb; a command in it can be pasted.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Error::Usage { hint, .. } => Some(hint.clone()),
-            Error::NotComplete { .. } => Some("run `model-fetcher fetch` with the same arguments".into()),
-            Error::OtherRevision { repository, found, wanted, .. } => Some(format!(
-                "ask for the one that is there with `--revision {found}`, or replace it with \
-                 `model-fetcher fetch {repository} --revision {wanted} --update`"
-            )),
-            Error::Unauthorized { repository, endpoint, token_given, .. } => Some(if *token_given {
-                format!(
-                    "check the name at {endpoint}/{repository}, and that the owner of the token in HF_TOKEN may read it"
-                )
-            } else {
-                format!(
-                    "check the name at {endpoint}/{repository}; if it is private, set HF_TOKEN to a token that may read it"
-                )
-            }),
-            Error::Gated { repository, endpoint, token_given, .. } => Some(if *token_given {
-                format!(
-                    "accept the licence at {endpoint}/{repository} with the account the token in HF_TOKEN belongs to"
-                )
-            } else {
-                format!(
-                    "accept the licence at {endpoint}/{repository}, then set HF_TOKEN to a token of that account"
-                )
-            }),
-            Error::RepositoryNotFound { repository, endpoint } => {
-                Some(format!("check the name at {endpoint}/{repository}; capital letters count"))
-            }
-            Error::RevisionNotFound { repository, endpoint, .. } => {
-                Some(format!("choose a branch, tag or commit of {endpoint}/{repository}/commits/main"))
-            }
-            Error::FileNotFound { .. } => Some("run the same command again: the repository changed".into()),
-            Error::NothingSelected { .. } => Some("relax --include or --exclude".into()),
-            Error::Refused { .. } => Some("run the same command again later; what is here is kept".into()),
-            Error::BadListing { .. } => {
-                Some("leave the file out with --exclude, or report it to the repository's owner".into())
-            }
-            Error::Disk { source, .. } => disk_hint(source),
-            Error::NoSpace { needed, available, .. } => Some(format!(
-                "free {} bytes, enlarge the volume, or fetch less with --exclude",
-                needed.saturating_sub(*available)
-            )),
-            Error::NotWritable { gid, .. } => Some(format!(
-                "set `securityContext.fsGroup: {gid}` in the pod, or run the container as the folder's owner with \
-                 `runAsUser`"
-            )),
-            Error::SymbolicLink { path } => Some(format!("remove it: rm {}", path.display())),
-            Error::Stalled { .. } => {
-                Some("check the network and the proxy, then run the same command: it continues".into())
-            }
-            Error::Untrusted { .. } => Some(
-                "set SSL_CERT_FILE to a file with the certificates of the hub's or the proxy's authority"
-                    .into(),
-            ),
-            Error::Offline { .. } => {
-                Some("run it once where the hub can be reached, without --offline and HF_HUB_OFFLINE".into())
-            }
-            Error::Content { .. } => Some(
-                "run the same command again; if it stays wrong, the hub or a proxy on the way alters files"
-                    .into(),
-            ),
-            Error::Locked { .. } => {
-                Some("wait for the other one, or allow more time with --lock-timeout 2h".into())
-            }
-            Error::LeaseLost { .. } => {
-                Some("let the other one finish, then run the same command again".into())
-            }
-            Error::NeedsXet { repository, path, why, .. } => Some(match why {
-                NoXet::Forbidden => "leave out `--xet never` and HF_HUB_DISABLE_XET".into(),
-                NoXet::NotBuiltIn => format!(
-                    "run `hf download {repository} {path} --local-dir FOLDER` for the model's folder, then the same \
-                     command: it hashes what is there"
-                ),
-                NoXet::NotStored => "ask the repository's owner for smaller files".into(),
-            }),
-            Error::Client { .. } => Some("check HTTPS_PROXY and SSL_CERT_FILE".into()),
-        }
-    }
-}
-
-fn disk_hint(source: &io::Error) -> Option<String> {
-    match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            Some("free space or enlarge the volume, then run the same command: it continues".into())
-        }
-        io::ErrorKind::ReadOnlyFilesystem => {
-            Some("mount the volume for writing, without `readOnly: true`".into())
-        }
-        io::ErrorKind::PermissionDenied => {
-            Some("set `securityContext.fsGroup` or `runAsUser` so that the volume can be written".into())
-        }
-        _ => Some("check the volume, then run the same command: it continues".into()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_gated_repository_names_the_page_of_its_licence() {
-        let error = Error::Gated {
-            repository: "meta/llama".into(),
-            endpoint: "https://huggingface.co".into(),
-            message: "access is restricted".into(),
-            token_given: false,
-        };
-        assert_eq!(error.exit_code(), 10);
-        let hint = error.hint().unwrap();
-        assert!(hint.starts_with("accept the licence at https://huggingface.co/meta/llama"), "{hint}");
-    }
-
-    #[test]
-    fn a_full_disk_ends_with_the_disk_code() {
-        let error = Error::disk("write", "/opt/models/x", io::Error::from(io::ErrorKind::StorageFull));
-        assert_eq!(error.exit_code(), 12);
-        assert!(error.to_string().starts_with("write /opt/models/x: "), "{error}");
-        assert!(error.hint().unwrap().starts_with("free space"));
     }
 }

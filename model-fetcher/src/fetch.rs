@@ -1,6 +1,10 @@
-//! The story of a fetch: look, take the lease, list, plan, transfer, record.
+//! Runs the steps of a fetch: inspect the folder, acquire the lock, list, plan, transfer, write the receipt.
+//! The receipt must be written last.
 
-mod found;
+mod existing;
+pub(crate) mod indexes;
+mod obstacles;
+mod receipt;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,43 +12,50 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use self::found::{found, settle};
-
-use crate::check::{Verdict, look, other_revision};
-use crate::contract::{Listing, ProgressEvent, RECEIPT_FORMAT, Receipt, ReceiptFile, RemoteFile, WaitReason};
-use crate::error::Error;
+use self::existing::{find_existing, verify_existing};
+use self::indexes::IndexCheck;
+use self::receipt::{build_receipt, remove_outdated_files, still_present};
+use crate::access::require_network;
+use crate::check::{FolderState, inspect, other_revision_error};
+use crate::error::FetcherError;
 use crate::filter::Filter;
-use crate::lease::{Attempt, Lease, Watch, boot_id};
-use crate::options::{FetchOptions, Names};
-use crate::plan::plan;
+use crate::lease::{LOCK_POLL_INTERVAL, Lease, LockAttempt, LockLoss, LockMonitor, boot_id};
+use crate::options::{CasePolicy, FetchOptions};
+use crate::plan::plan_fetch;
 use crate::source::ModelSource;
-use crate::source::folder::{Folder, folder_of};
 use crate::source::hugging_face::HuggingFace;
-use crate::source::tree::case_clash;
-use crate::store::work::Work;
-use crate::store::{Store, python};
-use crate::transfer::{Assignment, Kept, Transfer};
+use crate::source::mirror_folder::{MirrorFolder, mirror_path};
+use crate::source::tree::{self, find_case_conflict};
+use crate::store::staging::StagingDir;
+use crate::store::{ModelStore, hf_metadata};
+use crate::transfer::{AlreadyPresent, Transfer, TransferJob, TransferPlace};
+use model_fetcher_contract::{Listing, ProgressEvent, Receipt, RemoteFile, WaitReason};
 
-/// How often one who waits for the lease looks again.
-const LEASE_POLL: Duration = Duration::from_millis(250);
-/// How often one who waits for the lease says so.
-const LEASE_REPORT: Duration = Duration::from_secs(10);
+/// Interval at which a waiter reports that it still waits.
+const LOCK_REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Who is told what happens.
-pub type Observer<'a> = dyn FnMut(&ProgressEvent) + Send + 'a;
+/// Callback that receives the progress events of a fetch.
+pub type ProgressObserver<'a> = dyn FnMut(&ProgressEvent) + Send + 'a;
 
-/// A complete folder, and what it took.
+/// The receipt of a complete folder and the bytes received for it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Fetched {
-    /// What is in the folder.
+pub struct FetchOutcome {
+    /// The receipt of the folder.
     pub receipt: Receipt,
-    /// Bytes that came over the network, repeated ones included; 0 when the folder was complete.
-    pub bytes_received: u64,
+    /// Bytes received over the network, including repeated ones. 0 if the folder was complete.
+    pub bytes_fetched: u64,
 }
 
-/// Fetches a model and verifies every byte, or finds that nothing is to be done. Dropping the future stops it; the
-/// next call goes on from there. Needs a tokio runtime with time and I/O.
-pub async fn fetch(options: &FetchOptions, observe: &mut Observer<'_>) -> Result<Fetched, Error> {
+/// Fetches a model and verifies every byte, unless the folder is complete. Dropping the future stops the
+/// fetch; the next call resumes it. Needs a tokio runtime with time and I/O.
+///
+/// # Errors
+/// Every variant of [`FetcherError`] except [`FetcherError::NotComplete`] and [`FetcherError::InUse`]. The folder then
+/// has no file with a wrong byte under its final name.
+pub async fn fetch(
+    options: &FetchOptions,
+    observe: &mut ProgressObserver<'_>,
+) -> Result<FetchOutcome, FetcherError> {
     options.validate()?;
     let started = Instant::now();
     observe(&ProgressEvent::Started {
@@ -52,123 +63,146 @@ pub async fn fetch(options: &FetchOptions, observe: &mut Observer<'_>) -> Result
         revision: options.revision.clone(),
         folder: options.folder(),
     });
-    let store = Store::at(options.folder());
-    if let Some(receipt) = complete_already(&store, options)? {
-        observe(&completion(options, &receipt, 0, started));
-        return Ok(Fetched { receipt, bytes_received: 0 });
+    let store = ModelStore::at(options.folder());
+    if let Some(receipt) = find_complete_receipt(&store, options)? {
+        observe(&completion_event(options, &receipt, 0, started.elapsed()));
+        return Ok(FetchOutcome { receipt, bytes_fetched: 0 });
     }
     store.prepare()?;
     if is_in_container_layer(store.folder()) {
-        let text =
-            format!("{} is not on a volume: it fills the node and ends with the pod", options.into.display());
+        let text = format!(
+            "{} is not on a volume: it uses the node's disk and is deleted with the pod",
+            options.into.display()
+        );
         observe(&ProgressEvent::Warning { text });
     }
-    let (lease, doing) = match take_lease(&store, options, observe).await? {
-        Turn::Ours(lease, doing) => (lease, doing),
-        Turn::Done(receipt) => {
-            observe(&completion(options, &receipt, 0, started));
-            return Ok(Fetched { receipt, bytes_received: 0 });
+    let (lease, activity) = match acquire_lock(&store, options, observe).await? {
+        LockOutcome::Acquired(lease, activity) => (lease, activity),
+        LockOutcome::AlreadyComplete(receipt) => {
+            observe(&completion_event(options, &receipt, 0, started.elapsed()));
+            return Ok(FetchOutcome { receipt, bytes_fetched: 0 });
         }
     };
     let mut observe = |event: &ProgressEvent| {
         if let ProgressEvent::Progress { bytes_done, bytes_total, .. } = event {
             let percent = bytes_done * 100 / (*bytes_total).max(1);
             let text = format!("fetching {}, {percent}% of {bytes_total} bytes", options.revision);
-            *doing.lock().unwrap_or_else(PoisonError::into_inner) = text;
+            *activity.lock().unwrap_or_else(PoisonError::into_inner) = text;
         }
         observe(event);
     };
-    let observe: &mut Observer<'_> = &mut observe;
-    let (notices, heard) = unbounded_channel();
-    let fetched = match folder_of(&options.hub.endpoint) {
+    let observe: &mut ProgressObserver<'_> = &mut observe;
+    let (events, receiver) = unbounded_channel();
+    let fetched = match mirror_path(&options.hub.endpoint) {
         Some(mirror) => {
-            let source = Folder::new(options, mirror);
-            relay(fetch_missing(source, &store, options, &lease, notices), heard, observe).await
+            let source = MirrorFolder::new(options, mirror);
+            run_forwarding_events(fetch_missing(source, &store, options, &lease, events), receiver, observe)
+                .await
         }
         None => {
-            let source = HuggingFace::new(options, notices.clone())?;
-            relay(fetch_missing(source, &store, options, &lease, notices), heard, observe).await
+            let source = HuggingFace::new(options, events.clone())?;
+            run_forwarding_events(fetch_missing(source, &store, options, &lease, events), receiver, observe)
+                .await
         }
     };
-    let fetched = fetched.map_err(|error| match lease.lost_to() {
-        Some(holder) => Error::LeaseLost { folder: options.folder(), holder },
-        None => error,
+    let fetched = fetched.map_err(|error| match lease.loss() {
+        Some(LockLoss::TakenOver(holder)) => {
+            FetcherError::LeaseLost { folder: options.folder(), holder: holder.to_string() }
+        }
+        Some(LockLoss::Deleted) if error.is_not_found_on_disk() => {
+            FetcherError::LockDeleted { folder: options.folder() }
+        }
+        // No other fetcher works in the folder, so the error itself is the reason.
+        Some(LockLoss::Deleted) | None => error,
     })?;
-    observe(&completion(options, &fetched.receipt, fetched.bytes_received, started));
+    observe(&completion_event(options, &fetched.receipt, fetched.bytes_fetched, started.elapsed()));
     Ok(fetched)
 }
 
-/// The part of [`fetch`] that needs no network and no runtime: a folder that is complete already, or can never be.
-pub(crate) fn complete_without_network(
+/// The part of [`fetch`] that needs neither network nor runtime. Returns the receipt of a complete folder.
+///
+/// # Errors
+/// The folder holds another revision, or is not complete and network access is disabled.
+pub(crate) fn try_without_network(
     options: &FetchOptions,
-    observe: &mut Observer<'_>,
-) -> Result<Option<Receipt>, Error> {
+    observe: &mut ProgressObserver<'_>,
+) -> Result<Option<Receipt>, FetcherError> {
     options.validate()?;
     let started = Instant::now();
-    let receipt = complete_already(&Store::at(options.folder()), options)?;
+    let receipt = find_complete_receipt(&ModelStore::at(options.folder()), options)?;
     if let Some(receipt) = &receipt {
-        observe(&completion(options, receipt, 0, started));
+        observe(&completion_event(options, receipt, 0, started.elapsed()));
     }
     Ok(receipt)
 }
 
-/// Whether this is a container's first process and writes to the container's own layer.
+/// Returns whether this is the first process of a container and `folder` is in the container's own layer.
 fn is_in_container_layer(folder: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
-    let device = |place: &Path| std::fs::metadata(place).map(|found| found.dev()).ok();
+    let device = |path: &Path| std::fs::metadata(path).map(|metadata| metadata.dev()).ok();
     std::process::id() == 1 && device(folder) == device(Path::new("/"))
 }
 
-/// What a revision consists of. Asks the hub; touches no folder.
-pub async fn listing(options: &FetchOptions) -> Result<Listing, Error> {
+/// Lists the files of a revision. Queries the hub; does not access the model's folder.
+///
+/// # Errors
+/// The hub denies or lacks the revision, lists it incompletely, or cannot be reached, or network access is disabled.
+pub async fn listing(options: &FetchOptions) -> Result<Listing, FetcherError> {
     options.validate()?;
-    // Nobody hears the notices of a listing: it is short.
-    let (notices, _) = unbounded_channel();
-    match folder_of(&options.hub.endpoint) {
-        Some(mirror) => Folder::new(options, mirror).list().await,
-        None => HuggingFace::new(options, notices)?.list().await,
+    // The events of a listing are dropped: it is short.
+    let (events, _) = unbounded_channel();
+    match mirror_path(&options.hub.endpoint) {
+        Some(mirror) => MirrorFolder::new(options, mirror).list().await,
+        None => {
+            require_network(options)?;
+            HuggingFace::new(options, events)?.list().await
+        }
     }
 }
 
-/// What a fetch with these filters would bring, by the source's own list. Nothing is fetched or written.
+/// Lists the files that a fetch with these filters would download. Nothing is fetched or written.
 ///
 /// # Errors
-/// As for [`listing`], and filters that leave nothing.
-pub async fn wanted(options: &FetchOptions) -> Result<Listing, Error> {
-    let Listing { commit, files } = listing(options).await?;
-    let files = Filter::new(&options.include, &options.exclude)?.apply(&options.repository, &files)?;
-    Ok(Listing { commit, files })
+/// As for [`listing`], and filters that select no file.
+pub async fn list_selected(options: &FetchOptions) -> Result<Listing, FetcherError> {
+    let mut listing = listing(options).await?;
+    listing.files = Filter::new(options)?.apply(&options.repository, &listing)?;
+    listing.unusable.clear();
+    Ok(listing)
 }
 
-/// The receipt when nothing is to be done, `None` when something may be.
-fn complete_already(store: &Store, options: &FetchOptions) -> Result<Option<Receipt>, Error> {
-    match look(store, options)? {
-        Verdict::Complete(receipt) if options.offline || !options.update => Ok(Some(receipt)),
-        Verdict::OtherRevision(receipt) if options.offline || !options.update => {
-            Err(other_revision(options, &receipt))
+/// Returns the receipt if the folder is complete, `None` if it may not be.
+fn find_complete_receipt(
+    store: &ModelStore,
+    options: &FetchOptions,
+) -> Result<Option<Receipt>, FetcherError> {
+    match inspect(store, options)? {
+        FolderState::Complete(receipt) if options.offline || !options.update => Ok(Some(receipt)),
+        FolderState::OtherRevision(receipt) if options.offline || !options.update => {
+            Err(other_revision_error(options, &receipt))
         }
-        Verdict::Incomplete { reason, .. } if options.offline => {
-            Err(Error::Offline { folder: options.folder(), reason })
+        FolderState::Incomplete { reason, .. } if options.offline => {
+            Err(FetcherError::Offline { folder: options.folder(), reason })
         }
         _ => Ok(None),
     }
 }
 
-/// Runs `work` and passes on what it has to say, until both are done.
-async fn relay<T>(
-    work: impl Future<Output = T>,
-    mut heard: UnboundedReceiver<ProgressEvent>,
-    observe: &mut Observer<'_>,
+/// Runs `task` and forwards its events to `observe` until it is done.
+async fn run_forwarding_events<T>(
+    task: impl Future<Output = T>,
+    mut receiver: UnboundedReceiver<ProgressEvent>,
+    observe: &mut ProgressObserver<'_>,
 ) -> T {
-    tokio::pin!(work);
+    tokio::pin!(task);
     let mut quiet_until: Option<Instant> = None;
-    let mut pass_on = |event: ProgressEvent| {
-        let waiting = matches!(event, ProgressEvent::Waiting { .. });
-        // Thirty connections that wait for the same hub are one piece of news.
-        if waiting && quiet_until.is_some_and(|until| Instant::now() < until) {
+    let mut forward = |event: ProgressEvent| {
+        let is_wait = matches!(event, ProgressEvent::Waiting { .. });
+        // Thirty connections that wait for the same hub are one event.
+        if is_wait && quiet_until.is_some_and(|until| Instant::now() < until) {
             return;
         }
-        if waiting {
+        if is_wait {
             quiet_until = Some(Instant::now() + Duration::from_secs(1));
         }
         observe(&event);
@@ -176,55 +210,61 @@ async fn relay<T>(
     loop {
         tokio::select! {
             biased;
-            Some(event) = heard.recv() => pass_on(event),
-            done = &mut work => {
-                while let Ok(event) = heard.try_recv() {
-                    pass_on(event);
+            Some(event) = receiver.recv() => forward(event),
+            result = &mut task => {
+                while let Ok(event) = receiver.try_recv() {
+                    forward(event);
                 }
-                return done;
+                return result;
             }
         }
     }
 }
 
-/// What the holder of the lease says about itself.
-type Doing = Arc<Mutex<String>>;
+/// Text in the lock file that describes what the holder is doing.
+type Activity = Arc<Mutex<String>>;
 
-/// Whose turn it is.
-enum Turn {
-    /// What is being done is for those who wait meanwhile.
-    Ours(Lease, Doing),
-    /// Another one completed the folder while we waited.
-    Done(Receipt),
+/// Result of waiting for the lock.
+enum LockOutcome {
+    /// This process holds the lock. The text describes what it is doing.
+    Acquired(Lease, Activity),
+    /// Another fetcher completed the folder in the meantime.
+    AlreadyComplete(Receipt),
 }
 
-async fn take_lease(
-    store: &Store,
+async fn acquire_lock(
+    store: &ModelStore,
     options: &FetchOptions,
-    observe: &mut Observer<'_>,
-) -> Result<Turn, Error> {
+    observe: &mut ProgressObserver<'_>,
+) -> Result<LockOutcome, FetcherError> {
     let since = Instant::now();
-    let mut watch = Watch::default();
+    let mut monitor = LockMonitor::default();
     let mut reported: Option<Instant> = None;
     loop {
-        let holder = match Lease::attempt(store.folder(), options.lease_timeout, &mut watch, Instant::now())?
-        {
-            Attempt::Held(mut lease) => {
-                if let Some(receipt) = complete_already(store, options)? {
-                    return Ok(Turn::Done(receipt));
+        let attempt =
+            Lease::try_acquire(store.folder(), options.lease_timeout, &mut monitor, Instant::now())?;
+        let holder = match attempt {
+            LockAttempt::Acquired(mut lease) => {
+                if let Some(receipt) = find_complete_receipt(store, options)? {
+                    return Ok(LockOutcome::AlreadyComplete(receipt));
                 }
-                let doing = Arc::new(Mutex::new(format!("fetching {}", options.revision)));
-                let said = doing.clone();
-                let say = move || said.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                lease.keep(options.lease_timeout, Arc::new(say))?;
-                return Ok(Turn::Ours(lease, doing));
+                let activity = Arc::new(Mutex::new(format!("fetching {}", options.revision)));
+                let shared_activity = activity.clone();
+                let describe = move || shared_activity.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                lease.start_heartbeat(options.lease_timeout, Arc::new(describe))?;
+                return Ok(LockOutcome::Acquired(lease, activity));
             }
-            Attempt::Busy(holder) => holder.to_string(),
+            // The folder was removed meanwhile.
+            LockAttempt::NoFolder => {
+                store.prepare()?;
+                continue;
+            }
+            LockAttempt::Held { holder, .. } => holder.to_string(),
         };
         if since.elapsed() >= options.lock_timeout {
-            return Err(Error::Locked { folder: options.folder(), holder, waited: since.elapsed() });
+            return Err(FetcherError::Locked { folder: options.folder(), holder, waited: since.elapsed() });
         }
-        if reported.is_none_or(|reported| reported.elapsed() >= LEASE_REPORT) {
+        if reported.is_none_or(|reported| reported.elapsed() >= LOCK_REPORT_INTERVAL) {
             reported = Some(Instant::now());
             observe(&ProgressEvent::Waiting {
                 reason: WaitReason::Lock,
@@ -232,110 +272,117 @@ async fn take_lease(
                 seconds: since.elapsed().as_secs(),
             });
         }
-        tokio::time::sleep(LEASE_POLL).await;
+        tokio::time::sleep(LOCK_POLL_INTERVAL).await;
     }
 }
 
-/// With the lease in hand: everything between the listing and the receipt.
+/// Everything between the listing and the receipt, with the lock held.
 async fn fetch_missing<S: ModelSource>(
     source: S,
-    store: &Store,
+    store: &ModelStore,
     options: &FetchOptions,
     lease: &Lease,
-    notices: UnboundedSender<ProgressEvent>,
-) -> Result<Fetched, Error> {
+    events: UnboundedSender<ProgressEvent>,
+) -> Result<FetchOutcome, FetcherError> {
     let source = Arc::new(source);
     let listing = source.list().await?;
-    let wanted =
-        Filter::new(&options.include, &options.exclude)?.apply(&options.repository, &listing.files)?;
-    refuse_case_clash(store, options, &wanted)?;
-    let earlier = store.receipt()?.filter(|receipt| receipt.repository == options.repository);
-    let plan = plan(wanted.clone(), &found(store, &wanted)?, earlier.as_ref(), options.existing);
-    let (mut present, missing) = settle(store, plan, &notices).await?;
-    let work = Arc::new(Work::adopt(store.folder(), lease.token(), &boot_id(), lease.predecessor())?);
-    let kept = Kept { files: present.len(), bytes: present.iter().map(|file| file.size).sum() };
-    let announced = missing.len();
-    let assignment = Assignment { commit: listing.commit.clone(), missing, kept };
-    let transfer =
-        Transfer::prepare(source, store.clone(), work.clone(), assignment, options, notices.clone())?;
-    store.require_space(transfer.room_needed())?;
-    let _ = notices.send(ProgressEvent::Planned {
+    let selected = Filter::new(options)?.apply(&options.repository, &listing)?;
+    reject_unportable_paths(options, &selected)?;
+    reject_case_conflict(store, options, &selected)?;
+    let indexes = IndexCheck::new(options, &listing, &selected);
+    indexes.check_names()?;
+    let previous_receipt = store.read_receipt()?.filter(|receipt| receipt.repository == options.repository);
+    let plan = plan_fetch(
+        selected.clone(),
+        &find_existing(store, &selected)?,
+        previous_receipt.as_ref(),
+        options.existing,
+    );
+    let (mut present, missing) = verify_existing(store, plan, &events).await?;
+    present.iter().try_for_each(|file| indexes.check_content(store, &file.path))?;
+    let staging =
+        Arc::new(StagingDir::recover(store.folder(), lease.token(), &boot_id(), lease.previous_holder())?);
+    let already_present =
+        AlreadyPresent { files: present.len(), bytes: present.iter().map(|file| file.size).sum() };
+    let missing_count = missing.len();
+    let to_fetch = missing.clone();
+    let job = TransferJob { commit: listing.commit.clone(), missing, already_present, indexes };
+    let place = TransferPlace { store: store.clone(), staging: staging.clone() };
+    let transfer = Transfer::prepare(source, place, job, options, events.clone())?;
+    store.require_space(transfer.bytes_required())?;
+    let _ = events.send(ProgressEvent::Planned {
         commit: listing.commit.clone(),
-        files: wanted.len(),
-        bytes: wanted.iter().map(|file| file.size).sum(),
-        files_to_fetch: announced,
-        bytes_present: kept.bytes + transfer.bytes_found(),
+        files: selected.len(),
+        bytes: selected.iter().map(|file| file.size).sum(),
+        files_to_fetch: missing_count,
+        bytes_present: already_present.bytes + transfer.bytes_written(),
     });
-    if announced > 0 {
-        store.void_receipt()?;
+    if missing_count > 0 {
+        store.delete_receipt()?;
+        obstacles::clear(store, previous_receipt.as_ref(), &to_fetch)?;
     }
-    let still_ours = || match lease.is_lost() {
-        true => {
-            Err(Error::LeaseLost { folder: options.folder(), holder: lease.lost_to().unwrap_or_default() })
+    let check_lease = || match lease.reported_loss() {
+        Some(LockLoss::TakenOver(holder)) => {
+            Err(FetcherError::LeaseLost { folder: options.folder(), holder: holder.to_string() })
         }
-        false => Ok(()),
+        Some(LockLoss::Deleted) => Err(FetcherError::LockDeleted { folder: options.folder() }),
+        None => Ok(()),
     };
-    let transferred = Arc::new(transfer).run(still_ours).await?;
+    let transferred = Arc::new(transfer).run(check_lease).await?;
     present.extend(transferred.files);
-    let receipt = receipt(options, &listing, present);
-    remove_outdated(store, earlier.as_ref(), &receipt)?;
-    python::write_records(store.folder(), &receipt, &listing)?;
-    store.write_receipt(&receipt, &work.staging("receipt.json"))?;
-    work.clear()?;
-    Ok(Fetched { receipt, bytes_received: transferred.bytes_received })
+    present.extend(still_present(store, previous_receipt.as_ref(), &listing, &present)?);
+    let receipt = build_receipt(options, &listing, present);
+    remove_outdated_files(store, previous_receipt.as_ref(), &receipt)?;
+    if let Some(text) = hf_metadata::write_records(store.folder(), &receipt, &listing)? {
+        let _ = events.send(ProgressEvent::Warning { text });
+    }
+    store.write_receipt(&receipt, &staging.path_of("receipt.json"))?;
+    // The model is complete. What remains only uses space, and the next fetch that is needed removes it.
+    let _ = staging.clear();
+    Ok(FetchOutcome { receipt, bytes_fetched: transferred.bytes_fetched })
 }
 
-/// Refuses two names that would be one file here, or elsewhere where that was asked for.
-fn refuse_case_clash(store: &Store, options: &FetchOptions, wanted: &[RemoteFile]) -> Result<(), Error> {
-    let Some((one, other)) = case_clash(wanted) else {
-        return Ok(());
-    };
-    if options.names == Names::Any && !store.folds_case()? {
+/// Rejects names that another operating system cannot store if `--names portable` is set.
+fn reject_unportable_paths(options: &FetchOptions, selected: &[RemoteFile]) -> Result<(), FetcherError> {
+    if options.case_policy == CasePolicy::Any {
         return Ok(());
     }
-    let reason = format!("{one:?} and {other:?} differ in case only");
-    Err(Error::BadListing { repository: options.repository.clone(), reason })
-}
-
-fn receipt(options: &FetchOptions, listing: &Listing, mut files: Vec<ReceiptFile>) -> Receipt {
-    files.sort_by(|left, right| left.path.cmp(&right.path));
-    let is_present = |path: &str| files.binary_search_by(|file| file.path.as_str().cmp(path)).is_ok();
-    let left_out =
-        listing.files.iter().map(|file| file.path.clone()).filter(|path| !is_present(path)).collect();
-    Receipt {
-        format: RECEIPT_FORMAT,
+    let validated = selected.iter().try_for_each(|file| tree::validate_portable_path(&file.path));
+    validated.map_err(|error| FetcherError::BadListing {
         repository: options.repository.clone(),
-        endpoint: options.hub.endpoint.clone(),
-        revision: options.revision.clone(),
-        commit: listing.commit.clone(),
-        left_out,
-        files,
-        completed_at: jiff::Timestamp::now().to_string(),
-        fetcher: concat!("model-fetcher ", env!("CARGO_PKG_VERSION")).to_owned(),
-    }
+        reason: error.to_string(),
+    })
 }
 
-/// Removes files of the revision before that are not part of this one. Files of others are left alone.
-fn remove_outdated(store: &Store, earlier: Option<&Receipt>, now: &Receipt) -> Result<(), Error> {
-    let Some(earlier) = earlier.filter(|earlier| earlier.commit != now.commit) else {
+/// Rejects two names that are the same file on this volume, or on others if `--names portable` is set.
+fn reject_case_conflict(
+    store: &ModelStore,
+    options: &FetchOptions,
+    selected: &[RemoteFile],
+) -> Result<(), FetcherError> {
+    let Some((one, other)) = find_case_conflict(selected) else {
         return Ok(());
     };
-    let stays = |path: &str| now.files.iter().any(|file| file.path == path);
-    earlier.files.iter().filter(|file| !stays(&file.path)).try_for_each(|file| store.remove(&file.path))
+    if options.case_policy == CasePolicy::Any && !store.is_case_insensitive()? {
+        return Ok(());
+    }
+    let reason = format!("{one:?} and {other:?} differ only in case");
+    Err(FetcherError::BadListing { repository: options.repository.clone(), reason })
 }
 
-fn completion(
+/// Returns the event of a complete folder.
+pub(crate) fn completion_event(
     options: &FetchOptions,
     receipt: &Receipt,
     bytes_fetched: u64,
-    started: Instant,
+    duration: Duration,
 ) -> ProgressEvent {
     ProgressEvent::Complete {
         folder: options.folder(),
         commit: receipt.commit.clone(),
         files: receipt.files.len(),
-        bytes: receipt.files.iter().map(|file| file.size).sum(),
+        bytes: receipt.total_bytes(),
         bytes_fetched,
-        seconds: started.elapsed().as_secs_f64(),
+        seconds: duration.as_secs_f64(),
     }
 }

@@ -1,158 +1,156 @@
-//! One writer for a folder: a lock file with a heartbeat, taken over when its holder is dead or silent.
+//! One writer per folder. The lock is a file; the lease is the right to write that it grants, which its holder renews
+//! with heartbeats. A lock is taken over when its holder is dead or unresponsive.
 //!
-//! Works where `flock` does not: the lock is made by an exclusive create. `flock` only tells sooner that a holder on
-//! this machine is dead. A holder that falls silent and wakes up finds its work folder gone (`store::work`), so two
-//! writers never share a final name. No clock is compared: silence is measured by the one who waits.
+//! This works without `flock`, because the lock is an exclusive create. `flock` only detects earlier that a
+//! holder on this machine is dead. A holder that resumes after a takeover finds its staging folder gone
+//! (`store::staging`), so two writers never share a final name. Clocks of machines are never compared: each
+//! waiter measures how long the lock is unchanged.
 
+mod lock_file;
 mod record;
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
-pub(crate) use record::{Record, boot_id};
+use self::lock_file::LockFile;
+pub(crate) use record::{LeaseRecord, boot_id};
 
-use crate::contract::LOCK_FILE;
-use crate::error::Error;
-use crate::store::work::Predecessor;
+use crate::error::FetcherError;
+use crate::store::staging::PreviousHolder;
+use model_fetcher_contract::{LOCK_FILE, WORK_FOLDER};
 
-/// What the holder of the lock is doing now, for those who wait.
-pub(crate) type Doing = Arc<dyn Fn() -> String + Send + Sync>;
+/// Interval at which a waiter retries the lock.
+pub(crate) const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(250);
+/// Heartbeats per lease timeout. A few may be late, on a slow volume, before the lease expires.
+const BEATS_PER_LEASE: u32 = 6;
 
-/// The right to write in a folder. Dropping it gives it back.
+/// Returns what the holder of the lock is doing, for waiters.
+pub(crate) type ActivitySource = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// Exclusive permission to write to a folder. Dropping it releases the lock.
 pub(crate) struct Lease {
-    place: PathBuf,
-    record: Record,
-    predecessor: Predecessor,
-    lost: Arc<AtomicBool>,
+    lock_path: PathBuf,
+    record: LeaseRecord,
+    previous_holder: PreviousHolder,
+    /// Set by the heartbeat.
+    loss: Arc<OnceLock<LockLoss>>,
     stop: Option<Sender<()>>,
     heartbeat: Option<JoinHandle<()>>,
-    /// Held open for its `flock`.
-    _file: Arc<File>,
+    /// Kept open for its `flock`.
+    _file: File,
 }
 
-/// What an attempt to take the lock came to.
-pub(crate) enum Attempt {
-    Held(Lease),
-    /// Another one has it; what it says about itself.
-    Busy(Record),
+/// How a fetcher lost its lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum LockLoss {
+    /// Another fetcher took it over.
+    TakenOver(LeaseRecord),
+    /// The lock or its folder was deleted, and no other fetcher holds it.
+    Deleted,
 }
 
-/// Watches a foreign lock for signs of life.
+/// Result of an attempt to acquire the lock.
+pub(crate) enum LockAttempt {
+    Acquired(Lease),
+    /// Another fetcher holds it. `is_alive` is set if it renewed its lease since the first attempt, or runs on this
+    /// machine.
+    Held {
+        holder: LeaseRecord,
+        is_alive: bool,
+    },
+    /// The folder does not exist.
+    NoFolder,
+}
+
+/// Monitors another fetcher's lock for heartbeats.
 #[derive(Default)]
-pub(crate) struct Watch {
-    seen: Option<(Vec<u8>, Option<SystemTime>)>,
-    since: Option<Instant>,
+pub(crate) struct LockMonitor {
+    last_state: Option<(Vec<u8>, Option<SystemTime>)>,
+    unchanged_since: Option<Instant>,
+    has_changed: bool,
 }
 
-impl Watch {
-    /// How long the lock has looked exactly like this at `now`. Its time is compared with itself only, never with a
-    /// clock: machines disagree, and clocks jump.
-    fn silence(&mut self, content: &[u8], modified: Option<SystemTime>, now: Instant) -> Duration {
-        let same = self.seen.as_ref().is_some_and(|seen| seen.0 == content && seen.1 == modified);
-        if !same {
-            self.seen = Some((content.to_owned(), modified));
-            self.since = None;
+impl LockMonitor {
+    /// Returns how long the lock is unchanged at `now`. Its modification time is compared only with earlier
+    /// values and never with a clock: machines disagree, and clocks jump.
+    fn silence_duration(&mut self, lock: &LockFile, now: Instant) -> Duration {
+        let is_unchanged =
+            self.last_state.as_ref().is_some_and(|last| last.0 == lock.content && last.1 == lock.modified);
+        if !is_unchanged {
+            self.has_changed = self.last_state.is_some();
+            self.last_state = Some((lock.content.clone(), lock.modified));
+            self.unchanged_since = None;
         }
-        now.saturating_duration_since(*self.since.get_or_insert(now))
+        now.saturating_duration_since(*self.unchanged_since.get_or_insert(now))
     }
 }
 
 impl Lease {
-    /// Takes the lock of `folder` if it is free, its holder is dead, or has been silent for `lease_timeout` at `now`.
-    pub(crate) fn attempt(
+    /// Acquires the lock of `folder` if it is free, its holder is dead, or it is unchanged for
+    /// `lease_timeout` at `now`.
+    pub(crate) fn try_acquire(
         folder: &Path,
         lease_timeout: Duration,
-        watch: &mut Watch,
+        monitor: &mut LockMonitor,
         now: Instant,
-    ) -> Result<Attempt, Error> {
-        let place = folder.join(LOCK_FILE);
-        let io_error = |action: &'static str| {
-            let place = place.clone();
-            move |error| Error::disk(action, place, error)
-        };
-        match create(&place) {
-            Ok(lease) => return Ok(Attempt::Held(lease)),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(io_error("create")(error)),
-        }
-        let (file, content) = match read(&place) {
-            Ok(found) => found,
-            // Given back in this moment: the next attempt decides.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(Attempt::Busy(Record::unknown()));
-            }
-            Err(error) => return Err(io_error("read")(error)),
-        };
-        let holder = Record::read(&content);
-        let modified = file.metadata().and_then(|metadata| metadata.modified()).ok();
-        let dead = holder.is_of_this_machine(&file)
-            && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
-        let silent = watch.silence(&content, modified, now) >= lease_timeout;
-        if !dead && !silent {
-            return Ok(Attempt::Busy(holder));
-        }
-        if !remove_if_still(&place, &content, &holder).map_err(io_error("take over"))? {
-            return Ok(Attempt::Busy(holder));
-        }
-        match create(&place) {
-            Ok(mut lease) => {
-                lease.predecessor = if dead { Predecessor::Gone } else { Predecessor::Silent };
-                Ok(Attempt::Held(lease))
-            }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Attempt::Busy(holder)),
-            Err(error) => Err(io_error("create")(error)),
-        }
+    ) -> Result<LockAttempt, FetcherError> {
+        let lock_path = folder.join(LOCK_FILE);
+        let attempt = try_acquire(&lock_path, lease_timeout, monitor, now);
+        attempt.map_err(|(action, error)| FetcherError::disk(action, lock_path, error))
     }
 
-    /// Starts the heartbeat: six beats in `lease_timeout`, each saying what is being done.
-    pub(crate) fn keep(&mut self, lease_timeout: Duration, doing: Doing) -> Result<(), Error> {
+    /// Starts the heartbeat. Each beat writes the current activity.
+    pub(crate) fn start_heartbeat(
+        &mut self,
+        lease_timeout: Duration,
+        activity: ActivitySource,
+    ) -> Result<(), FetcherError> {
         let (stop, stopped) = mpsc::channel();
-        let (place, mut record, lost) = (self.place.clone(), self.record.clone(), self.lost.clone());
+        let (lock_path, mut record, loss) = (self.lock_path.clone(), self.record.clone(), self.loss.clone());
         let beat = move || {
-            while stopped.recv_timeout(lease_timeout / 6) == Err(RecvTimeoutError::Timeout) {
-                record.beat(doing());
-                if !still_ours(&place, &record) {
-                    lost.store(true, Ordering::Release);
+            while stopped.recv_timeout(lease_timeout / BEATS_PER_LEASE) == Err(RecvTimeoutError::Timeout) {
+                record.beat(activity());
+                if let Some(found) = find_loss(&lock_path, &record) {
+                    // Only this thread sets it.
+                    let _ = loss.set(found);
                     return;
                 }
-                // A beat that cannot be written is missed; the next one may be.
-                let _ = write_in_place(&place, &record);
+                // A beat that cannot be written is skipped.
+                let _ = lock_file::overwrite(&lock_path, &record);
             }
         };
         let thread = std::thread::Builder::new().name("heartbeat".into()).spawn(beat);
-        self.heartbeat =
-            Some(thread.map_err(|error| Error::disk("start the heartbeat of", &self.place, error))?);
+        self.heartbeat = Some(
+            thread.map_err(|error| FetcherError::disk("start the heartbeat of", &self.lock_path, error))?,
+        );
         self.stop = Some(stop);
         Ok(())
     }
 
-    /// Who took the lock away, if anyone did.
-    pub(crate) fn lost_to(&self) -> Option<String> {
-        let flagged = self.lost.load(Ordering::Acquire);
-        (flagged || !still_ours(&self.place, &self.record)).then(|| {
-            read(&self.place).map(|(_, content)| Record::read(&content).to_string()).unwrap_or_default()
-        })
+    /// Returns how the lock was lost, if it was.
+    pub(crate) fn loss(&self) -> Option<LockLoss> {
+        self.reported_loss().or_else(|| find_loss(&self.lock_path, &self.record))
     }
 
-    /// Whether the heartbeat found the lock taken away. Costs nothing.
-    pub(crate) fn is_lost(&self) -> bool {
-        self.lost.load(Ordering::Acquire)
+    /// Returns the loss that the heartbeat found. Does no I/O.
+    pub(crate) fn reported_loss(&self) -> Option<LockLoss> {
+        self.loss.get().cloned()
     }
 
     pub(crate) fn token(&self) -> &str {
         &self.record.token
     }
 
-    pub(crate) fn predecessor(&self) -> Predecessor {
-        self.predecessor
+    pub(crate) fn previous_holder(&self) -> PreviousHolder {
+        self.previous_holder
     }
 }
 
@@ -160,166 +158,239 @@ impl Drop for Lease {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(heartbeat) = self.heartbeat.take() {
-            // A heartbeat that panicked has nothing left to say.
+            // The folder is complete or the fetch has failed: a panic of the thread does not change the result.
             let _ = heartbeat.join();
         }
-        if still_ours(&self.place, &self.record) {
-            // What stays behind is taken over by the next one.
-            let _ = fs::remove_file(&self.place);
+        if find_loss(&self.lock_path, &self.record).is_none() {
+            // If this fails, the next fetcher takes over the lock.
+            let _ = fs::remove_file(&self.lock_path);
         }
     }
 }
 
-fn create(place: &Path) -> io::Result<Lease> {
-    let mut file = File::options().write(true).create_new(true).open(place)?;
-    // Where flock is not to be had the heartbeat alone has to do.
-    let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
-    let record = Record::of_this_process(&file);
-    file.write_all(&record.json())?;
-    Ok(Lease {
-        place: place.to_owned(),
-        record,
-        predecessor: Predecessor::Gone,
-        lost: Arc::default(),
-        stop: None,
-        heartbeat: None,
-        _file: Arc::new(file),
-    })
+/// An error and the action that failed.
+type LockError = (&'static str, io::Error);
+
+fn try_acquire(
+    lock_path: &Path,
+    lease_timeout: Duration,
+    monitor: &mut LockMonitor,
+    now: Instant,
+) -> Result<LockAttempt, LockError> {
+    let lock = match LockFile::read(lock_path) {
+        Ok(lock) => lock,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return acquire_free(lock_path, LeaseRecord::unknown(), PreviousHolder::Exited);
+        }
+        Err(error) => return Err(("read", error)),
+    };
+    let holder = lock.record();
+    let is_local = holder.is_from_this_machine(&lock.file);
+    let flocked = is_local.then(|| flock(&lock.file, FlockOperation::NonBlockingLockExclusive));
+    let is_dead = matches!(flocked, Some(Ok(())));
+    let is_silent = monitor.silence_duration(&lock, now) >= lease_timeout;
+    if !is_dead && !is_silent {
+        let runs_here = matches!(flocked, Some(Err(Errno::WOULDBLOCK)));
+        return Ok(LockAttempt::Held { holder, is_alive: runs_here || monitor.has_changed });
+    }
+    if !lock_file::remove_if_unchanged(lock_path, &lock).map_err(|error| ("take over", error))? {
+        return Ok(LockAttempt::Held { holder, is_alive: false });
+    }
+    let previous_holder = if is_dead { PreviousHolder::Exited } else { PreviousHolder::Unresponsive };
+    acquire_free(lock_path, holder, previous_holder)
 }
 
-fn read(place: &Path) -> io::Result<(File, Vec<u8>)> {
-    let mut file = File::open(place)?;
-    let mut content = Vec::new();
-    io::Read::read_to_end(&mut file, &mut content)?;
-    Ok((file, content))
-}
-
-fn still_ours(place: &Path, record: &Record) -> bool {
-    match read(place) {
-        Ok((_, content)) => Record::read(&content).token == record.token,
-        Err(error) => error.kind() != io::ErrorKind::NotFound,
+/// Creates the lock unless another process was faster. `holder` is the last known one.
+fn acquire_free(
+    lock_path: &Path,
+    holder: LeaseRecord,
+    previous_holder: PreviousHolder,
+) -> Result<LockAttempt, LockError> {
+    match lock_file::create(lock_path) {
+        Ok((file, record)) => Ok(LockAttempt::Acquired(Lease {
+            lock_path: lock_path.to_owned(),
+            record,
+            previous_holder,
+            loss: Arc::default(),
+            stop: None,
+            heartbeat: None,
+            _file: file,
+        })),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Ok(LockAttempt::Held { holder, is_alive: false })
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(LockAttempt::NoFolder),
+        Err(error) => Err(("create", error)),
     }
 }
 
-/// One write of constant length, so that a reader never sees half a record.
-fn write_in_place(place: &Path, record: &Record) -> io::Result<()> {
-    let file = File::options().write(true).open(place)?;
-    std::os::unix::fs::FileExt::write_all_at(&file, &record.json(), 0)
+/// Returns how the lock of `record` was lost. A lock that cannot be read is not lost: the volume may be slow to answer,
+/// and a takeover also removes the staging folder.
+fn find_loss(lock_path: &Path, record: &LeaseRecord) -> Option<LockLoss> {
+    match LockFile::read(lock_path) {
+        Ok(lock) => Some(lock.record()).filter(|found| found.token != record.token).map(LockLoss::TakenOver),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Some(match was_taken_over(lock_path, record) {
+                true => LockLoss::TakenOver(LeaseRecord::unknown()),
+                false => LockLoss::Deleted,
+            })
+        }
+        Err(_) => None,
+    }
 }
 
-/// Moves the lock aside and looks again: another one that waits may have been first, then it gets its lock back.
-fn remove_if_still(place: &Path, judged: &[u8], holder: &Record) -> io::Result<bool> {
-    let aside = place.with_extension(format!("lock.{:016x}", fastrand::u64(..)));
-    match fs::rename(place, &aside) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
-        Err(error) => return Err(error),
-    }
-    let (_, content) = read(&aside)?;
-    if content == judged || Record::read(&content).token == holder.token {
-        fs::remove_file(&aside)?;
-        return Ok(true);
-    }
-    let flags = rustix::fs::RenameFlags::NOREPLACE;
-    if rustix::fs::renameat_with(rustix::fs::CWD, &aside, rustix::fs::CWD, place, flags).is_err() {
-        fs::remove_file(&aside)?;
-    }
-    Ok(false)
+/// Returns whether a missing lock was taken over by a fetcher that has released it since. It moved the staging folder.
+fn was_taken_over(lock_path: &Path, record: &LeaseRecord) -> bool {
+    let folder = lock_path.parent().unwrap_or(lock_path);
+    folder.is_dir() && !folder.join(WORK_FOLDER).join(&record.token).exists()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::Ordering;
 
-    const SHORT: Duration = Duration::from_millis(60);
+    const SHORT_TIMEOUT: Duration = Duration::from_millis(60);
 
-    fn held(folder: &Path, timeout: Duration, watch: &mut Watch) -> Option<Lease> {
-        match Lease::attempt(folder, timeout, watch, Instant::now()).unwrap() {
-            Attempt::Held(lease) => Some(lease),
-            Attempt::Busy(_) => None,
+    fn try_acquire(folder: &Path, timeout: Duration, monitor: &mut LockMonitor) -> Option<Lease> {
+        match Lease::try_acquire(folder, timeout, monitor, Instant::now()).unwrap() {
+            LockAttempt::Acquired(lease) => Some(lease),
+            LockAttempt::Held { .. } => None,
+            LockAttempt::NoFolder => panic!("the folder exists"),
         }
     }
 
     #[test]
-    fn one_holds_it_until_it_is_given_back() {
+    fn lock_is_exclusive_until_dropped() {
         let folder = tempfile::tempdir().unwrap();
-        let first = held(folder.path(), Duration::MAX, &mut Watch::default()).unwrap();
-        assert!(held(folder.path(), Duration::MAX, &mut Watch::default()).is_none());
+        let first = try_acquire(folder.path(), Duration::MAX, &mut LockMonitor::default()).unwrap();
+        assert!(try_acquire(folder.path(), Duration::MAX, &mut LockMonitor::default()).is_none());
         drop(first);
         assert!(!folder.path().join(LOCK_FILE).exists());
-        assert!(held(folder.path(), Duration::MAX, &mut Watch::default()).is_some());
+        assert!(try_acquire(folder.path(), Duration::MAX, &mut LockMonitor::default()).is_some());
     }
 
     #[test]
-    fn the_lock_of_a_dead_process_is_taken_at_once() {
+    fn lock_of_dead_process_is_acquired_immediately() {
         let folder = tempfile::tempdir().unwrap();
-        let place = folder.path().join(LOCK_FILE);
-        let file = File::create(&place).unwrap();
-        fs::write(&place, Record::of_this_process(&file).json()).unwrap();
-        let lease = held(folder.path(), Duration::MAX, &mut Watch::default()).unwrap();
-        assert_eq!(lease.predecessor(), Predecessor::Gone);
+        let lock_path = folder.path().join(LOCK_FILE);
+        let file = File::create(&lock_path).unwrap();
+        fs::write(&lock_path, LeaseRecord::for_this_process(&file).to_json()).unwrap();
+        let lease = try_acquire(folder.path(), Duration::MAX, &mut LockMonitor::default()).unwrap();
+        assert_eq!(lease.previous_holder(), PreviousHolder::Exited);
     }
 
     #[test]
-    fn a_silent_holder_of_another_machine_is_taken_over_and_learns_it() {
+    fn silent_remote_holder_loses_lock_and_detects_it() {
         let folder = tempfile::tempdir().unwrap();
-        let mut first = held(folder.path(), Duration::MAX, &mut Watch::default()).unwrap();
+        let mut first = try_acquire(folder.path(), Duration::MAX, &mut LockMonitor::default()).unwrap();
         first.record.boot = "another".into();
-        fs::write(&first.place, first.record.json()).unwrap();
-        let mut watch = Watch::default();
-        let second =
-            std::iter::repeat_with(|| held(folder.path(), SHORT, &mut watch)).flatten().next().unwrap();
-        assert_eq!(second.predecessor(), Predecessor::Silent);
-        assert!(first.lost_to().is_some());
+        fs::write(&first.lock_path, first.record.to_json()).unwrap();
+        let mut monitor = LockMonitor::default();
+        let second = std::iter::repeat_with(|| try_acquire(folder.path(), SHORT_TIMEOUT, &mut monitor))
+            .flatten()
+            .next()
+            .unwrap();
+        assert_eq!(second.previous_holder(), PreviousHolder::Unresponsive);
+        assert_eq!(first.loss(), Some(LockLoss::TakenOver(second.record.clone())));
         drop(first);
-        assert!(second.lost_to().is_none(), "the lock of the second stays when the first ends");
+        assert_eq!(second.loss(), None, "the second lock remains when the first is dropped");
+        let staging = folder.path().join(WORK_FOLDER).join(second.token());
+        fs::create_dir_all(&staging).unwrap();
+        fs::remove_file(&second.lock_path).unwrap();
+        assert_eq!(second.loss(), Some(LockLoss::Deleted));
+        fs::remove_dir(staging).unwrap();
+        assert_eq!(second.loss(), Some(LockLoss::TakenOver(LeaseRecord::unknown())));
+        fs::remove_dir_all(folder.path()).unwrap();
+        assert_eq!(second.loss(), Some(LockLoss::Deleted));
     }
 
-    /// What a waiter makes of a foreign lock whose time is `times` at the seconds since the first look.
-    fn held_after(times: &[(u64, i64)]) -> bool {
+    /// Returns whether a waiter acquires a lock whose modification time changes as in `times`, in seconds
+    /// since the first check.
+    fn is_acquired_after(times: &[(u64, i64)]) -> bool {
         const TIMEOUT: Duration = Duration::from_secs(60);
         let folder = tempfile::tempdir().unwrap();
-        let place = folder.path().join(LOCK_FILE);
-        fs::write(&place, br#"{"token":"0123","boot":"another"}"#).unwrap();
-        let (start, mut watch) = (Instant::now(), Watch::default());
-        let midday = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        let lock_path = folder.path().join(LOCK_FILE);
+        fs::write(&lock_path, br#"{"token":"0123","boot":"another"}"#).unwrap();
+        let (start, mut monitor) = (Instant::now(), LockMonitor::default());
+        let base_time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
         times.iter().any(|(at, shift)| {
             let shifted = match shift {
-                0.. => midday + Duration::from_secs(shift.unsigned_abs()),
-                _ => midday - Duration::from_secs(shift.unsigned_abs()),
+                0.. => base_time + Duration::from_secs(shift.unsigned_abs()),
+                _ => base_time - Duration::from_secs(shift.unsigned_abs()),
             };
-            File::options().write(true).open(&place).unwrap().set_modified(shifted).unwrap();
+            File::options().write(true).open(&lock_path).unwrap().set_modified(shifted).unwrap();
             let now = start + Duration::from_secs(*at);
-            matches!(Lease::attempt(folder.path(), TIMEOUT, &mut watch, now).unwrap(), Attempt::Held(_))
+            matches!(
+                Lease::try_acquire(folder.path(), TIMEOUT, &mut monitor, now).unwrap(),
+                LockAttempt::Acquired(_)
+            )
         })
     }
 
     #[test]
-    fn a_clock_that_jumps_takes_no_lock_away() {
+    fn clock_jumps_do_not_expire_lock() {
         const YEAR: i64 = 31_536_000;
         assert!(
-            !held_after(&[(0, 0), (30, YEAR), (59, -YEAR), (100, 5), (150, 5)]),
-            "each beat is a sign of life"
+            !is_acquired_after(&[(0, 0), (30, YEAR), (59, -YEAR), (100, 5), (150, 5)]),
+            "every beat resets the timeout"
         );
-        assert!(!held_after(&[(0, -YEAR), (59, -YEAR)]), "an old time is no silence");
-        assert!(!held_after(&[(0, YEAR), (59, YEAR)]), "nor is a time to come");
-        assert!(held_after(&[(0, YEAR), (60, YEAR)]), "only silence is");
+        assert!(!is_acquired_after(&[(0, -YEAR), (59, -YEAR)]), "an old time alone does not expire the lock");
+        assert!(!is_acquired_after(&[(0, YEAR), (59, YEAR)]), "a future time alone does not expire the lock");
+        assert!(is_acquired_after(&[(0, YEAR), (60, YEAR)]), "an unchanged lock expires");
     }
 
     #[test]
-    fn a_heartbeat_keeps_the_lock() {
+    fn heartbeat_updates_record_and_retains_lock() {
         let folder = tempfile::tempdir().unwrap();
-        let mut first = held(folder.path(), Duration::MAX, &mut Watch::default()).unwrap();
+        let mut first = try_acquire(folder.path(), Duration::MAX, &mut LockMonitor::default()).unwrap();
         let beats = Arc::new(std::sync::atomic::AtomicU32::new(0));
         let counted = beats.clone();
         first
-            .keep(SHORT, Arc::new(move || format!("beat {}", counted.fetch_add(1, Ordering::Relaxed))))
+            .start_heartbeat(
+                SHORT_TIMEOUT,
+                Arc::new(move || format!("beat {}", counted.fetch_add(1, Ordering::Relaxed))),
+            )
             .unwrap();
         while beats.load(Ordering::Relaxed) < 3 {
             std::thread::yield_now();
         }
-        let (_, content) = read(&first.place).unwrap();
-        assert!(Record::read(&content).doing.starts_with("beat"), "{content:?}");
-        assert!(!first.is_lost());
+        let record = LockFile::read(&first.lock_path).unwrap().record();
+        assert!(record.activity.starts_with("beat"), "{record:?}");
+        assert_eq!(first.reported_loss(), None);
+    }
+
+    #[test]
+    fn holder_is_alive_if_it_runs_here_or_beats() {
+        let folder = tempfile::tempdir().unwrap();
+        let is_alive = |monitor: &mut LockMonitor| match Lease::try_acquire(
+            folder.path(),
+            Duration::MAX,
+            monitor,
+            Instant::now(),
+        )
+        .unwrap()
+        {
+            LockAttempt::Held { is_alive, .. } => is_alive,
+            _ => panic!("the lock is held"),
+        };
+        let mut local = try_acquire(folder.path(), Duration::MAX, &mut LockMonitor::default()).unwrap();
+        assert!(is_alive(&mut LockMonitor::default()));
+        local.record.boot = "another".into();
+        fs::write(&local.lock_path, local.record.to_json()).unwrap();
+        let mut monitor = LockMonitor::default();
+        assert!(!is_alive(&mut monitor) && !is_alive(&mut monitor), "nothing is known about another machine");
+        local.record.beat("fetching".into());
+        fs::write(&local.lock_path, local.record.to_json()).unwrap();
+        assert!(is_alive(&mut monitor) && is_alive(&mut monitor));
+    }
+
+    #[test]
+    fn missing_folder_is_not_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = folder.path().join("missing");
+        let attempt =
+            Lease::try_acquire(&missing, Duration::MAX, &mut LockMonitor::default(), Instant::now()).unwrap();
+        assert!(matches!(attempt, LockAttempt::NoFolder));
     }
 }

@@ -1,41 +1,45 @@
-//! Fetches a Hugging Face model onto a volume and verifies every byte.
+//! Fetches a Hugging Face model to a volume and verifies every byte.
 //!
-//! A fetch is: look at the receipt; take the lease of the folder; list the revision; plan; transfer what is missing
-//! in ranges, hashing as it comes; give each file its final name when its hash is right; write the receipt last.
+//! Steps of a fetch: check the receipt, acquire the lock, list the revision, plan, transfer missing ranges
+//! and hash them as they arrive, rename each verified file to its final name, and write the receipt last.
 //!
-//! - [`contract`]: what pods, scripts and the plugin rely on
-//! - [`fetch`], [`listing`], [`check`], [`verify`]: the verbs, for programs
-//! - [`arguments`], [`program`]: the verbs, for people
+//! - `model-fetcher-contract`: what pods, scripts, and the plugin rely on
+//! - [`fetch`], [`listing`], [`check`], [`verify`]: the operations for programs
+//! - [`arguments`], [`program`]: the command line
 
-// Ranges of bytes are what this crate is about; a list of one is a list, not a mistake.
+// The crate works with byte ranges: a list of one range is intended.
 #![allow(clippy::single_range_in_vec_init)]
 
+mod access;
 pub mod arguments;
 pub mod certificates;
 mod check;
-pub mod contract;
 mod digest;
 mod error;
 mod fetch;
 mod filter;
 #[cfg(test)]
-mod hostile;
+mod fuzz_tests;
 mod http;
 mod lease;
 mod options;
-mod patience;
 mod plan;
 pub mod program;
 pub mod progress;
 mod ranges;
 mod remove;
+mod retry;
 mod safetensors;
 mod source;
 mod store;
 mod transfer;
 
+pub use access::check_access;
 pub use check::{check, verify};
-pub use error::{Error, NoXet};
-pub use fetch::{Fetched, Observer, fetch, listing, wanted};
-pub use options::{Existing, FetchOptions, HubAccess, Names, Token, Xet};
+pub use error::{FetcherError, XetUnavailable};
+pub use fetch::{FetchOutcome, ProgressObserver, fetch, list_selected, listing};
+pub use http::client_proxy;
+pub use options::{
+    CasePolicy, ExistingFilePolicy, FetchOptions, HubAccess, HubEndpoint, HubToken, ProxySettings, Xet,
+};
 pub use remove::remove;

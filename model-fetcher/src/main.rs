@@ -1,4 +1,5 @@
-//! The program: everything is in the library.
+//! Entry point of the program. All code is in the library.
+//! It must not contain logic.
 
 use std::process::ExitCode;
 

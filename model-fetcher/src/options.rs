@@ -1,153 +1,124 @@
-//! What a fetch is asked to do, with every default filled in. Reads no environment by itself.
+//! Options of a fetch with all defaults applied. This module does not read the environment: callers pass a function that
+//! looks up a variable. The only files that it reads are token files.
+//!
+//! | Timeout | Measures | Applies to | When it expires |
+//! |---|---|---|---|
+//! | `lock_timeout` | the wait for another fetcher | the start of a fetch | the fetch fails |
+//! | `lease_timeout` | an unchanged lock | another fetcher's lock | the folder is taken over |
+//! | `read_timeout` | no data | one connection | the request is retried |
+//! | `stall_timeout` | no data, delays of a rate limit not counted | one API request, or all connections of a transfer together | the operation fails |
+//! | `unreachable_timeout` | no server reached | one connection attempt, and as `stall_timeout` | the operation fails |
 
-use std::fmt;
-use std::path::{Path, PathBuf};
+mod hub;
+pub(crate) mod proxy;
+
+use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::contract::{self, environment};
-use crate::error::Error;
+pub use self::hub::{HubAccess, HubEndpoint, HubToken};
+pub use self::proxy::ProxySettings;
+use crate::error::FetcherError;
+use model_fetcher_contract::weights::LoadFormat;
+use model_fetcher_contract::{
+    DEFAULT_REVISION, environment, is_repository_name, is_revision, model_folder, user_agent,
+};
 
-/// A hub token. Never shown: not by `Debug`, not in an error.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Token(String);
-
-impl Token {
-    /// A token, with the white space around it removed; `None` when nothing is left.
-    pub fn new(text: &str) -> Option<Self> {
-        let text = text.trim();
-        (!text.is_empty()).then(|| Self(text.to_owned()))
-    }
-
-    pub(crate) fn secret(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Token(…)")
-    }
-}
-
-/// Which hub to ask, and as whom.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HubAccess {
-    /// Address of the hub or of a mirror, possibly with a path; `file://` names a folder of models.
-    pub endpoint: String,
-    /// The token sent to that host and to no other.
-    pub token: Option<Token>,
-}
-
-impl Default for HubAccess {
-    fn default() -> Self {
-        Self { endpoint: contract::DEFAULT_ENDPOINT.to_owned(), token: None }
-    }
-}
-
-impl HubAccess {
-    /// Endpoint and token as the ecosystem's variables name them: `HF_ENDPOINT`, `HF_TOKEN`, the file in
-    /// `HF_TOKEN_PATH`, `$HF_HOME/token`, `$HOME/.cache/huggingface/token`. `variable` looks one up.
-    pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
-        let set = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
-        let endpoint = set(environment::HF_ENDPOINT).unwrap_or_else(|| contract::DEFAULT_ENDPOINT.to_owned());
-        let token = set(environment::HF_TOKEN).and_then(|text| Token::new(&text)).or_else(|| {
-            let file = set(environment::HF_TOKEN_PATH)
-                .map(PathBuf::from)
-                .or_else(|| set(environment::HF_HOME).map(|home| Path::new(&home).join("token")))
-                .or_else(|| set("HOME").map(|home| Path::new(&home).join(".cache/huggingface/token")))?;
-            Token::new(&std::fs::read_to_string(file).ok()?)
-        });
-        Self { endpoint: endpoint.trim().trim_end_matches('/').to_owned(), token }
-    }
-}
-
-/// How files that are already there under their final names are taken.
+/// How to treat existing files with their final names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Existing {
+pub enum ExistingFilePolicy {
     /// Hash them.
     #[default]
     Verify,
-    /// Believe them when their size is right.
+    /// Accept them if their size matches.
     Trust,
 }
 
-/// Which names of files are taken.
+/// Which file names to allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Names {
-    /// All that this volume tells apart.
+pub enum CasePolicy {
+    /// All names that this volume supports.
     #[default]
     Any,
-    /// No two that differ in case only, as some volumes and systems cannot hold both.
+    /// Reject names that differ only in case, and names that Windows cannot store: with a control character, one of
+    /// `\:<>"|?*`, a device such as `aux`, or a dot or space at the end of a part.
     Portable,
 }
 
-/// huggingface_hub's `MAX_HTTP_DOWNLOAD_SIZE`.
-const PLAIN_LIMIT_BYTES: u64 = 50_000_000_000;
+/// Plain HTTP size limit: huggingface_hub's `MAX_HTTP_DOWNLOAD_SIZE`.
+const PLAIN_HTTP_LIMIT_BYTES: u64 = 50_000_000_000;
 
-/// When xet is used for a file.
+/// When to use xet for a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Xet {
-    /// Plain HTTP, and xet for a large file that the hub gives in no other way.
+    /// Plain HTTP, and xet for a large file that the hub serves in no other way.
     #[default]
     Auto,
-    /// Plain HTTP only, and a clear error where that is refused.
+    /// Plain HTTP only; fail if the hub refuses it.
     Never,
-    /// Xet for every file that has it.
+    /// Xet for every file stored there.
     Always,
 }
 
-/// Everything a fetch needs to know.
+/// Options of a fetch.
 #[derive(Debug, Clone)]
 pub struct FetchOptions {
     /// `org/name`.
     pub repository: String,
-    /// Branch, tag or commit.
+    /// Branch, tag, or commit.
     pub revision: String,
-    /// The folder above the model's own; see [`contract::model_folder`].
+    /// Root folder above the model folder; see [`model_folder`].
     pub into: PathBuf,
-    /// Only paths that match one of these, when there is any (Python's `fnmatch`: `*` crosses `/`).
+    /// Select only paths that match one of these patterns, if there are any (Python's `fnmatch`: `*` matches
+    /// `/`).
     pub include: Vec<String>,
-    /// No path that matches one of these.
+    /// Exclude paths that match one of these patterns.
     pub exclude: Vec<String>,
-    /// Which hub, and as whom.
+    /// Which copy of the weights the engine loads. The others are excluded, unless `include` selects files.
+    pub load_format: LoadFormat,
+    /// Which hub to use, and with which token.
     pub hub: HubAccess,
-    /// At most this many connections; chosen by memory and by what helps when not given.
+    /// Maximum number of connections; `None` chooses it from memory and measured throughput.
     pub connections: Option<usize>,
-    /// Ask nothing of the network.
+    /// Disables network access. Operations that need it fail, except for a mirror in a folder.
     pub offline: bool,
-    /// Ask the hub whether the revision moved, and replace a complete folder of another revision.
+    /// Checks the hub for a new commit and replaces a complete folder of another revision.
     pub update: bool,
-    /// One writer a file, in order: for volumes that cannot write at random places.
+    /// Writes each file in order over one connection, for volumes without random writes.
     pub sequential: bool,
-    /// How long to wait for another fetcher.
+    /// Maximum time to wait for another fetcher to release the folder.
     pub lock_timeout: Duration,
-    /// How long the holder of the lock may be silent before it is taken over. One value for all of a volume.
+    /// How long the lock holder may be unresponsive before it is replaced. All fetchers of a volume need the
+    /// same value.
     pub lease_timeout: Duration,
-    /// How long nothing may arrive before the fetch gives up.
+    /// The operation fails after this long without data on any connection. Delays of a rate limit do not count.
     pub stall_timeout: Duration,
-    /// The same where no server is reached at all, if that is shorter.
+    /// As `stall_timeout`, for the case that no server can be reached; the shorter one applies. It also limits one
+    /// connection attempt.
     pub unreachable_timeout: Duration,
-    /// How long one read may bring nothing before its connection is given up.
+    /// A connection is closed after this long without data on it. The request is retried.
     pub read_timeout: Duration,
-    /// How files already there are taken.
-    pub existing: Existing,
-    /// Which names of files are taken.
-    pub names: Names,
-    /// When xet is used.
+    /// How to treat existing files.
+    pub existing: ExistingFilePolicy,
+    /// Which file names to allow.
+    pub case_policy: CasePolicy,
+    /// When to use xet.
     pub xet: Xet,
-    /// Above this size a hub may refuse plain HTTP, and xet takes over.
-    pub plain_limit_bytes: u64,
+    /// Above this size a hub may refuse plain HTTP, and xet is used.
+    pub plain_http_limit_bytes: u64,
+    /// The User-Agent of all requests.
+    pub user_agent: String,
 }
 
 impl FetchOptions {
-    /// Defaults for `repository` (`org/name`) below `into`.
+    /// Creates default options for `repository` (`org/name`) below `into`.
     pub fn new(repository: impl Into<String>, into: impl Into<PathBuf>) -> Self {
         Self {
             repository: repository.into(),
-            revision: contract::DEFAULT_REVISION.to_owned(),
+            revision: DEFAULT_REVISION.to_owned(),
             into: into.into(),
             include: Vec::new(),
             exclude: Vec::new(),
+            load_format: LoadFormat::default(),
             hub: HubAccess::default(),
             connections: None,
             offline: false,
@@ -158,92 +129,100 @@ impl FetchOptions {
             stall_timeout: Duration::from_secs(600),
             unreachable_timeout: Duration::MAX,
             read_timeout: Duration::from_secs(20),
-            existing: Existing::default(),
-            names: Names::default(),
+            existing: ExistingFilePolicy::default(),
+            case_policy: CasePolicy::default(),
             xet: Xet::default(),
-            plain_limit_bytes: PLAIN_LIMIT_BYTES,
+            plain_http_limit_bytes: PLAIN_HTTP_LIMIT_BYTES,
+            user_agent: user_agent("model-fetcher", env!("CARGO_PKG_VERSION")),
         }
     }
 
-    /// The folder of this model.
-    pub fn folder(&self) -> PathBuf {
-        contract::model_folder(&self.into, &self.repository)
+    /// Applies the variables of the Hugging Face libraries: those of [`HubAccess::from_variables`], `HF_HUB_OFFLINE`,
+    /// `TRANSFORMERS_OFFLINE`, `HF_HUB_DISABLE_XET`, and `HF_HUB_DOWNLOAD_TIMEOUT`. `variable` looks up an environment
+    /// variable.
+    pub fn apply_variables(&mut self, variable: impl Fn(&str) -> Option<String>) {
+        let is_set = |name: &str| variable(name).is_some_and(|value| is_true(&value));
+        self.hub = HubAccess::from_variables(&variable);
+        self.offline |= is_set(environment::HF_HUB_OFFLINE) || is_set(environment::TRANSFORMERS_OFFLINE);
+        if is_set(environment::HF_HUB_DISABLE_XET) {
+            self.xet = Xet::Never;
+        }
+        let seconds =
+            variable(environment::HF_HUB_DOWNLOAD_TIMEOUT).and_then(|text| text.trim().parse::<u64>().ok());
+        // No connection could receive data within zero seconds.
+        if let Some(seconds) = seconds.filter(|seconds| *seconds > 0) {
+            self.read_timeout = Duration::from_secs(seconds);
+        }
     }
 
-    /// Refuses a name that is no repository and a revision that cannot be one.
-    pub(crate) fn validate(&self) -> Result<(), Error> {
-        validate_repository(&self.repository)?;
-        let revision_is_sound = !self.revision.is_empty()
-            && !self.revision.contains("..")
-            && self.revision.chars().all(|character| character.is_ascii_graphic() && character != '\\');
-        if !revision_is_sound {
-            return Err(Error::Usage {
-                what: format!("{:?} is no revision", self.revision),
-                hint: "name a branch, a tag or a commit, for example `--revision main`".into(),
+    /// Returns the folder of this model.
+    pub fn folder(&self) -> PathBuf {
+        model_folder(&self.into, &self.repository)
+    }
+
+    /// Rejects an invalid repository name or revision.
+    pub(crate) fn validate(&self) -> Result<(), FetcherError> {
+        if !is_repository_name(&self.repository) {
+            return Err(FetcherError::Usage {
+                what: format!("{:?} is not a valid repository name", self.repository),
+                hint: "give it as ORG/NAME, for example `Qwen/Qwen3-0.6B`".into(),
+            });
+        }
+        if !is_revision(&self.revision) {
+            return Err(FetcherError::Usage {
+                what: format!("{:?} is not a valid revision", self.revision),
+                hint: "give a branch, a tag, or a commit, for example `--revision main`".into(),
             });
         }
         Ok(())
     }
 }
 
-/// A repository's name is one or two parts of letters, digits, `-`, `_` and `.`, as the hub allows.
-pub(crate) fn validate_repository(repository: &str) -> Result<(), Error> {
-    let parts: Vec<&str> = repository.split('/').collect();
-    let part_is_sound = |part: &&str| {
-        !part.is_empty()
-            && part.len() <= 96
-            && !part.starts_with(['.', '-'])
-            && !part.ends_with(['.', '-'])
-            && !part.contains("..")
-            && part.chars().all(|character| character.is_ascii_alphanumeric() || "-_.".contains(character))
-    };
-    if parts.len() <= 2 && parts.iter().all(part_is_sound) {
-        return Ok(());
-    }
-    Err(Error::Usage {
-        what: format!("{repository:?} is no repository"),
-        hint: "name it as the hub does, for example `Qwen/Qwen3-0.6B`".into(),
-    })
+/// Returns whether `value` is true as Hugging Face libraries define it.
+fn is_true(value: &str) -> bool {
+    matches!(value.trim().to_ascii_uppercase().as_str(), "1" | "ON" | "YES" | "TRUE")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_token_is_never_shown() {
-        let access = HubAccess { endpoint: "https://hub".into(), token: Token::new(" hf_secret\n") };
-        assert!(!format!("{access:?}").contains("secret"));
-        assert_eq!(access.token.unwrap().secret(), "hf_secret");
-        assert_eq!(Token::new(" \n"), None);
+    fn with_variables(variables: &[(&str, &str)]) -> FetchOptions {
+        let mut options = FetchOptions::new("org/model", "/models");
+        options.apply_variables(|name| {
+            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        });
+        options
     }
 
     #[test]
-    fn the_environment_names_hub_and_token() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("token"), "from-file\n").unwrap();
-        let home = folder.path().to_str().unwrap().to_owned();
-        let look_up = |with_token: bool| {
-            let home = home.clone();
-            HubAccess::from_variables(move |name| match name {
-                "HF_ENDPOINT" => Some("http://mirror/hub/".into()),
-                "HF_TOKEN" if with_token => Some("from-variable".into()),
-                "HF_HOME" => Some(home.clone()),
-                _ => None,
-            })
-        };
-        assert_eq!(look_up(true).endpoint, "http://mirror/hub");
-        assert_eq!(look_up(true).token, Token::new("from-variable"));
-        assert_eq!(look_up(false).token, Token::new("from-file"));
+    fn rejects_invalid_names_and_revisions() {
+        let mut options = FetchOptions::new("../x", "/models");
+        assert!(options.validate().unwrap_err().to_string().contains("repository name"));
+        options.repository = "org/model".into();
+        assert!(options.validate().is_ok());
+        options.revision = "a..b".into();
+        assert!(options.validate().unwrap_err().to_string().contains("revision"));
     }
 
     #[test]
-    fn names_that_leave_the_folder_are_no_repositories() {
-        for name in ["Qwen/Qwen3-0.6B", "gpt2", "a/b_c.d"] {
-            assert!(validate_repository(name).is_ok(), "{name}");
+    fn variables_have_the_meaning_of_hugging_face_libraries() {
+        for value in ["1", " 1 ", "on", "Yes", "TRUE\n"] {
+            let options = with_variables(&[("TRANSFORMERS_OFFLINE", value), ("HF_HUB_DISABLE_XET", value)]);
+            assert!(options.offline && options.xet == Xet::Never, "{value:?}");
         }
-        for name in ["", "/", "a/", "../x", "a/..", "a/b/c", "a b/c", "a/.hidden", "/a", "a/b\0"] {
-            assert!(validate_repository(name).is_err(), "{name:?}");
+        for value in ["0", "", "off", "no"] {
+            let options = with_variables(&[("HF_HUB_OFFLINE", value), ("HF_HUB_DISABLE_XET", value)]);
+            assert!(!options.offline && options.xet == Xet::Auto, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn invalid_read_timeouts_are_the_default() {
+        let seconds = |value| with_variables(&[("HF_HUB_DOWNLOAD_TIMEOUT", value)]).read_timeout.as_secs();
+        assert_eq!(seconds(" 7 "), 7);
+        for value in ["0", "-1", "soon", ""] {
+            assert_eq!(seconds(value), 20, "{value:?}");
         }
     }
 }

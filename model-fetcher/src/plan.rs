@@ -1,11 +1,12 @@
-//! Listing and what is in the folder to what has to be done, with a reason for each file. Pure.
+//! Compares the listing with the existing files and decides what to do for each file. This module is pure.
+//! It must not access the disk or the network.
 
 use std::collections::HashMap;
 
-use crate::contract::{Receipt, ReceiptFile, RemoteFile};
-use crate::options::Existing;
+use crate::options::ExistingFilePolicy;
+use model_fetcher_contract::{Receipt, ReceiptFile, RemoteFile};
 
-/// What is done for each wanted file.
+/// A selected file and its action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FetchPlan {
     pub(crate) files: Vec<PlannedFile>,
@@ -14,78 +15,82 @@ pub(crate) struct FetchPlan {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PlannedFile {
     pub(crate) remote: RemoteFile,
-    pub(crate) action: Action,
+    pub(crate) action: FileAction,
 }
 
-/// What one file needs.
+/// What to do for one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Action {
-    /// Nothing: it was verified before, or is trusted.
-    Keep(ReceiptFile),
-    /// It is there with the right size; its hash decides.
+pub(crate) enum FileAction {
+    /// Nothing: it was verified before or is trusted.
+    Reuse(ReceiptFile),
+    /// The file exists with the right size; its hash decides.
     Verify,
-    /// It is missing, or has another size.
+    /// The file is missing or has another size.
     Fetch,
 }
 
-/// A plain file found under a final name.
+/// Size and modification time of a regular file with its final name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Found {
+pub(crate) struct ExistingFile {
     pub(crate) size: u64,
     pub(crate) modified: i64,
 }
 
-/// Plans `wanted`: small files first, so that a model's configuration is there early, then by path.
-pub(crate) fn plan(
-    mut wanted: Vec<RemoteFile>,
-    found: &HashMap<String, Found>,
+/// Plans the selected files. Small files come first, so that a model's configuration is available early, then
+/// by path.
+pub(crate) fn plan_fetch(
+    mut selected: Vec<RemoteFile>,
+    existing_files: &HashMap<String, ExistingFile>,
     receipt: Option<&Receipt>,
-    existing: Existing,
+    existing: ExistingFilePolicy,
 ) -> FetchPlan {
+    // Chosen: above configuration and tokenizers, below weights.
     const LARGE_BYTES: u64 = 8 << 20;
-    wanted.sort_by(|left, right| {
+    selected.sort_by(|left, right| {
         (left.size >= LARGE_BYTES, &left.path).cmp(&(right.size >= LARGE_BYTES, &right.path))
     });
     let verified: HashMap<&str, &ReceiptFile> =
         receipt.iter().flat_map(|receipt| &receipt.files).map(|file| (file.path.as_str(), file)).collect();
-    let files = wanted.into_iter().map(|remote| {
-        let earlier = verified.get(remote.path.as_str()).copied();
-        let action = action(&remote, found.get(&remote.path), earlier, existing);
+    let files = selected.into_iter().map(|remote| {
+        let receipt_file = verified.get(remote.path.as_str()).copied();
+        let action = choose_action(&remote, existing_files.get(&remote.path), receipt_file, existing);
         PlannedFile { remote, action }
     });
     FetchPlan { files: files.collect() }
 }
 
-fn action(
+fn choose_action(
     remote: &RemoteFile,
-    found: Option<&Found>,
-    earlier: Option<&ReceiptFile>,
-    existing: Existing,
-) -> Action {
-    let Some(found) = found.filter(|found| found.size == remote.size) else {
-        return Action::Fetch;
+    existing_file: Option<&ExistingFile>,
+    receipt_file: Option<&ReceiptFile>,
+    existing: ExistingFilePolicy,
+) -> FileAction {
+    let Some(existing_file) = existing_file.filter(|existing_file| existing_file.size == remote.size) else {
+        return FileAction::Fetch;
     };
-    let same = |file: &&ReceiptFile| {
-        file.checksum == remote.checksum && file.size == found.size && file.modified == found.modified
+    let is_same = |file: &&ReceiptFile| {
+        file.checksum == remote.checksum
+            && file.size == existing_file.size
+            && file.modified == existing_file.modified
     };
-    match (earlier.filter(same), existing) {
-        (Some(file), _) => Action::Keep(file.clone()),
-        (None, Existing::Trust) => Action::Keep(ReceiptFile {
+    match (receipt_file.filter(is_same), existing) {
+        (Some(file), _) => FileAction::Reuse(file.clone()),
+        (None, ExistingFilePolicy::Trust) => FileAction::Reuse(ReceiptFile {
             path: remote.path.clone(),
             size: remote.size,
             checksum: remote.checksum.clone(),
-            modified: found.modified,
+            modified: existing_file.modified,
         }),
-        (None, Existing::Verify) => Action::Verify,
+        (None, ExistingFilePolicy::Verify) => FileAction::Verify,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::Checksum;
+    use model_fetcher_contract::Checksum;
 
-    fn remote(path: &str, size: u64) -> RemoteFile {
+    fn remote_file(path: &str, size: u64) -> RemoteFile {
         RemoteFile {
             path: path.into(),
             size,
@@ -95,8 +100,12 @@ mod tests {
         }
     }
 
-    fn actions(found: Option<Found>, receipt_modified: Option<i64>, existing: Existing) -> Action {
-        let file = remote("a", 3);
+    fn planned_action(
+        existing_file: Option<ExistingFile>,
+        receipt_modified: Option<i64>,
+        existing: ExistingFilePolicy,
+    ) -> FileAction {
+        let file = remote_file("a", 3);
         let receipt = receipt_modified.map(|modified| Receipt {
             format: 1,
             repository: "org/model".into(),
@@ -104,29 +113,37 @@ mod tests {
             revision: "main".into(),
             commit: String::new(),
             files: vec![ReceiptFile { path: "a".into(), size: 3, checksum: file.checksum.clone(), modified }],
-            left_out: Vec::new(),
+            excluded: Vec::new(),
             completed_at: String::new(),
             fetcher: String::new(),
         });
-        let found = found.into_iter().map(|found| ("a".to_owned(), found)).collect();
-        plan(vec![file], &found, receipt.as_ref(), existing).files.remove(0).action
+        let existing_file =
+            existing_file.into_iter().map(|existing_file| ("a".to_owned(), existing_file)).collect();
+        plan_fetch(vec![file], &existing_file, receipt.as_ref(), existing).files.remove(0).action
     }
 
     #[test]
-    fn a_file_is_kept_only_as_it_was_verified() {
-        let found = |modified| Some(Found { size: 3, modified });
-        assert!(matches!(actions(found(7), Some(7), Existing::Verify), Action::Keep(_)));
-        assert_eq!(actions(found(8), Some(7), Existing::Verify), Action::Verify);
-        assert_eq!(actions(found(7), None, Existing::Verify), Action::Verify);
-        assert!(matches!(actions(found(7), None, Existing::Trust), Action::Keep(_)));
-        assert_eq!(actions(Some(Found { size: 2, modified: 7 }), Some(7), Existing::Trust), Action::Fetch);
-        assert_eq!(actions(None, Some(7), Existing::Trust), Action::Fetch);
+    fn file_is_reused_only_if_unchanged_since_verification() {
+        let existing = |modified| Some(ExistingFile { size: 3, modified });
+        assert!(matches!(
+            planned_action(existing(7), Some(7), ExistingFilePolicy::Verify),
+            FileAction::Reuse(_)
+        ));
+        assert_eq!(planned_action(existing(8), Some(7), ExistingFilePolicy::Verify), FileAction::Verify);
+        assert_eq!(planned_action(existing(7), None, ExistingFilePolicy::Verify), FileAction::Verify);
+        assert!(matches!(planned_action(existing(7), None, ExistingFilePolicy::Trust), FileAction::Reuse(_)));
+        assert_eq!(
+            planned_action(Some(ExistingFile { size: 2, modified: 7 }), Some(7), ExistingFilePolicy::Trust),
+            FileAction::Fetch
+        );
+        assert_eq!(planned_action(None, Some(7), ExistingFilePolicy::Trust), FileAction::Fetch);
     }
 
     #[test]
-    fn small_files_come_first() {
-        let wanted = vec![remote("a.safetensors", 1 << 30), remote("z.json", 10), remote("b.json", 5)];
-        let plan = plan(wanted, &HashMap::new(), None, Existing::Verify);
+    fn small_files_are_planned_first() {
+        let selected =
+            vec![remote_file("a.safetensors", 1 << 30), remote_file("z.json", 10), remote_file("b.json", 5)];
+        let plan = plan_fetch(selected, &HashMap::new(), None, ExistingFilePolicy::Verify);
         let paths: Vec<&str> = plan.files.iter().map(|file| file.remote.path.as_str()).collect();
         assert_eq!(paths, ["b.json", "z.json", "a.safetensors"]);
     }

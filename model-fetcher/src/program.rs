@@ -1,120 +1,146 @@
-//! The program: arguments to verb to exit code. Errors are printed here and nowhere else.
+//! Runs the program: arguments to verb to exit code. Errors are printed only here, except usage errors (`arguments`).
+//! It must not contain the logic of a verb.
 
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::arguments::{
-    CheckArgs, CommandLine, FetchArgs, ModelArgs, RemoveArgs, Verb, VerifyArgs, variable,
+    CheckModelArgs, FetchArgs, FetcherCli, FetcherVerb, ModelLocationArgs, RemoveArgs, VerifyModelArgs,
+    env_variable,
 };
 use crate::check::{check, verify};
-use crate::contract::{ProgressEvent, Receipt, exit};
-use crate::digest::VERIFIES;
-use crate::error::Error;
-use crate::fetch::{complete_without_network, fetch};
+use crate::digest::HASHING_ENABLED;
+use crate::error::FetcherError;
+use crate::fetch::{completion_event, fetch, try_without_network};
 use crate::options::{FetchOptions, Xet};
-use crate::progress::{Progress, words};
+use crate::progress::{ProgressPrinter, event_text};
 use crate::remove::remove;
 use crate::{certificates, fetch as fetching};
+use model_fetcher_contract::weights::LoadFormat;
+use model_fetcher_contract::{FailureReason, ProgressEvent, Receipt, exit};
 
-/// Threads for connections; hashing needs no more than the cores there are.
-const FEWEST_THREADS: usize = 2;
-const MOST_THREADS: usize = 8;
+/// Minimum number of runtime threads, for connections. Hashing uses at most one thread per core.
+const MIN_THREADS: usize = 2;
+const MAX_THREADS: usize = 8;
 
-/// Runs the command line `arguments` (the program's name first) and returns its exit code.
+/// Runs the command line `arguments`, which start with the program's name, and returns its exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let command_line = match CommandLine::read(&arguments) {
+    let command_line = match FetcherCli::from_arguments(&arguments) {
         Ok(command_line) => command_line,
         Err(code) => return ExitCode::from(code),
     };
     let code = match command_line.verb {
-        Verb::Fetch(fetch) => run_fetch(&fetch, arguments),
-        Verb::Check(check) => run_check(&check),
-        Verb::Verify(verify) => run_verify(&verify, arguments),
-        Verb::Remove(remove) => run_remove(&remove),
-        Verb::Version => print_version(),
+        FetcherVerb::Fetch(fetch) => run_fetch(&fetch, arguments),
+        FetcherVerb::Check(check) => run_check(&check),
+        FetcherVerb::Verify(verify) => run_verify(&verify, arguments),
+        FetcherVerb::Remove(remove) => run_remove(&remove),
+        FetcherVerb::Version => print_version(),
     };
     ExitCode::from(code)
 }
 
-/// Shows events, and leaves the last of them where Kubernetes looks.
+/// Prints events and writes the final one to the termination log.
 struct Reporter<'a> {
-    progress: Progress,
-    model: &'a ModelArgs,
+    printer: ProgressPrinter,
+    model: &'a ModelLocationArgs,
 }
 
 impl<'a> Reporter<'a> {
-    fn new(model: &'a ModelArgs) -> Self {
-        Self { progress: Progress::new(model.progress), model }
+    fn new(model: &'a ModelLocationArgs) -> Self {
+        Self { printer: ProgressPrinter::new(model.progress), model }
     }
 
     fn show(&mut self, event: &ProgressEvent) {
-        self.progress.show(event);
+        self.printer.show(event);
         if matches!(event, ProgressEvent::Complete { .. } | ProgressEvent::Failed { .. }) {
-            write_last_words(&self.model.termination_log, &words(event).unwrap_or_default());
+            write_termination_message(&self.model.termination_log, &termination_message(event));
         }
     }
 
-    /// Shows how it ended; returns the exit code.
-    fn end(&mut self, outcome: Result<(), Error>) -> u8 {
+    /// Reports the outcome and returns the exit code.
+    fn finish(&mut self, outcome: Result<(), FetcherError>) -> u8 {
         let Err(error) = outcome else {
             return exit::COMPLETE;
         };
         let exit_code = error.exit_code();
-        self.show(&ProgressEvent::Failed { exit_code, error: error.to_string(), hint: error.hint() });
+        self.show(&ProgressEvent::Failed {
+            exit_code,
+            error: error.to_string(),
+            hint: error.hint(),
+            reason: Some(error.reason()),
+        });
         exit_code
     }
 }
 
-/// Only a file that is there already: outside Kubernetes nothing is made.
-fn write_last_words(place: &Path, text: &str) {
-    if let Ok(mut file) = File::options().write(true).truncate(true).open(place) {
-        // The same words are on stderr already.
+/// Formats the final event as text, followed by the failure reason on its own line. Kubernetes truncates the
+/// start of a long message, so the reason is last.
+fn termination_message(event: &ProgressEvent) -> String {
+    let text = event_text(event).unwrap_or_default();
+    match event {
+        ProgressEvent::Failed { reason: Some(reason), .. } => {
+            format!("{text}\n{}", reason.termination_line())
+        }
+        _ => text,
+    }
+}
+
+/// Writes the termination message if its file exists. Outside Kubernetes no file is created.
+fn write_termination_message(path: &Path, text: &str) {
+    if let Ok(mut file) = File::options().write(true).truncate(true).open(path) {
+        // Errors are ignored: the same text is on stderr.
         let _ = writeln!(file, "{text}");
     }
 }
 
-fn run_fetch(arguments: &FetchArgs, words: Vec<OsString>) -> u8 {
-    let options = arguments.options(variable);
+fn run_fetch(arguments: &FetchArgs, argv: Vec<OsString>) -> u8 {
+    let options = arguments.to_options(env_variable);
     let mut reporter = Reporter::new(&arguments.model);
-    if !VERIFIES {
-        let text = "this build verifies nothing: it is for benchmarks only".to_owned();
+    if !HASHING_ENABLED {
+        let text = "this build does not verify files; use it for benchmarks only".to_owned();
+        reporter.show(&ProgressEvent::Warning { text });
+    }
+    let load_format = &arguments.filter.load_format;
+    if LoadFormat::parse_known(load_format).is_none() {
+        let text = format!("load format {load_format:?} is not known, so the files for `auto` are fetched");
         reporter.show(&ProgressEvent::Warning { text });
     }
     if options.xet == Xet::Always && !cfg!(feature = "xet") {
-        return reporter.end(Err(Error::Usage {
-            what: "this build has no xet".into(),
-            hint: "leave out `--xet always`: plain HTTP gives the same bytes, verified".into(),
+        return reporter.finish(Err(FetcherError::Usage {
+            what: "this build does not include xet".into(),
+            hint: "remove `--xet always`: plain HTTP fetches the same bytes, verified".into(),
         }));
     }
-    // A complete folder costs neither certificates nor a runtime.
-    match complete_without_network(&options, &mut |event| reporter.show(event)) {
+    // A complete folder needs neither certificates nor a runtime.
+    match try_without_network(&options, &mut |event| reporter.show(event)) {
         Ok(Some(_)) => return exit::COMPLETE,
         Ok(None) => {}
-        Err(error) => return reporter.end(Err(error)),
+        Err(error) => return reporter.finish(Err(error)),
     }
-    let outcome = certificates::ensure(words, variable)
-        .map_err(|error| Error::Client { reason: format!("no certificates: {error}") })
-        .and_then(|()| runtime())
+    let outcome = certificates::ensure(argv, env_variable)
+        .map_err(|error| FetcherError::Client { reason: format!("cannot load certificates: {error}") })
+        .and_then(|()| build_runtime())
         .map(|runtime| runtime.block_on(fetch_until_signal(&options, &mut reporter)));
     match outcome {
         Ok(code) => code,
-        Err(error) => reporter.end(Err(error)),
+        Err(error) => reporter.finish(Err(error)),
     }
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, Error> {
-    let cores = std::thread::available_parallelism().map_or(FEWEST_THREADS, usize::from);
+fn build_runtime() -> Result<tokio::runtime::Runtime, FetcherError> {
+    let cores = std::thread::available_parallelism().map_or(MIN_THREADS, usize::from);
     tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(cores.clamp(FEWEST_THREADS, MOST_THREADS))
+        .worker_threads(cores.clamp(MIN_THREADS, MAX_THREADS))
         .enable_all()
         .build()
-        .map_err(|error| Error::Client { reason: error.to_string() })
+        .map_err(|error| FetcherError::Client { reason: error.to_string() })
 }
 
 async fn fetch_until_signal(options: &FetchOptions, reporter: &mut Reporter<'_>) -> u8 {
@@ -122,68 +148,60 @@ async fn fetch_until_signal(options: &FetchOptions, reporter: &mut Reporter<'_>)
         signal(SignalKind::interrupt()).and_then(|first| Ok((first, signal(SignalKind::terminate())?)));
     let (mut interrupt, mut terminate) = match handlers {
         Ok(handlers) => handlers,
-        Err(error) => return reporter.end(Err(Error::Client { reason: error.to_string() })),
+        Err(error) => return reporter.finish(Err(FetcherError::Client { reason: error.to_string() })),
     };
     let mut observe = |event: &ProgressEvent| reporter.show(event);
-    let (exit_code, name) = tokio::select! {
-        outcome = fetch(options, &mut observe) => return reporter.end(outcome.map(drop)),
+    let (exit_code, signal_name) = tokio::select! {
+        outcome = fetch(options, &mut observe) => return reporter.finish(outcome.map(drop)),
         _ = interrupt.recv() => (exit::INTERRUPTED, "SIGINT"),
         _ = terminate.recv() => (exit::TERMINATED, "SIGTERM"),
     };
     reporter.show(&ProgressEvent::Failed {
         exit_code,
-        error: format!("ended by {name}; what is here is kept"),
-        hint: Some("run the same command again: it continues".into()),
+        error: format!("interrupted by {signal_name}; partial files were kept"),
+        hint: Some("run the same command again to resume".into()),
+        reason: Some(FailureReason::Interrupted),
     });
     exit_code
 }
 
-fn run_check(arguments: &CheckArgs) -> u8 {
-    let options = arguments.options();
+fn run_check(arguments: &CheckModelArgs) -> u8 {
+    let options = arguments.to_options();
     let mut reporter = Reporter::new(&arguments.model);
-    let outcome = check(&options).map(|receipt| reporter.show(&found_complete(&options, &receipt)));
-    reporter.end(outcome)
+    let outcome = check(&options)
+        .map(|receipt| reporter.show(&completion_event(&options, &receipt, 0, Duration::ZERO)));
+    reporter.finish(outcome)
 }
 
 fn run_remove(arguments: &RemoveArgs) -> u8 {
     let mut reporter = Reporter::new(&arguments.model);
-    let outcome = remove(&arguments.options()).map(|removed| reporter.show(&removed));
-    reporter.end(outcome)
+    let outcome = remove(&arguments.to_options()).map(|removed| reporter.show(&removed));
+    reporter.finish(outcome)
 }
 
-fn run_verify(arguments: &VerifyArgs, words: Vec<OsString>) -> u8 {
-    let options = arguments.options(variable);
+fn run_verify(arguments: &VerifyModelArgs, argv: Vec<OsString>) -> u8 {
+    let options = arguments.to_options(env_variable);
     let mut reporter = Reporter::new(&arguments.model);
     let outcome = match arguments.online {
         false => verify(&options, &mut |path, bytes| {
             reporter.show(&ProgressEvent::FileVerified { path: path.to_owned(), bytes });
         }),
-        true => verify_online(&options, words),
+        true => verify_online(&options, argv),
     };
-    let outcome = outcome.map(|receipt| reporter.show(&found_complete(&options, &receipt)));
-    reporter.end(outcome)
+    let outcome =
+        outcome.map(|receipt| reporter.show(&completion_event(&options, &receipt, 0, Duration::ZERO)));
+    reporter.finish(outcome)
 }
 
-fn verify_online(options: &FetchOptions, words: Vec<OsString>) -> Result<Receipt, Error> {
-    certificates::ensure(words, variable)
-        .map_err(|error| Error::Client { reason: format!("no certificates: {error}") })?;
-    let listing = runtime()?.block_on(fetching::listing(options))?;
+fn verify_online(options: &FetchOptions, argv: Vec<OsString>) -> Result<Receipt, FetcherError> {
+    certificates::ensure(argv, env_variable)
+        .map_err(|error| FetcherError::Client { reason: format!("cannot load certificates: {error}") })?;
+    let listing = build_runtime()?.block_on(fetching::listing(options))?;
     crate::check::verify_against(options, &listing)
 }
 
-fn found_complete(options: &FetchOptions, receipt: &Receipt) -> ProgressEvent {
-    ProgressEvent::Complete {
-        folder: options.folder(),
-        commit: receipt.commit.clone(),
-        files: receipt.files.len(),
-        bytes: receipt.files.iter().map(|file| file.size).sum(),
-        bytes_fetched: 0,
-        seconds: 0.0,
-    }
-}
-
 fn print_version() -> u8 {
-    // A version nobody reads is no failure.
+    // Write errors are ignored: the stream may be closed.
     let _ = writeln!(std::io::stdout().lock(), "model-fetcher {}", env!("CARGO_PKG_VERSION"));
     exit::COMPLETE
 }

@@ -1,10 +1,11 @@
-//! Sets of byte ranges: what of a file is there, and what is missing.
+//! Sets of byte ranges: the present and missing parts of a file.
+//! Pure computation without I/O.
 
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-/// Disjoint ranges in order; neighbours are merged.
+/// Sorted disjoint ranges. Adjacent ranges are merged.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<(u64, u64)>", into = "Vec<(u64, u64)>")]
 pub(crate) struct RangeSet {
@@ -16,8 +17,8 @@ impl RangeSet {
         if range.is_empty() {
             return;
         }
-        let from = self.ranges.partition_point(|held| held.end < range.start);
-        let to = self.ranges.partition_point(|held| held.start <= range.end);
+        let from = self.ranges.partition_point(|existing| existing.end < range.start);
+        let to = self.ranges.partition_point(|existing| existing.start <= range.end);
         let mut merged = range;
         if from < to {
             merged.start = merged.start.min(self.ranges[from].start);
@@ -26,39 +27,39 @@ impl RangeSet {
         self.ranges.splice(from..to, [merged]);
     }
 
-    /// The parts of `0..size` that are not held.
+    /// Returns the parts of `0..size` that are not in the set.
     pub(crate) fn gaps(&self, size: u64) -> Vec<Range<u64>> {
         self.missing_in(0..size)
     }
 
-    /// The parts of `wanted` that are not held.
-    pub(crate) fn missing_in(&self, wanted: Range<u64>) -> Vec<Range<u64>> {
+    /// Returns the parts of `range` that are not in the set.
+    pub(crate) fn missing_in(&self, range: Range<u64>) -> Vec<Range<u64>> {
         let mut missing = Vec::new();
-        let mut start = wanted.start;
-        for held in &self.ranges {
-            let end = held.start.min(wanted.end);
+        let mut start = range.start;
+        for existing in &self.ranges {
+            let end = existing.start.min(range.end);
             if start < end {
                 missing.push(start..end);
             }
-            start = start.max(held.end);
+            start = start.max(existing.end);
         }
-        if start < wanted.end {
-            missing.push(start..wanted.end);
+        if start < range.end {
+            missing.push(start..range.end);
         }
         missing
     }
 
-    /// Forgets everything from `end` on.
+    /// Removes everything from `end` on.
     pub(crate) fn truncate(&mut self, end: u64) {
-        self.ranges.retain(|held| held.start < end);
+        self.ranges.retain(|range| range.start < end);
         if let Some(last) = self.ranges.last_mut() {
             last.end = last.end.min(end);
         }
     }
 
-    /// Bytes held.
+    /// Returns the total number of bytes in the set.
     pub(crate) fn bytes(&self) -> u64 {
-        self.ranges.iter().map(|held| held.end - held.start).sum()
+        self.ranges.iter().map(|range| range.end - range.start).sum()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = Range<u64>> + '_ {
@@ -76,7 +77,7 @@ impl From<Vec<(u64, u64)>> for RangeSet {
 
 impl From<RangeSet> for Vec<(u64, u64)> {
     fn from(set: RangeSet) -> Self {
-        set.ranges.into_iter().map(|held| (held.start, held.end)).collect()
+        set.ranges.into_iter().map(|range| (range.start, range.end)).collect()
     }
 }
 
@@ -84,34 +85,34 @@ impl From<RangeSet> for Vec<(u64, u64)> {
 mod tests {
     use super::*;
 
-    fn set(pairs: &[(u64, u64)]) -> RangeSet {
+    fn range_set(pairs: &[(u64, u64)]) -> RangeSet {
         pairs.to_vec().into()
     }
 
     #[test]
-    fn neighbours_and_overlaps_merge() {
-        assert_eq!(set(&[(0, 5), (5, 9)]), set(&[(0, 9)]));
-        assert_eq!(set(&[(0, 2), (8, 9), (1, 8)]), set(&[(0, 9)]));
-        assert_eq!(set(&[(4, 6), (0, 1)]).iter().collect::<Vec<_>>(), [0..1, 4..6]);
-        assert_eq!(set(&[(3, 3)]), RangeSet::default());
+    fn adjacent_and_overlapping_ranges_merge() {
+        assert_eq!(range_set(&[(0, 5), (5, 9)]), range_set(&[(0, 9)]));
+        assert_eq!(range_set(&[(0, 2), (8, 9), (1, 8)]), range_set(&[(0, 9)]));
+        assert_eq!(range_set(&[(4, 6), (0, 1)]).iter().collect::<Vec<_>>(), [0..1, 4..6]);
+        assert_eq!(range_set(&[(3, 3)]), RangeSet::default());
     }
 
     #[test]
-    fn gaps_are_what_is_missing() {
-        assert_eq!(set(&[]).gaps(4), [0..4]);
-        assert_eq!(set(&[(1, 2), (3, 9)]).gaps(9), [0..1, 2..3]);
-        assert_eq!(set(&[(0, 9)]).gaps(9), []);
-        assert_eq!(set(&[(2, 4)]).missing_in(3..6), [4..6]);
-        assert_eq!(set(&[(2, 9)]).missing_in(3..6), []);
+    fn gaps_are_the_complement() {
+        assert_eq!(range_set(&[]).gaps(4), [0..4]);
+        assert_eq!(range_set(&[(1, 2), (3, 9)]).gaps(9), [0..1, 2..3]);
+        assert_eq!(range_set(&[(0, 9)]).gaps(9), []);
+        assert_eq!(range_set(&[(2, 4)]).missing_in(3..6), [4..6]);
+        assert_eq!(range_set(&[(2, 9)]).missing_in(3..6), []);
     }
 
     #[test]
-    fn a_shorter_file_holds_less() {
-        let mut held = set(&[(0, 4), (6, 9)]);
-        held.truncate(7);
-        assert_eq!(held, set(&[(0, 4), (6, 7)]));
-        assert_eq!(held.bytes(), 5);
-        held.truncate(0);
-        assert_eq!(held.bytes(), 0);
+    fn truncate_drops_bytes_beyond_end() {
+        let mut ranges = range_set(&[(0, 4), (6, 9)]);
+        ranges.truncate(7);
+        assert_eq!(ranges, range_set(&[(0, 4), (6, 7)]));
+        assert_eq!(ranges.bytes(), 5);
+        ranges.truncate(0);
+        assert_eq!(ranges.bytes(), 0);
     }
 }

@@ -1,59 +1,108 @@
-//! Removing a model: the receipt first, so that nobody takes what is left for complete, then its folder.
+//! Removes a model. Its folder is renamed first: from then on it does not exist for other processes, and no
+//! heartbeat is needed while it is deleted.
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-use crate::contract::{ProgressEvent, RECEIPT_FILE};
-use crate::error::Error;
-use crate::lease::{Attempt, Lease, Watch};
+use crate::error::FetcherError;
+use crate::lease::{LOCK_POLL_INTERVAL, Lease, LockAttempt, LockMonitor};
 use crate::options::FetchOptions;
+use crate::store::sync_folder;
+use model_fetcher_contract::{LOCK_FILE, ProgressEvent};
 
-/// Removes the folder of a model and answers what was done. A folder that is not there is removed already.
+/// Start of the name of a renamed folder, next to the model's folder.
+const REMOVED_PREFIX: &str = ".model-fetcher.removed.";
+
+/// Removes the folder of a model and returns the event that reports it. A missing folder is not an error.
 ///
 /// # Errors
-/// A fetcher that works in the folder; a folder that cannot be removed.
-pub fn remove(options: &FetchOptions) -> Result<ProgressEvent, Error> {
+/// A fetcher is using the folder, or the folder cannot be removed.
+pub fn remove(options: &FetchOptions) -> Result<ProgressEvent, FetcherError> {
     options.validate()?;
     let folder = options.folder();
-    let removed = match fs::symlink_metadata(&folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-        Err(error) => return Err(Error::disk("look at", &folder, error)),
-        Ok(found) if found.is_symlink() => return Err(Error::SymbolicLink { path: folder }),
-        Ok(_) => {
-            remove_under_lease(options, &folder)?;
-            true
-        }
-    };
-    Ok(ProgressEvent::Removed { folder, was_there: removed })
+    match fs::symlink_metadata(&folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(FetcherError::disk("read metadata of", &folder, error)),
+        Ok(found) if found.is_symlink() => return Err(FetcherError::SymbolicLink { path: folder }),
+        Ok(_) => rename_under_lease(options, &folder)?,
+    }
+    let existed = delete_renamed(&folder)?;
+    // Remove the organization's folder if it is empty.
+    if let Some(organization) = folder.parent().filter(|parent| *parent != options.into) {
+        let _ = fs::remove_dir(organization);
+    }
+    Ok(ProgressEvent::Removed { folder, existed })
 }
 
-fn remove_under_lease(options: &FetchOptions, folder: &PathBuf) -> Result<(), Error> {
-    let attempt = Lease::attempt(folder, options.lease_timeout, &mut Watch::default(), Instant::now())?;
-    let lease = match attempt {
-        Attempt::Held(lease) => lease,
-        Attempt::Busy(holder) => {
-            return Err(Error::Locked {
-                folder: folder.clone(),
-                holder: holder.to_string(),
-                waited: Duration::ZERO,
-            });
-        }
+/// Renames the folder while no other process may write to it. The lock moves with it.
+fn rename_under_lease(options: &FetchOptions, folder: &Path) -> Result<(), FetcherError> {
+    let lease = match acquire_lock(options, folder) {
+        Ok(Some(lease)) => Some(lease),
+        // Another `remove` was faster.
+        Ok(None) => return Ok(()),
+        // A full volume has no space for a lock, and removing a model is how to free some. Other processes cannot
+        // create a lock either.
+        Err(error) if is_full(&error) && !folder.join(LOCK_FILE).exists() => None,
+        Err(error) => return Err(error),
     };
-    let receipt = folder.join(RECEIPT_FILE);
-    match fs::remove_file(&receipt) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(Error::disk("remove", &receipt, error)),
+    let token = lease.as_ref().map_or("unlocked", Lease::token);
+    let renamed = folder.with_file_name(format!("{}{token}", renamed_prefix(folder)));
+    let parent = folder.parent().unwrap_or(folder);
+    fs::rename(folder, &renamed)
+        .and_then(|()| sync_folder(parent))
+        .map_err(|error| FetcherError::disk("remove", folder, error))
+}
+
+/// Waits until the lock is free or its lease expires. Returns `None` if the folder does not exist anymore.
+///
+/// # Errors
+/// A fetcher that is alive holds the lock.
+fn acquire_lock(options: &FetchOptions, folder: &Path) -> Result<Option<Lease>, FetcherError> {
+    let mut monitor = LockMonitor::default();
+    loop {
+        match Lease::try_acquire(folder, options.lease_timeout, &mut monitor, Instant::now())? {
+            LockAttempt::Acquired(lease) => return Ok(Some(lease)),
+            LockAttempt::NoFolder => return Ok(None),
+            LockAttempt::Held { holder, is_alive: true } => {
+                return Err(FetcherError::InUse { folder: folder.to_owned(), holder: holder.to_string() });
+            }
+            LockAttempt::Held { is_alive: false, .. } => std::thread::sleep(LOCK_POLL_INTERVAL),
+        }
     }
-    fs::remove_dir_all(folder).map_err(|error| Error::disk("remove", folder, error))?;
-    drop(lease);
-    // The organisation's folder goes with its last model; one that holds others stays.
-    if let Some(organisation) = folder.parent().filter(|parent| *parent != options.into) {
-        let _ = fs::remove_dir(organisation);
+}
+
+fn is_full(error: &FetcherError) -> bool {
+    matches!(error, FetcherError::Disk { source, .. }
+        if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+}
+
+fn renamed_prefix(folder: &Path) -> String {
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    format!("{REMOVED_PREFIX}{name}.")
+}
+
+/// Deletes the renamed folders of a model, also those of a `remove` that was killed. Returns whether there was one.
+fn delete_renamed(folder: &Path) -> Result<bool, FetcherError> {
+    let parent = folder.parent().unwrap_or(folder);
+    let entries = match fs::read_dir(parent) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(FetcherError::disk("read", parent, error)),
+    };
+    let prefix = renamed_prefix(folder);
+    let is_renamed = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with(&prefix);
+    let renamed: Vec<PathBuf> = entries.flatten().filter(is_renamed).map(|entry| entry.path()).collect();
+    for path in &renamed {
+        match fs::remove_dir_all(path) {
+            Ok(()) => {}
+            // Another `remove` deletes it too.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(FetcherError::disk("remove", path, error)),
+        }
     }
-    Ok(())
+    Ok(!renamed.is_empty())
 }
 
 #[cfg(test)]
@@ -65,22 +114,22 @@ mod tests {
     }
 
     #[test]
-    fn a_model_goes_and_its_neighbour_stays() {
-        let place = tempfile::tempdir().unwrap();
+    fn removes_model_and_retains_sibling() {
+        let into = tempfile::tempdir().unwrap();
         for model in ["org/model", "org/other"] {
-            fs::create_dir_all(place.path().join(model)).unwrap();
-            fs::write(place.path().join(model).join("config.json"), "{}").unwrap();
+            fs::create_dir_all(into.path().join(model)).unwrap();
+            fs::write(into.path().join(model).join("config.json"), "{}").unwrap();
         }
-        let event = remove(&options(place.path())).unwrap();
-        assert!(matches!(event, ProgressEvent::Removed { was_there: true, .. }));
-        assert!(!place.path().join("org/model").exists());
-        assert!(place.path().join("org/other/config.json").exists());
+        let event = remove(&options(into.path())).unwrap();
+        assert!(matches!(event, ProgressEvent::Removed { existed: true, .. }));
+        assert!(!into.path().join("org/model").exists());
+        assert!(into.path().join("org/other/config.json").exists());
     }
 
     #[test]
-    fn what_is_not_there_is_removed_already() {
-        let place = tempfile::tempdir().unwrap();
-        let event = remove(&options(place.path())).unwrap();
-        assert!(matches!(event, ProgressEvent::Removed { was_there: false, .. }));
+    fn removing_missing_model_succeeds() {
+        let into = tempfile::tempdir().unwrap();
+        let event = remove(&options(into.path())).unwrap();
+        assert!(matches!(event, ProgressEvent::Removed { existed: false, .. }));
     }
 }

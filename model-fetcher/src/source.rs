@@ -1,8 +1,13 @@
-//! Where a model comes from: something that can list a revision and open a file at an offset.
+//! Sources of models: a source lists a revision and opens a file at an offset.
+//! A source must not verify content; the transfer does.
 
-pub(crate) mod answer;
-pub(crate) mod folder;
+pub(crate) mod content_coding;
 pub(crate) mod hugging_face;
+pub(crate) mod link_header;
+pub(crate) mod listing_error;
+pub(crate) mod mirror_folder;
+pub(crate) mod response;
+pub(crate) mod revision;
 pub(crate) mod tree;
 
 use std::ops::Range;
@@ -11,69 +16,108 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
-use crate::contract::{Listing, RemoteFile};
-use crate::error::Error;
+use crate::error::FetcherError;
+use crate::http::innermost_reason;
+use model_fetcher_contract::{Listing, RemoteFile};
 
 /// A hub, or a folder that mirrors one.
 pub(crate) trait ModelSource: Send + Sync + 'static {
-    /// Commit and files of the wanted revision.
-    fn list(&self) -> impl Future<Output = Result<Listing, Error>> + Send;
+    /// Lists the commit and the files of the requested revision.
+    fn list(&self) -> impl Future<Output = Result<Listing, FetcherError>> + Send;
 
-    /// Opens `file` of `commit` at `range`. `lane` tells the connections of concurrent callers apart; each caller finishes or
-    /// drops one body before it asks for the next.
+    /// Opens `file` of `commit` at `range`. `worker` identifies the connection of a concurrent caller. Each
+    /// caller finishes or drops one body before it requests the next.
     fn open(
         &self,
-        lane: usize,
+        worker: usize,
         commit: &str,
         file: &RemoteFile,
         range: Range<u64>,
-    ) -> impl Future<Output = Result<Body, Failure>> + Send;
+    ) -> impl Future<Output = Result<SourceBody, SourceError>> + Send;
 
-    /// What to call this source in a message.
+    /// Returns the name of this source for messages.
     fn name(&self) -> &str;
 }
 
-/// The bytes of one answer.
-pub(crate) struct Body {
-    /// Where in the file the first byte belongs: the start asked for, or 0 from a server that ignores ranges.
+/// The body of one response.
+pub(crate) struct SourceBody {
+    /// Offset of the first byte in the file: the requested start, or 0 from a server that ignores ranges.
     pub(crate) offset: u64,
-    pub(crate) segments: BoxStream<'static, Result<Bytes, String>>,
+    pub(crate) segments: BoxStream<'static, Result<Bytes, BodyError>>,
 }
 
-/// Why a body did not come.
+/// Why a body ended before its last byte.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BodyError {
+    #[error("{}", innermost_reason(.0))]
+    Http(reqwest::Error),
+    #[error("the compressed body is invalid: {0}")]
+    InvalidCompression(std::io::Error),
+    #[error("cannot read the mirror: {0}")]
+    Mirror(std::io::Error),
+    /// The thread that reads the mirror failed.
+    #[error(transparent)]
+    Reader(tokio::task::JoinError),
+    /// The message of the xet client, without secrets.
+    #[cfg(feature = "xet")]
+    #[error("{0}")]
+    Xet(String),
+    #[cfg(feature = "xet")]
+    #[error("timed out waiting for xet data")]
+    XetTimeout,
+}
+
+/// Why a source did not return a body.
 #[derive(Debug)]
-pub(crate) enum Failure {
-    /// It will not come however often it is asked for.
-    Final(Error),
-    /// It may come later.
-    Later(Later),
+pub(crate) enum SourceError {
+    /// The request can never succeed.
+    Permanent(FetcherError),
+    /// The request may succeed later.
+    Retryable(Retryable),
 }
 
-/// Something that may work when tried again.
+/// An error that may not occur on a retry, of the same request or of one without a range.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Later {
+pub(crate) struct Retryable {
     pub(crate) reason: String,
-    /// The server's own word on when.
-    pub(crate) after: Option<Duration>,
-    pub(crate) rate_limited: bool,
-    /// No server was reached, so none was busy either.
-    pub(crate) unreachable: bool,
+    /// Delay that the server requested.
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) is_rate_limited: bool,
+    /// No server was reached.
+    pub(crate) is_unreachable: bool,
+    /// The server does not answer this range correctly, but may return the whole file.
+    pub(crate) refuses_range: bool,
 }
 
-impl Later {
+impl Retryable {
     pub(crate) fn new(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), after: None, rate_limited: false, unreachable: false }
+        Self {
+            reason: reason.into(),
+            retry_after: None,
+            is_rate_limited: false,
+            is_unreachable: false,
+            refuses_range: false,
+        }
+    }
+
+    /// Returns whether the server sent the time when its rate limit ends.
+    pub(crate) fn is_rate_limit_delay(&self) -> bool {
+        self.is_rate_limited && self.retry_after.is_some()
+    }
+
+    pub(crate) fn range_refused(reason: impl Into<String>) -> Self {
+        Self { refuses_range: true, ..Self::new(reason) }
     }
 }
 
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Failure::Final(error)
+impl From<FetcherError> for SourceError {
+    fn from(error: FetcherError) -> Self {
+        SourceError::Permanent(error)
     }
 }
 
-impl From<Later> for Failure {
-    fn from(later: Later) -> Self {
-        Failure::Later(later)
+impl From<Retryable> for SourceError {
+    fn from(retryable: Retryable) -> Self {
+        SourceError::Retryable(retryable)
     }
 }

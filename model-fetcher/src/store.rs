@@ -1,32 +1,31 @@
-//! A model's folder: final names, the receipt, and the order of syncs that makes a power cut harmless.
+//! A model folder: final names, the receipt, and the order of syncs that survives a power failure.
 //!
 //! A file's data is synced before it is renamed, the rename is synced before the receipt is written, and the
-//! receipt is renamed into place last. Nothing here asks the network.
+//! receipt is renamed into place last. This module makes no network request.
 
-pub(crate) mod python;
-pub(crate) mod work;
+pub(crate) mod hf_metadata;
+pub(crate) mod staging;
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::contract::{RECEIPT_FILE, RECEIPT_FORMAT, Receipt, ReceiptFile};
-use crate::error::Error;
-use crate::source::tree::validate_path;
+use crate::error::FetcherError;
+use crate::source::tree::{is_commit, validate_path};
+use model_fetcher_contract::{RECEIPT_FILE, RECEIPT_FORMAT, Receipt, ReceiptFile, required_space};
 
-/// Room asked for beyond the missing bytes: file system overhead, records and the receipt.
-const OVERHEAD_DIVISOR: u64 = 50;
-const OVERHEAD_BYTES: u64 = 256 << 10;
+/// Chosen: each `remove` removes the organization's folder once.
+const MAX_PREPARE_RETRIES: usize = 10;
 
 /// The folder of one model.
 #[derive(Debug, Clone)]
-pub(crate) struct Store {
+pub(crate) struct ModelStore {
     folder: PathBuf,
 }
 
-impl Store {
-    /// The store at `folder`; nothing is created.
+impl ModelStore {
+    /// Creates a store for `folder` without touching the disk.
     pub(crate) fn at(folder: impl Into<PathBuf>) -> Self {
         Self { folder: folder.into() }
     }
@@ -35,44 +34,59 @@ impl Store {
         &self.folder
     }
 
-    /// Creates the folder and finds out whether this user can write there.
-    pub(crate) fn prepare(&self) -> Result<(), Error> {
-        create_folders(&self.folder).and_then(|()| self.probe()).map_err(|error| match error.kind() {
+    /// Creates the folder and checks whether this user can write to it.
+    pub(crate) fn prepare(&self) -> Result<(), FetcherError> {
+        let mut prepared = self.create_writable();
+        // A `remove` of another model can remove the empty organization's folder in between.
+        for _ in 0..MAX_PREPARE_RETRIES {
+            match prepared {
+                Err(ref error) if error.kind() == io::ErrorKind::NotFound => {
+                    prepared = self.create_writable()
+                }
+                _ => break,
+            }
+        }
+        prepared.map_err(|error| match error.kind() {
             io::ErrorKind::PermissionDenied => self.not_writable(&error),
-            _ => Error::disk("create", &self.folder, error),
+            _ => FetcherError::disk("create", &self.folder, error),
         })
     }
 
-    fn probe(&self) -> io::Result<()> {
+    fn create_writable(&self) -> io::Result<()> {
+        create_folders(&self.folder)?;
+        self.check_writable()
+    }
+
+    fn check_writable(&self) -> io::Result<()> {
         let probe = self.folder.join(format!(".model-fetcher.probe-{}", std::process::id()));
         File::create(&probe)?;
         fs::remove_file(&probe)
     }
 
-    /// Whether this volume takes names that differ in case only for one.
-    pub(crate) fn folds_case(&self) -> Result<bool, Error> {
+    /// Returns whether this volume is case-insensitive.
+    pub(crate) fn is_case_insensitive(&self) -> Result<bool, FetcherError> {
         let name = format!(".model-fetcher.probe-{}", std::process::id());
         let (probe, other) = (self.folder.join(&name), self.folder.join(name.to_uppercase()));
         let probed = File::create(&probe).and_then(|_| {
-            let folds = other.exists();
-            fs::remove_file(&probe).map(|()| folds)
+            let is_insensitive = other.exists();
+            fs::remove_file(&probe).map(|()| is_insensitive)
         });
-        probed.map_err(|error| Error::disk("create", probe, error))
+        probed.map_err(|error| FetcherError::disk("create", probe, error))
     }
 
-    fn not_writable(&self, error: &io::Error) -> Error {
+    fn not_writable(&self, error: &io::Error) -> FetcherError {
         let existing = self.folder.ancestors().find(|folder| folder.exists()).unwrap_or(&self.folder);
         let reason = match fs::metadata(existing) {
-            Ok(found) => format!(
+            Ok(metadata) => format!(
                 "{error}; {} belongs to uid {} gid {} with mode {:o}",
                 existing.display(),
-                found.uid(),
-                found.gid(),
-                found.mode() & 0o7777
+                metadata.uid(),
+                metadata.gid(),
+                metadata.mode() & 0o7777
             ),
             Err(_) => error.to_string(),
         };
-        Error::NotWritable {
+        FetcherError::NotWritable {
             folder: self.folder.clone(),
             uid: rustix::process::getuid().as_raw(),
             gid: rustix::process::getgid().as_raw(),
@@ -80,129 +94,142 @@ impl Store {
         }
     }
 
-    /// Refuses to start when `missing` bytes and their overhead do not fit.
-    pub(crate) fn require_space(&self, missing: u64) -> Result<(), Error> {
+    /// Returns an error if `missing` bytes and their overhead do not fit on the volume.
+    pub(crate) fn require_space(&self, missing: u64) -> Result<(), FetcherError> {
         let status = rustix::fs::statvfs(&self.folder)
-            .map_err(|error| Error::disk("ask for the free space of", &self.folder, error.into()))?;
+            .map_err(|error| FetcherError::disk("read the free space of", &self.folder, error.into()))?;
         let available = status.f_bavail.saturating_mul(status.f_frsize);
-        let needed = missing.saturating_add(missing / OVERHEAD_DIVISOR).saturating_add(OVERHEAD_BYTES);
+        let needed = required_space(missing);
         if missing > 0 && available < needed {
-            return Err(Error::NoSpace { folder: self.folder.clone(), needed, available });
+            return Err(FetcherError::NoSpace { folder: self.folder.clone(), needed, available });
         }
         Ok(())
     }
 
-    /// Where `path` of the repository belongs.
-    pub(crate) fn place(&self, path: &str) -> PathBuf {
+    /// Returns the final path of `path` in the repository.
+    pub(crate) fn path_of(&self, path: &str) -> PathBuf {
         self.folder.join(path)
     }
 
-    /// Whether `path` is there as a plain file, with its metadata; a symbolic link on the way is an error.
-    pub(crate) fn present(&self, path: &str) -> Result<Option<fs::Metadata>, Error> {
-        let mut place = self.folder.clone();
-        let mut found = None;
+    /// Returns the metadata of `path` if it is a regular file. A symbolic link on the way is an error.
+    pub(crate) fn file_metadata(&self, path: &str) -> Result<Option<fs::Metadata>, FetcherError> {
+        let mut current = self.folder.clone();
+        let mut file_metadata = None;
         for part in path.split('/') {
-            place.push(part);
-            match fs::symlink_metadata(&place) {
-                Ok(metadata) if metadata.is_symlink() => return Err(Error::SymbolicLink { path: place }),
-                Ok(metadata) => found = Some(metadata),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-                Err(error) => return Err(Error::disk("look at", place, error)),
+            current.push(part);
+            match fs::symlink_metadata(&current) {
+                Ok(metadata) if metadata.is_symlink() => {
+                    return Err(FetcherError::SymbolicLink { path: current });
+                }
+                Ok(metadata) => file_metadata = Some(metadata),
+                // A parent is a file, so `path` does not exist.
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+                {
+                    return Ok(None);
+                }
+                Err(error) => return Err(FetcherError::disk("read metadata of", current, error)),
             }
         }
-        Ok(found.filter(fs::Metadata::is_file))
+        Ok(file_metadata.filter(fs::Metadata::is_file))
     }
 
-    /// Gives a finished file its final name. Its data must be synced already.
-    pub(crate) fn commit(&self, partial: &Path, path: &str) -> Result<(), Error> {
-        self.present(path)?;
-        let place = self.place(path);
-        let parent = place.parent().unwrap_or(&self.folder);
-        create_folders(parent).map_err(|error| Error::disk("create", parent, error))?;
-        fs::rename(partial, &place).map_err(|error| Error::disk("rename to", &place, error))?;
-        sync_folder(parent).map_err(|error| Error::disk("sync", parent, error))
+    /// Renames a finished file to its final name. Its data must be synced already.
+    pub(crate) fn commit(&self, partial: &Path, path: &str) -> Result<(), FetcherError> {
+        self.file_metadata(path)?;
+        let final_path = self.path_of(path);
+        let parent = final_path.parent().unwrap_or(&self.folder);
+        create_folders(parent).map_err(|error| FetcherError::disk("create", parent, error))?;
+        fs::rename(partial, &final_path)
+            .map_err(|error| FetcherError::disk("rename a file to", &final_path, error))?;
+        sync_folder(parent).map_err(|error| FetcherError::disk("sync", parent, error))
     }
 
-    /// Removes `path` and the folders that are empty afterwards; nothing through a symbolic link.
-    pub(crate) fn remove(&self, path: &str) -> Result<(), Error> {
-        let place = self.place(path);
-        if self.present(path)?.is_some() {
-            fs::remove_file(&place).map_err(|error| Error::disk("remove", &place, error))?;
+    /// Removes `path` and the folders that become empty. Does not follow symbolic links.
+    pub(crate) fn remove(&self, path: &str) -> Result<(), FetcherError> {
+        let file_path = self.path_of(path);
+        if self.file_metadata(path)?.is_some() {
+            fs::remove_file(&file_path).map_err(|error| FetcherError::disk("remove", &file_path, error))?;
         }
-        let above = place.ancestors().skip(1).take_while(|folder| *folder != self.folder);
-        // The first folder that still holds something ends this.
-        let _ = above.map(fs::remove_dir).take_while(Result::is_ok).count();
+        let parents = file_path.ancestors().skip(1).take_while(|folder| *folder != self.folder);
+        // Stops at the first folder that is not empty.
+        let _ = parents.map(fs::remove_dir).take_while(Result::is_ok).count();
         Ok(())
     }
 
-    /// The receipt, if there is one that can be read and names files of this folder alone.
-    pub(crate) fn receipt(&self) -> Result<Option<Receipt>, Error> {
-        Ok(self.receipt_json()?.and_then(|json| read_receipt(&json)))
+    /// Reads the receipt. Returns `None` if it is missing, invalid, or lists files outside this folder.
+    pub(crate) fn read_receipt(&self) -> Result<Option<Receipt>, FetcherError> {
+        Ok(self.read_receipt_json()?.and_then(|json| parse_receipt(&json)))
     }
 
-    /// The receipt's text, if there is one.
-    pub(crate) fn receipt_json(&self) -> Result<Option<Vec<u8>>, Error> {
-        let place = self.folder.join(RECEIPT_FILE);
-        match fs::read(&place) {
+    /// Reads the receipt's text, if there is a receipt.
+    pub(crate) fn read_receipt_json(&self) -> Result<Option<Vec<u8>>, FetcherError> {
+        let receipt_path = self.folder.join(RECEIPT_FILE);
+        match fs::read(&receipt_path) {
             Ok(json) => Ok(Some(json)),
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 Ok(None)
             }
-            Err(error) => Err(Error::disk("read", place, error)),
+            Err(error) => Err(FetcherError::disk("read", receipt_path, error)),
         }
     }
 
-    /// Removes the receipt before the files it describes change.
-    pub(crate) fn void_receipt(&self) -> Result<(), Error> {
-        let place = self.folder.join(RECEIPT_FILE);
-        match fs::remove_file(&place) {
-            Ok(()) => sync_folder(&self.folder).map_err(|error| Error::disk("sync", &self.folder, error)),
+    /// Deletes the receipt before the files in it change.
+    pub(crate) fn delete_receipt(&self) -> Result<(), FetcherError> {
+        let receipt_path = self.folder.join(RECEIPT_FILE);
+        match fs::remove_file(&receipt_path) {
+            Ok(()) => {
+                sync_folder(&self.folder).map_err(|error| FetcherError::disk("sync", &self.folder, error))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(Error::disk("remove", place, error)),
+            Err(error) => Err(FetcherError::disk("remove", receipt_path, error)),
         }
     }
 
-    /// Writes the receipt by way of `staging`, which is gone when another fetcher took this folder over.
-    pub(crate) fn write_receipt(&self, receipt: &Receipt, staging: &Path) -> Result<(), Error> {
-        let json = serde_json::to_vec_pretty(receipt)
-            .map_err(|error| Error::disk("write", self.folder.join(RECEIPT_FILE), io::Error::other(error)))?;
-        let place = self.folder.join(RECEIPT_FILE);
+    /// Writes the receipt through `staging`, which does not exist anymore if another fetcher took over the
+    /// folder.
+    pub(crate) fn write_receipt(&self, receipt: &Receipt, staging: &Path) -> Result<(), FetcherError> {
+        let json = serde_json::to_vec_pretty(receipt).map_err(|error| {
+            FetcherError::disk("write", self.folder.join(RECEIPT_FILE), io::Error::other(error))
+        })?;
+        let receipt_path = self.folder.join(RECEIPT_FILE);
         write_synced(staging, &json)
-            .and_then(|()| fs::rename(staging, &place))
+            .and_then(|()| fs::rename(staging, &receipt_path))
             .and_then(|()| sync_folder(&self.folder))
-            .map_err(|error| Error::disk("write", place, error))
+            .map_err(|error| FetcherError::disk("write", receipt_path, error))
     }
 }
 
-/// A receipt from its JSON. One that cannot be read, or that names files outside its folder, proves nothing: the folder
-/// is looked at as if there were none.
-pub(crate) fn read_receipt(json: &[u8]) -> Option<Receipt> {
+/// Parses a receipt. Returns `None` for one that is invalid or lists files outside its folder; the folder is
+/// then treated as if it did not have a receipt.
+pub(crate) fn parse_receipt(json: &[u8]) -> Option<Receipt> {
     let receipt: Receipt = serde_json::from_slice(json).ok()?;
-    let stays_inside = |file: &ReceiptFile| validate_path(&file.path).is_ok();
-    (receipt.format == RECEIPT_FORMAT && receipt.files.iter().all(stays_inside)).then_some(receipt)
+    let is_inside = |file: &ReceiptFile| validate_path(&file.path).is_ok();
+    let is_known = receipt.format == RECEIPT_FORMAT && is_commit(&receipt.commit);
+    (is_known && receipt.files.iter().all(is_inside)).then_some(receipt)
 }
 
-/// Modification time in nanoseconds since 1970, as receipts hold it.
-pub(crate) fn modified(metadata: &fs::Metadata) -> i64 {
+/// Returns the modification time in nanoseconds since the Unix epoch, as in receipts.
+pub(crate) fn modified_nanoseconds(metadata: &fs::Metadata) -> i64 {
     metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec())
 }
 
-/// Whether the file is still the one that was verified, by size and time.
+/// Returns whether the file is unchanged since it was verified, by size and modification time.
 pub(crate) fn is_unchanged(file: &ReceiptFile, metadata: &fs::Metadata) -> bool {
-    metadata.len() == file.size && modified(metadata) == file.modified
+    metadata.len() == file.size && modified_nanoseconds(metadata) == file.modified
 }
 
-/// Writes a file whole and syncs its data.
-pub(crate) fn write_synced(place: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = File::create(place)?;
+/// Writes a file and syncs its data.
+pub(crate) fn write_synced(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
     file.write_all(content)?;
     file.sync_data()
 }
 
-/// Makes the names in `folder` survive a power cut.
+/// Syncs the directory entries of `folder`.
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     match File::open(folder)?.sync_all() {
-        // Some network and FUSE file systems sync names by themselves and refuse to be told.
+        // Some network and FUSE file systems sync names on their own and reject fsync on a folder.
         Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {
             Ok(())
         }
@@ -210,7 +237,7 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Creates `folder` and what is above it, each new name synced.
+/// Creates `folder` and its parents, and syncs each new name.
 pub(crate) fn create_folders(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
@@ -227,7 +254,7 @@ pub(crate) fn create_folders(folder: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::Checksum;
+    use model_fetcher_contract::Checksum;
 
     fn receipt() -> Receipt {
         Receipt {
@@ -242,71 +269,73 @@ mod tests {
                 checksum: Checksum::GitSha1("0".repeat(40)),
                 modified: 5,
             }],
-            left_out: vec!["x.bin".into()],
+            excluded: vec!["x.bin".into()],
             completed_at: "2026-01-01T00:00:00Z".into(),
             fetcher: "model-fetcher 0.1.0".into(),
         }
     }
 
     #[test]
-    fn a_receipt_is_read_as_it_was_written() {
+    fn receipt_round_trips() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::at(folder.path());
-        assert_eq!(store.receipt().unwrap(), None);
+        let store = ModelStore::at(folder.path());
+        assert_eq!(store.read_receipt().unwrap(), None);
         store.write_receipt(&receipt(), &folder.path().join("staging")).unwrap();
-        assert_eq!(store.receipt().unwrap(), Some(receipt()));
-        store.void_receipt().unwrap();
-        assert_eq!(store.receipt().unwrap(), None);
+        assert_eq!(store.read_receipt().unwrap(), Some(receipt()));
+        store.delete_receipt().unwrap();
+        assert_eq!(store.read_receipt().unwrap(), None);
     }
 
     #[test]
-    fn a_damaged_receipt_proves_nothing() {
+    fn invalid_receipt_is_ignored() {
         let folder = tempfile::tempdir().unwrap();
         let mut outside = receipt();
         outside.files[0].path = "../elsewhere".into();
         let outside = serde_json::to_string(&outside).unwrap();
-        for content in ["", "{", "[]", r#"{"format":99}"#, &outside] {
+        let no_commit = Receipt { commit: "../../é".into(), ..receipt() };
+        let no_commit = serde_json::to_string(&no_commit).unwrap();
+        for content in ["", "{", "[]", r#"{"format":99}"#, &outside, &no_commit] {
             fs::write(folder.path().join(RECEIPT_FILE), content).unwrap();
-            assert_eq!(Store::at(folder.path()).receipt().unwrap(), None, "{content}");
+            assert_eq!(ModelStore::at(folder.path()).read_receipt().unwrap(), None, "{content}");
         }
     }
 
     #[test]
-    fn a_receipt_cannot_be_written_through_a_folder_taken_away() {
+    fn writing_receipt_without_staging_folder_fails() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::at(folder.path());
+        let store = ModelStore::at(folder.path());
         let error = store.write_receipt(&receipt(), &folder.path().join("gone/receipt")).unwrap_err();
         assert_eq!(error.exit_code(), 12);
-        assert_eq!(store.receipt().unwrap(), None);
+        assert_eq!(store.read_receipt().unwrap(), None);
     }
 
     #[test]
-    fn nothing_is_written_through_a_symbolic_link() {
+    fn commit_rejects_symbolic_links() {
         let folder = tempfile::tempdir().unwrap();
         let elsewhere = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink(elsewhere.path(), folder.path().join("sub")).unwrap();
         fs::write(folder.path().join("partial"), "x").unwrap();
-        let store = Store::at(folder.path());
+        let store = ModelStore::at(folder.path());
         let error = store.commit(&folder.path().join("partial"), "sub/file").unwrap_err();
-        assert!(matches!(error, Error::SymbolicLink { .. }), "{error}");
+        assert!(matches!(error, FetcherError::SymbolicLink { .. }), "{error}");
         assert!(fs::read_dir(elsewhere.path()).unwrap().next().is_none());
     }
 
     #[test]
-    fn nothing_is_removed_through_a_symbolic_link() {
+    fn remove_rejects_symbolic_links() {
         let folder = tempfile::tempdir().unwrap();
         let elsewhere = tempfile::tempdir().unwrap();
         fs::write(elsewhere.path().join("file"), "x").unwrap();
         std::os::unix::fs::symlink(elsewhere.path(), folder.path().join("sub")).unwrap();
-        let error = Store::at(folder.path()).remove("sub/file").unwrap_err();
-        assert!(matches!(error, Error::SymbolicLink { .. }), "{error}");
+        let error = ModelStore::at(folder.path()).remove("sub/file").unwrap_err();
+        assert!(matches!(error, FetcherError::SymbolicLink { .. }), "{error}");
         assert!(elsewhere.path().join("file").exists());
     }
 
     #[test]
-    fn more_than_the_volume_holds_is_refused_with_numbers() {
+    fn insufficient_space_error_reports_free_bytes() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::at(folder.path());
+        let store = ModelStore::at(folder.path());
         store.require_space(0).unwrap();
         let error = store.require_space(u64::MAX / 2).unwrap_err();
         assert_eq!(error.exit_code(), 12);
@@ -314,9 +343,9 @@ mod tests {
     }
 
     #[test]
-    fn removing_a_file_takes_its_empty_folders_along() {
+    fn remove_deletes_empty_parent_folders() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::at(folder.path());
+        let store = ModelStore::at(folder.path());
         create_folders(&folder.path().join("a/b")).unwrap();
         fs::write(folder.path().join("a/b/file"), "x").unwrap();
         store.remove("a/b/file").unwrap();

@@ -1,12 +1,13 @@
-//! Moves what a plan is missing: connections, retries, the records that make a kill harmless, commits.
+//! Transfers the missing files of a plan: connections, retries, records that survive a kill, and commits.
+//! It must not decide what to fetch; the plan does.
 
 pub(crate) mod budget;
-mod frontier;
-mod lane;
-pub(crate) mod meter;
+mod checkpoint;
+mod in_order_hasher;
 mod partial;
 mod queue;
-mod records;
+pub(crate) mod throughput;
+mod worker;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -18,248 +19,274 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinSet;
 
-use budget::{Budget, Limits};
-use meter::{Meter, Ramp, Rate};
-use partial::Partial;
-use queue::Queue;
-use records::Records;
+use budget::{MemoryBudget, TransferLimits};
+use checkpoint::Checkpointer;
+use partial::PartialFile;
+use queue::{PieceOrder, PieceQueue};
+use throughput::{ConcurrencyRamp, Throughput, TransferRate};
 
-use crate::contract::{FileProgress, PARTIAL_SUFFIX, ProgressEvent, ReceiptFile, RemoteFile};
-use crate::digest::VERIFIES;
-use crate::error::Error;
+use crate::digest::HASHING_ENABLED;
+use crate::error::FetcherError;
+use crate::fetch::indexes::IndexCheck;
 use crate::options::FetchOptions;
 use crate::ranges::RangeSet;
+use crate::retry::RetryLimits;
 use crate::source::ModelSource;
-use crate::store::work::Work;
-use crate::store::{Store, modified};
+use crate::store::staging::StagingDir;
+use crate::store::{ModelStore, modified_nanoseconds};
+use model_fetcher_contract::{FileProgress, PARTIAL_SUFFIX, ProgressEvent, ReceiptFile, RemoteFile};
 
-const TICK: Duration = Duration::from_millis(50);
-const REPORT_EVERY: Duration = Duration::from_millis(500);
+/// How often the transfer is supervised. Chosen: well below the intervals that it measures (200 ms of the ramp).
+const TICK_INTERVAL: Duration = Duration::from_millis(50);
+/// Interval of progress events. The documentation of `progress` names it.
+const REPORT_INTERVAL: Duration = Duration::from_millis(500);
+/// Window of the reported rate. Chosen: short enough to show a stall, long enough not to flicker.
 const RATE_WINDOW: Duration = Duration::from_secs(5);
-const MOST_FILES_REPORTED: usize = 8;
-const FEWEST_CONNECTIONS: usize = 4;
-/// Files whose earlier content is hashed at the same time.
-const REHASH_AT_ONCE: usize = 2;
+/// Chosen: as many files as fit on a screen.
+const MAX_FILES_REPORTED: usize = 8;
+/// Connections at the start. Chosen: few, because the ramp doubles them every 200 ms if that helps.
+const MIN_CONNECTIONS: usize = 4;
+/// Small files per connection at the start: each costs a round trip and hardly any data.
+const SMALL_FILES_PER_CONNECTION: usize = 4;
+/// Maximum number of files whose existing content is hashed at the same time. Chosen: most machines have more cores,
+/// and the connections need some of them.
+const MAX_CONCURRENT_REHASHES: usize = 2;
 
-/// Everything the connections of one fetch share.
+/// State that the connections of one fetch share.
 pub(crate) struct Transfer<S> {
     source: Arc<S>,
-    store: Store,
-    work: Arc<Work>,
+    store: ModelStore,
+    staging: Arc<StagingDir>,
     commit: String,
-    files: Vec<Partial>,
-    /// Bytes and files of the plan that were in place before.
-    kept: Kept,
-    queue: Mutex<Queue>,
-    changed: Notify,
-    allowed: AtomicUsize,
-    budget: Budget,
-    meter: Meter,
-    limits: Limits,
-    stall_timeout: Duration,
+    files: Vec<PartialFile>,
+    /// Bytes and files of the plan that were already present.
+    already_present: AlreadyPresent,
+    indexes: IndexCheck,
+    queue: Mutex<PieceQueue>,
+    queue_changed: Notify,
+    concurrency: AtomicUsize,
+    budget: MemoryBudget,
+    throughput: Throughput,
+    limits: TransferLimits,
+    retry_limits: RetryLimits,
     started: Instant,
-    /// Milliseconds from the start to the last new byte.
-    last_move: AtomicU64,
+    /// Time of the last new byte, or the end of a later delay of a rate limit, in milliseconds since the
+    /// start.
+    last_progress_ms: AtomicU64,
     verified: Mutex<Vec<ReceiptFile>>,
-    notices: UnboundedSender<ProgressEvent>,
+    events: UnboundedSender<ProgressEvent>,
 }
 
-/// What to fetch, and what of the plan is in place already.
+/// The files to fetch, and the part of the plan that is already present.
 #[derive(Debug)]
-pub(crate) struct Assignment {
+pub(crate) struct TransferJob {
     pub(crate) commit: String,
     pub(crate) missing: Vec<RemoteFile>,
-    pub(crate) kept: Kept,
+    pub(crate) already_present: AlreadyPresent,
+    /// Checks each index of weights once its content is verified.
+    pub(crate) indexes: IndexCheck,
 }
 
-/// What needs no transfer.
+/// Where files are written: unfinished ones, and finished ones.
+pub(crate) struct TransferPlace {
+    pub(crate) store: ModelStore,
+    pub(crate) staging: Arc<StagingDir>,
+}
+
+/// Bytes and files that need no transfer.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Kept {
+pub(crate) struct AlreadyPresent {
     pub(crate) files: usize,
     pub(crate) bytes: u64,
 }
 
-/// What a transfer did.
+/// Result of a transfer.
 #[derive(Debug)]
-pub(crate) struct Transferred {
+pub(crate) struct TransferResult {
     pub(crate) files: Vec<ReceiptFile>,
-    pub(crate) bytes_received: u64,
+    /// Includes repeated bytes.
+    pub(crate) bytes_fetched: u64,
 }
 
 impl<S: ModelSource> Transfer<S> {
-    /// Opens the partial files of what is missing, which is fetched in this order.
+    /// Opens the partial files of the missing files, which are fetched in this order.
     pub(crate) fn prepare(
         source: Arc<S>,
-        store: Store,
-        work: Arc<Work>,
-        assignment: Assignment,
+        place: TransferPlace,
+        job: TransferJob,
         options: &FetchOptions,
-        notices: UnboundedSender<ProgressEvent>,
-    ) -> Result<Self, Error> {
-        let Assignment { commit, missing, kept } = assignment;
-        let mut limits = Limits::here();
+        events: UnboundedSender<ProgressEvent>,
+    ) -> Result<Self, FetcherError> {
+        let TransferPlace { store, staging } = place;
+        let TransferJob { commit, missing, already_present, indexes } = job;
+        let mut limits = TransferLimits::for_this_process();
         limits.connections = options.connections.unwrap_or(limits.connections).max(1);
         let names = partial_names(&missing);
-        work.keep_only(|name| names.iter().any(|wanted| wanted == name))?;
+        staging.retain_only(|name| names.iter().any(|planned| planned == name))?;
         let files = names
             .into_iter()
             .zip(missing)
-            .map(|(name, remote)| Partial::open(&work, name, remote))
+            .map(|(name, remote)| PartialFile::open(&staging, name, remote))
             .collect::<Result<Vec<_>, _>>()?;
         let gaps = files.iter().map(|file| file.written().gaps(file.remote.size)).collect();
+        let order = if options.sequential { PieceOrder::Sequential } else { PieceOrder::Parallel };
         Ok(Self {
-            queue: Mutex::new(Queue::new(gaps, limits.piece_bytes, options.sequential)),
+            queue: Mutex::new(PieceQueue::new(gaps, limits.piece_bytes, order)),
             source,
             store,
-            work,
+            staging,
             commit,
             files,
-            kept,
-            changed: Notify::new(),
-            allowed: AtomicUsize::new(0),
-            budget: Budget::new(limits.held_bytes),
-            meter: Meter::default(),
+            already_present,
+            indexes,
+            queue_changed: Notify::new(),
+            concurrency: AtomicUsize::new(0),
+            budget: MemoryBudget::new(limits.buffer_bytes),
+            throughput: Throughput::default(),
             limits,
-            stall_timeout: options.stall_timeout,
+            retry_limits: RetryLimits::from_options(options),
             started: Instant::now(),
-            last_move: AtomicU64::new(0),
+            last_progress_ms: AtomicU64::new(0),
             verified: Mutex::default(),
-            notices,
+            events,
         })
     }
 
-    /// Bytes that earlier runs left in the partial files.
-    pub(crate) fn bytes_found(&self) -> u64 {
+    /// Returns the bytes that earlier runs wrote to the partial files.
+    pub(crate) fn bytes_written(&self) -> u64 {
         self.files.iter().map(|file| file.written().bytes()).sum()
     }
 
-    /// Bytes of room that have to be free.
-    pub(crate) fn room_needed(&self) -> u64 {
-        self.files.iter().map(Partial::room_needed).sum()
+    /// Returns the free bytes that the transfer requires.
+    pub(crate) fn bytes_required(&self) -> u64 {
+        self.files.iter().map(PartialFile::bytes_required).sum()
     }
 
-    /// Fetches, verifies and commits every file. `still_ours` is asked often; an error from it ends the transfer.
+    /// Fetches, verifies, and commits every file. Calls `check_lease` often; an error from it ends
+    /// the transfer.
     pub(crate) async fn run(
         self: Arc<Self>,
-        still_ours: impl Fn() -> Result<(), Error>,
-    ) -> Result<Transferred, Error> {
+        check_lease: impl Fn() -> Result<(), FetcherError>,
+    ) -> Result<TransferResult, FetcherError> {
         let mut tasks = JoinSet::new();
-        tasks.spawn(self.clone().rehash_found());
-        for lane in 0..self.limits.connections {
-            tasks.spawn(self.clone().lane(lane));
+        tasks.spawn(self.clone().hash_existing());
+        for worker in 0..self.limits.connections {
+            tasks.spawn(self.clone().run_worker(worker));
         }
-        let outcome = self.supervise(&mut tasks, still_ours).await;
+        let outcome = self.supervise(&mut tasks, check_lease).await;
         tasks.shutdown().await;
         if outcome.is_err() {
-            // The next run starts from here. A record that cannot be written costs only time then.
-            let _ = self.work.record_written(self.progress());
+            // The next run resumes from this record. A failure to write it only costs time.
+            let _ = self.staging.record_written(self.unfinished_ranges());
         }
         outcome?;
         let files = std::mem::take(&mut *self.verified.lock().unwrap_or_else(PoisonError::into_inner));
-        Ok(Transferred { files, bytes_received: self.meter.received() })
+        Ok(TransferResult { files, bytes_fetched: self.throughput.received() })
     }
 
     async fn supervise(
         self: &Arc<Self>,
-        tasks: &mut JoinSet<Result<(), Error>>,
-        still_ours: impl Fn() -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        let mut records = Records::new(self.clone());
-        let mut ramp = Ramp::new(self.first_connections(), self.limits.connections, Instant::now());
-        self.allow(ramp.allowed());
-        let mut rate = Rate::over(RATE_WINDOW);
+        tasks: &mut JoinSet<Result<(), FetcherError>>,
+        check_lease: impl Fn() -> Result<(), FetcherError>,
+    ) -> Result<(), FetcherError> {
+        let mut checkpointer = Checkpointer::new(self.clone());
+        let mut ramp =
+            ConcurrencyRamp::new(self.initial_connections(), self.limits.connections, Instant::now());
+        self.set_concurrency(ramp.concurrency());
+        let mut rate = TransferRate::new(RATE_WINDOW);
         let mut reported = Instant::now();
-        let mut ticks = tokio::time::interval(TICK);
+        let mut ticks = tokio::time::interval(TICK_INTERVAL);
         loop {
             tokio::select! {
                 ended = tasks.join_next() => match ended {
                     Some(Ok(result)) => result?,
-                    Some(Err(error)) => return Err(Error::Client { reason: format!("a connection ended: {error}") }),
-                    None => return records.finish().await,
+                    Some(Err(error)) => return Err(FetcherError::Client { reason: format!("connection task failed: {error}") }),
+                    None => return checkpointer.wait_for_sync().await,
                 },
                 _ = ticks.tick() => {
-                    still_ours()?;
+                    check_lease()?;
                     let now = Instant::now();
-                    self.allow(ramp.observe(now, self.meter.received()));
-                    records.tick(now).await?;
-                    if now.duration_since(reported) >= REPORT_EVERY {
+                    self.set_concurrency(ramp.observe(now, self.throughput.received()));
+                    checkpointer.tick(now).await?;
+                    if now.duration_since(reported) >= REPORT_INTERVAL {
                         reported = now;
-                        self.report(rate.at(now, self.meter.received()));
+                        self.report(rate.sample(now, self.throughput.received()));
                     }
                 }
             }
         }
     }
 
-    /// A few connections, each of which streams a large file of its own in the order in which it is hashed. Small
-    /// files cost round trips and no memory, so many of them get many connections at once.
-    fn first_connections(&self) -> usize {
-        let is_small = |file: &&Partial| file.remote.size < self.limits.piece_bytes;
-        (self.files.iter().filter(is_small).count() / 4).max(FEWEST_CONNECTIONS)
+    /// Returns the initial number of connections. A few connections each stream one large file in hashing
+    /// order. Small files cost round trips and no memory, so many of them use many connections immediately.
+    fn initial_connections(&self) -> usize {
+        let is_small = |file: &&PartialFile| file.remote.size < self.limits.piece_bytes;
+        (self.files.iter().filter(is_small).count() / SMALL_FILES_PER_CONNECTION).max(MIN_CONNECTIONS)
     }
 
-    /// Lets this many connections fetch.
-    fn allow(&self, connections: usize) {
-        if self.allowed.swap(connections, Ordering::Relaxed) != connections {
-            self.changed.notify_waiters();
+    /// Sets how many connections may fetch.
+    fn set_concurrency(&self, connections: usize) {
+        if self.concurrency.swap(connections, Ordering::Relaxed) != connections {
+            self.queue_changed.notify_waiters();
         }
     }
 
-    /// Hashes what earlier runs left, while the connections fetch the rest.
-    async fn rehash_found(self: Arc<Self>) -> Result<(), Error> {
-        let found =
+    /// Hashes content of earlier runs while the connections fetch the rest.
+    async fn hash_existing(self: Arc<Self>) -> Result<(), FetcherError> {
+        let is_empty =
             |index: &usize| self.files[*index].written().bytes() == 0 && self.files[*index].remote.size > 0;
-        let with_content = (0..self.files.len()).filter(|index| !found(index));
+        let with_content = (0..self.files.len()).filter(|index| !is_empty(index));
         let hashed = futures::stream::iter(with_content).map(|index| {
             let transfer = self.clone();
             async move {
                 let shared = transfer.clone();
-                let hash = move || shared.files[index].advance(&shared.budget);
-                match blocking(hash).await? {
-                    Some(digits) => transfer.finish(index, digits).await,
+                let hash = move || shared.files[index].hash_ready(&shared.budget);
+                match run_blocking(hash).await? {
+                    Some(digits) => transfer.finish_file(index, digits).await,
                     None => Ok(()),
                 }
             }
         });
-        let mut hashed = hashed.buffer_unordered(REHASH_AT_ONCE);
+        let mut hashed = hashed.buffer_unordered(MAX_CONCURRENT_REHASHES);
         while let Some(result) = hashed.next().await {
             result?;
         }
         Ok(())
     }
 
-    /// A whole file: commits it when its hash is right, fetches it once more when it is not.
-    async fn finish(self: &Arc<Self>, index: usize, digits: String) -> Result<(), Error> {
+    /// Finishes a completely received file: commits it if its hash matches, else fetches it once more.
+    async fn finish_file(self: &Arc<Self>, index: usize, digits: String) -> Result<(), FetcherError> {
         let partial = &self.files[index];
         let remote = &partial.remote;
-        if VERIFIES && digits != remote.checksum.digits() {
-            if partial.was_wrong() {
-                return Err(Error::Content {
+        if HASHING_ENABLED && digits != remote.checksum.digits() {
+            if partial.has_failed_once() {
+                return Err(FetcherError::HashMismatch {
                     path: remote.path.clone(),
                     expected: remote.checksum.digits().to_owned(),
                     found: digits,
                 });
             }
             let text = format!("{} does not match its hash and is fetched again", remote.path);
-            self.notify(ProgressEvent::Warning { text });
-            partial.start_over(&self.budget);
-            self.queue().start_over(index, remote.size);
-            self.changed.notify_waiters();
+            self.send_event(ProgressEvent::Warning { text });
+            partial.restart(&self.budget);
+            self.lock_queue().requeue(index, remote.size);
+            self.queue_changed.notify_waiters();
             return Ok(());
         }
         let transfer = self.clone();
-        blocking(move || transfer.commit(&transfer.files[index])).await?;
-        self.notify(ProgressEvent::FileVerified { path: remote.path.clone(), bytes: remote.size });
-        self.changed.notify_waiters();
+        run_blocking(move || transfer.commit(&transfer.files[index])).await?;
+        self.send_event(ProgressEvent::FileVerified { path: remote.path.clone(), bytes: remote.size });
+        self.queue_changed.notify_waiters();
         Ok(())
     }
 
-    fn commit(&self, partial: &Partial) -> Result<(), Error> {
+    fn commit(&self, partial: &PartialFile) -> Result<(), FetcherError> {
         let remote = &partial.remote;
         partial.sync()?;
-        self.store.commit(partial.place(), &remote.path)?;
-        let found = self.store.present(&remote.path)?;
-        let modified = found.as_ref().map(modified).unwrap_or_default();
+        self.store.commit(partial.path(), &remote.path)?;
+        self.indexes.check_content(&self.store, &remote.path)?;
+        let metadata = self.store.file_metadata(&remote.path)?;
+        let modified = metadata.as_ref().map(modified_nanoseconds).unwrap_or_default();
         let file = ReceiptFile {
             path: remote.path.clone(),
             size: remote.size,
@@ -272,50 +299,60 @@ impl<S: ModelSource> Transfer<S> {
     }
 
     fn is_done(&self) -> bool {
-        self.files.iter().all(Partial::is_committed)
+        self.files.iter().all(PartialFile::is_committed)
     }
 
-    /// Notes that something new arrived.
-    fn moved(&self) {
-        self.last_move.store(self.started.elapsed().as_millis() as u64, Ordering::Relaxed);
+    /// Marks that new bytes arrived.
+    fn mark_progress(&self) {
+        self.mark_progress_at(self.started.elapsed());
     }
 
-    /// How long nothing new arrived.
-    fn stalled(&self) -> Duration {
-        let last = Duration::from_millis(self.last_move.load(Ordering::Relaxed));
-        self.started.elapsed().saturating_sub(last)
+    /// Marks that the time since the start up to `at` does not count as a stall.
+    fn mark_progress_at(&self, at: Duration) {
+        self.last_progress_ms.fetch_max(at.as_millis() as u64, Ordering::Relaxed);
     }
 
-    fn queue(&self) -> MutexGuard<'_, Queue> {
+    /// Returns the time of the last progress since the start.
+    fn last_progress(&self) -> Duration {
+        Duration::from_millis(self.last_progress_ms.load(Ordering::Relaxed))
+    }
+
+    /// Returns how long no new byte arrived.
+    fn idle_time(&self) -> Duration {
+        self.started.elapsed().saturating_sub(self.last_progress())
+    }
+
+    fn lock_queue(&self) -> MutexGuard<'_, PieceQueue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn notify(&self, event: ProgressEvent) {
-        // A receiver that is gone only means that nobody watches.
-        let _ = self.notices.send(event);
+    fn send_event(&self, event: ProgressEvent) {
+        // A closed receiver only means that nothing shows the events.
+        let _ = self.events.send(event);
     }
 
     fn report(&self, bytes_per_second: u64) {
-        let total = self.kept.bytes + self.files.iter().map(|file| file.remote.size).sum::<u64>();
-        let done = self.kept.bytes + self.bytes_found();
-        let verified = self.kept.bytes + self.files.iter().map(Partial::hashed).sum::<u64>();
+        let total = self.already_present.bytes + self.files.iter().map(|file| file.remote.size).sum::<u64>();
+        let done = self.already_present.bytes + self.bytes_written();
+        let verified =
+            self.already_present.bytes + self.files.iter().map(PartialFile::hashed_bytes).sum::<u64>();
         let committed = self.files.iter().filter(|file| file.is_committed()).count();
-        self.notify(ProgressEvent::Progress {
+        self.send_event(ProgressEvent::Progress {
             bytes_done: done,
             bytes_total: total,
             bytes_verified: verified,
-            files_done: self.kept.files + committed,
-            files_total: self.kept.files + self.files.len(),
+            files_done: self.already_present.files + committed,
+            files_total: self.already_present.files + self.files.len(),
             bytes_per_second,
             eta_seconds: (total - done).checked_div(bytes_per_second),
-            retries: self.meter.retries.load(Ordering::Relaxed),
-            connections: self.meter.busy.load(Ordering::Relaxed),
-            fetching: self.fetching(),
+            retries: self.throughput.retries.load(Ordering::Relaxed),
+            connections: self.throughput.busy.load(Ordering::Relaxed),
+            fetching: self.files_in_flight(),
         });
     }
 
-    fn fetching(&self) -> Vec<FileProgress> {
-        let in_flight = self.queue().in_flight().into_iter().take(MOST_FILES_REPORTED);
+    fn files_in_flight(&self) -> Vec<FileProgress> {
+        let in_flight = self.lock_queue().in_flight().into_iter().take(MAX_FILES_REPORTED);
         let progress = in_flight.map(|index| {
             let file = &self.files[index];
             let (path, bytes_total) = (file.remote.path.clone(), file.remote.size);
@@ -324,29 +361,31 @@ impl<S: ModelSource> Transfer<S> {
         progress.collect()
     }
 
-    /// What is written of each file that has no final name yet.
-    fn progress(&self) -> BTreeMap<String, RangeSet> {
+    /// Returns the written ranges of each unfinished file.
+    fn unfinished_ranges(&self) -> BTreeMap<String, RangeSet> {
         let unfinished = self.files.iter().filter(|file| !file.is_committed());
         unfinished.map(|file| (file.name.clone(), file.written().clone())).collect()
     }
 }
 
-/// Partial files are named by content, so that another revision that shares a file continues it.
+/// Returns the names of partial files. They depend on content, so that another revision with the same file
+/// resumes it.
 fn partial_names(files: &[RemoteFile]) -> Vec<String> {
-    let mut seen = BTreeMap::<&str, usize>::new();
+    let mut counts = BTreeMap::<&str, usize>::new();
     let names = files.iter().map(|file| {
         let digits = file.checksum.digits();
-        let ordinal = seen.entry(digits).or_default();
+        let ordinal = counts.entry(digits).or_default();
         *ordinal += 1;
         format!("{digits}.{ordinal}{PARTIAL_SUFFIX}")
     });
     names.collect()
 }
 
-/// Runs `work` where it may block.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| Err(Error::Client { reason: format!("a worker ended: {error}") }))
+/// Runs blocking work on a thread pool.
+async fn run_blocking<T: Send + 'static>(
+    task: impl FnOnce() -> Result<T, FetcherError> + Send + 'static,
+) -> Result<T, FetcherError> {
+    let result = tokio::task::spawn_blocking(task).await;
+    result
+        .unwrap_or_else(|error| Err(FetcherError::Client { reason: format!("worker task failed: {error}") }))
 }

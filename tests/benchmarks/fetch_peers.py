@@ -1,4 +1,4 @@
-"""What tests/bench fetch measures with: the programs, the hub, one run of a client, and a control group."""
+"""Support for tests/bench fetch: the programs, the hub, one run of a client, and a cgroup."""
 import json
 import os
 import pathlib
@@ -14,14 +14,14 @@ CACHE = pathlib.Path(os.environ.get("KUBECTL_DYNAMO_TEST_CACHE")
                      or pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
                      / "kubectl-dynamo-tests")
 MODEL = "bench/model"
-# hf_transfer works with huggingface_hub before 1.0 only; the 0.36 line is the last of those.
+# hf_transfer only works with huggingface_hub before 1.0; 0.36 is the last such version.
 PYTHONS = {"huggingface_hub": ["huggingface_hub==2.4.0"],
            "hf_transfer": ["huggingface_hub==0.36.2", "hf_transfer==0.1.9"]}
 SNAPSHOT = "import sys; from huggingface_hub import snapshot_download; snapshot_download(sys.argv[1], local_dir=sys.argv[2])"
 
 
 def build(scratch, *features):
-    """Release builds of this tree by name of program, copied to a place that no other build writes to."""
+    """Returns release builds of this tree by program name, copied to a folder that other builds do not change."""
     wanted = ["model-fetcher"] if features else ["model-fetcher", "test-hub", "hf-hub-snapshot"]
     command = ["cargo", "build", "--release", "--locked", "--message-format=json", "-p", "model-fetcher",
                *(f"--bin={name}" for name in wanted), *(f"--features=model-fetcher/{feature}" for feature in features)]
@@ -35,7 +35,7 @@ def build(scratch, *features):
 
 
 def python(packages):
-    """A Python with these packages, made once in the cache folder."""
+    """Returns a Python with these packages, created once in the cache folder."""
     folder = CACHE / "-".join(package.replace("==", "-").replace("_", "-") for package in packages)
     place = folder / "bin/python"
     modules = ", ".join(package.split("==")[0] for package in packages)
@@ -47,7 +47,7 @@ def python(packages):
 
 
 def programs(scratch):
-    """Everything that is measured or needed to measure."""
+    """Returns all programs for the benchmark."""
     unverified = build(scratch, "benchmark-unverified")["model-fetcher"]
     found = build(scratch) | {"unverified": unverified}
     for name, packages in PYTHONS.items():
@@ -56,7 +56,7 @@ def programs(scratch):
 
 
 def make_model(folder, shards, shard_bytes, small):
-    """Random shards and small files; the same for the same arguments."""
+    """Creates random shards and small files, the same for the same arguments."""
     folder.mkdir(parents=True)
     chance = random.Random(7)
     for shard in range(shards):
@@ -69,7 +69,7 @@ def make_model(folder, shards, shard_bytes, small):
 
 
 class Hub:
-    """test-hub as a process, its content in memory so that it costs little beside its clients."""
+    """Runs test-hub with its content in memory, so that it uses little CPU."""
 
     def __init__(self, found, folder, flags, scratch):
         self.total = sum(file.stat().st_size for file in folder.iterdir())
@@ -114,15 +114,15 @@ def environment(hub, into):
     variables = {"HF_ENDPOINT": hub.url, "PATH": os.environ["PATH"], "HOME": str(into), "HF_HUB_DISABLE_TELEMETRY": "1",
                  "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_ENABLE_HF_TRANSFER": "1", "HF_HUB_DISABLE_XET": "1"}
     if hub.authority.exists():
-        # hf_transfer and requests have names of their own for it.
+        # hf_transfer and requests use other variable names.
         variables |= dict.fromkeys(["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"], str(hub.authority))
     return variables
 
 
 def empty(into, room=0):
-    """An empty volume, with nothing of earlier runs left to be written. Of the memory that its page cache will take,
-    `room` bytes are written once before: a virtual machine's host gives memory at the first touch, which took 3.6 s
-    for 2 GiB on one machine and would be the first client's bill."""
+    """Creates an empty volume after all earlier writes are synced. `room` bytes of future page cache memory are touched
+    first: a virtual machine's host allocates memory at the first access, which took 3.6 s for 2 GiB on one machine
+    and would slow down the first client."""
     shutil.rmtree(into, ignore_errors=True)
     into.mkdir()
     filler, block = into / "filler", bytes(1 << 20)
@@ -134,7 +134,7 @@ def empty(into, room=0):
 
 
 def measure(client, found, hub, into, before=None):
-    """One cold run: wall and CPU seconds, peak MiB, seconds until the disk has it all, and what the hub was asked."""
+    """Returns the results of one cold run: wall and CPU seconds, peak MiB, seconds until synced, and the hub's requests."""
     empty(into, room=hub.total)
     hub.ask("forget")
     start = time.monotonic()
@@ -148,13 +148,13 @@ def measure(client, found, hub, into, before=None):
     received = sum(file.stat().st_size for file in (into / MODEL).rglob("*") if file.is_file() and
                    ".cache" not in file.parts and not file.name.startswith(".model-fetcher"))
     if status or received != hub.total:
-        sys.exit(f"{client} ended with {status} and {received} of {hub.total} bytes: {errors}")
+        sys.exit(f"{client} exited with {status} and {received} of {hub.total} bytes: {errors}")
     return {"wall": wall, "cpu": usage.ru_utime + usage.ru_stime, "peak": usage.ru_maxrss / 1024, "synced": synced,
             "hub": hub.statistics()}
 
 
 def milliseconds_to_first_request(program, into):
-    """From the start of the process to the first bytes of its first request, without any hub's own time."""
+    """Returns the time from process start to the first bytes of its first request, without a hub."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         endpoint = f"http://127.0.0.1:{listener.getsockname()[1]}"
         start = time.monotonic()
@@ -170,8 +170,8 @@ def milliseconds_to_first_request(program, into):
 
 
 class MemoryGroup:
-    """A control group that counts the page cache, of version 2 or 1, whichever the machine has; `None` from `make`
-    where groups cannot be made."""
+    """A cgroup that counts the page cache, of version 2 or 1, depending on the machine. `make` returns `None` if cgroups
+    cannot be created."""
 
     def __init__(self, place, peak):
         self.place = place
@@ -187,7 +187,7 @@ class MemoryGroup:
             place.mkdir()
             (place / limit).write_text(str(limit_bytes))
         except OSError as error:
-            print(f"no memory control group: {error}", file=sys.stderr)
+            print(f"no memory cgroup: {error}", file=sys.stderr)
             return None
         swap = place / "memory.swap.max"
         if swap.exists():
@@ -195,7 +195,7 @@ class MemoryGroup:
         return cls(place, place / peak)
 
     def enter(self):
-        """For a child process, before it becomes the client."""
+        """Moves a child process into the cgroup before it executes the client."""
         (self.place / "cgroup.procs").write_text(str(os.getpid()))
 
     def peak_mib(self):

@@ -1,4 +1,4 @@
-"""The node of the tests with a probe pod, for benchmarks: a process, and this one moved into its network namespace."""
+"""The test node with a probe pod, for benchmarks. The calling process is moved into its network namespace."""
 
 import ctypes
 import json
@@ -11,7 +11,7 @@ CACHE = os.environ.get("KUBECTL_DYNAMO_TEST_CACHE") or os.path.expanduser("~/.ca
 
 
 def build(*arguments):
-    """The programs that cargo makes of these arguments, by name."""
+    """Builds with these cargo arguments and returns the programs by name."""
     command = ["cargo", "build", "--message-format=json", *arguments]
     messages = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True).stdout
     artifacts = (json.loads(line) for line in messages.splitlines())
@@ -20,21 +20,21 @@ def build(*arguments):
 
 def move_into(namespace):
     if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), 0):
-        sys.exit(f"a network namespace cannot be entered: {os.strerror(ctypes.get_errno())}")
+        sys.exit(f"cannot enter the network namespace: {os.strerror(ctypes.get_errno())}")
 
 
 class Node:
-    """A running node; `pod` is the address of its probe, whose program was given `words`."""
+    """A running node; `pod` is the address of its probe, whose program gets the arguments `words`."""
 
     def __init__(self, *words):
         program = os.environ.get("TEST_NODE_BIN") or build("-p", "kubectl-dynamo-tests", "--bin", "test-node")["test-node"]
         self.server = subprocess.Popen([program, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         line = self.server.stdout.readline().split()
         if line[:1] != ["ready"]:
-            sys.exit("the node did not come up")
+            sys.exit("the node did not start")
         _, namespace, kubeconfig, self.pod = line
         self.outside = open("/proc/self/ns/net")
-        # Only what this process does from here on is inside; the node's own programs are already.
+        # Only later actions of this process are inside; the node's programs already are.
         with open(f"/run/netns/{namespace}") as inside:
             move_into(inside)
         os.environ["KUBECONFIG"] = kubeconfig
@@ -43,7 +43,7 @@ class Node:
         return self
 
     def __exit__(self, *_):
-        # What is still inside ends with the node.
+        # Processes that are still inside end with the node.
         move_into(self.outside)
         self.server.stdin.close()
         self.server.wait()

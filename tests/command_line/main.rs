@@ -1,31 +1,41 @@
-//! What a person sees who types something that cannot work: one coded message that names the thing and what to
-//! type, the documented exit code, nothing on stdout, no panic. No cluster and no network are needed.
+//! Invalid command lines: one message with a code, the object, and a fix; the documented exit code, empty
+//! stdout, no panic. Neither a cluster nor a network is needed.
 
+mod chat;
+mod documentation;
 mod endpoints;
 mod fit;
-mod kit_promises;
+mod local;
+mod manifests;
+mod recipes;
+mod reference_pages;
 mod requests;
+mod scale;
+mod scripted_server;
 mod settings;
+mod signals;
+mod starter_kit;
+mod watches;
 mod wizard;
 
 use std::process::{Command, Output};
 
 use kubectl_dynamo_tests::programs;
 
-/// A cluster that nobody serves: port 1 refuses connections.
-const NOBODY: &str = r#"
+/// A cluster that does not respond: port 1 refuses connections.
+const UNREACHABLE_KUBECONFIG: &str = r#"
 apiVersion: v1
 kind: Config
-clusters: [{name: nobody, cluster: {server: "https://127.0.0.1:1"}}]
-users: [{name: somebody, user: {}}]
-contexts: [{name: alone, context: {cluster: nobody, user: somebody}}]
-current-context: alone
+clusters: [{name: unreachable, cluster: {server: "https://127.0.0.1:1"}}]
+users: [{name: user-1, user: {}}]
+contexts: [{name: only, context: {cluster: unreachable, user: user-1}}]
+current-context: only
 "#;
 
-/// Runs the plugin in an empty home folder, with `NOBODY` in the file `kubeconfig` of the current folder.
+/// Runs the plugin in an empty home folder, with `UNREACHABLE_KUBECONFIG` in the file `kubeconfig` of the current folder.
 fn run(arguments: &[&str]) -> Output {
     let home = tempfile::tempdir().expect("a temporary folder");
-    std::fs::write(home.path().join("kubeconfig"), NOBODY).expect("the kubeconfig");
+    std::fs::write(home.path().join("kubeconfig"), UNREACHABLE_KUBECONFIG).expect("the kubeconfig");
     Command::new(programs::kubectl_dynamo())
         .args(arguments)
         .env_clear()
@@ -37,94 +47,101 @@ fn run(arguments: &[&str]) -> Output {
 }
 
 #[track_caller]
-fn refuses(arguments: &[&str], exit: i32, code: &str, said: &[&str]) {
+fn assert_fails(arguments: &[&str], exit: i32, code: &str, messages: &[&str]) {
     let output = run(arguments);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(exit), "{arguments:?}: {stderr}");
-    assert!(output.stdout.is_empty(), "{arguments:?} wrote data");
+    assert!(output.stdout.is_empty(), "{arguments:?} wrote to stdout");
     assert!(stderr.contains(&format!("error [{code}]: ")), "{arguments:?}: {stderr}");
     assert_eq!(stderr.matches("error [").count(), 1, "{arguments:?}: {stderr}");
-    for words in said {
-        assert!(stderr.contains(words), "{arguments:?} does not say `{words}`: {stderr}");
+    for message in messages {
+        assert!(stderr.contains(message), "{arguments:?} does not print `{message}`: {stderr}");
     }
-    for never in ["panicked", "backtrace", "RUST_BACKTRACE", "kubectl-dynamo "] {
-        assert!(!stderr.contains(never), "{arguments:?} says `{never}`: {stderr}");
+    for forbidden in ["panicked", "backtrace", "RUST_BACKTRACE", "kubectl-dynamo "] {
+        assert!(!stderr.contains(forbidden), "{arguments:?} prints `{forbidden}`: {stderr}");
     }
 }
 
 const OFFLINE: [&str; 4] = ["--release", "1.6.1", "--graph-api", "v1beta1"];
 
-fn render(model: &str, flags: &[&'static str]) -> Vec<String> {
+fn render_args(model: &str, flags: &[&'static str]) -> Vec<String> {
     ["render", model].into_iter().chain(OFFLINE).chain(flags.iter().copied()).map(ToOwned::to_owned).collect()
 }
 
 #[track_caller]
-fn refuses_to_render(model: &str, flags: &[&'static str], exit: i32, code: &str, said: &[&str]) {
-    let arguments = render(model, flags);
-    refuses(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), exit, code, said);
+fn assert_render_fails(model: &str, flags: &[&'static str], exit: i32, code: &str, messages: &[&str]) {
+    let arguments = render_args(model, flags);
+    assert_fails(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), exit, code, messages);
 }
 
 #[test]
-fn an_unknown_verb_or_flag_has_a_suggestion() {
-    refuses(&["stauts"], 2, "KD0001", &["unrecognized subcommand 'stauts'", "'status'"]);
-    refuses(&["up", "a/b", "--replica", "2"], 2, "KD0001", &["--replica", "--replicas"]);
-    refuses(&["list", "-o", "yml"], 2, "KD0001", &["yml", "json"]);
+fn unknown_verb_or_flag_gets_a_suggestion() {
+    assert_fails(&["stauts"], 2, "KD0001", &["unrecognized subcommand 'stauts'", "'status'"]);
+    assert_fails(&["up", "a/b", "--replica", "2"], 2, "KD0001", &["--replica", "--replicas"]);
+    assert_fails(&["list", "-o", "yml"], 2, "KD0001", &["yml", "json"]);
 }
 
 #[test]
-fn a_model_is_an_id_or_a_path() {
-    refuses_to_render("a/b/c", &[], 2, "KD0401", &["`a/b/c`", "Qwen/Qwen3-0.6B"]);
-    refuses_to_render("a/b@..", &[], 2, "KD0401", &["`..`", "--revision"]);
-    refuses_to_render("qwen", &[], 2, "KD0401", &["`qwen`", "up --model qwen", "kubectl dynamo list"]);
-    refuses_to_render("./here", &[], 2, "KD0403", &["./here", "--local"]);
+fn rejects_invalid_model_ids_and_paths() {
+    assert_render_fails("a/b/c", &[], 2, "KD0401", &["\"a/b/c\"", "Qwen/Qwen3-0.6B"]);
+    assert_render_fails("a/b@..", &[], 2, "KD0401", &["\"..\"", "--revision"]);
+    assert_render_fails("qwen", &[], 2, "KD0401", &["\"qwen\"", "up --model qwen", "kubectl dynamo list"]);
+    assert_render_fails("./here", &[], 2, "KD0403", &["./here", "--local"]);
 }
 
 #[test]
-fn a_model_is_checked_before_any_cluster_is_asked() {
-    refuses(&["up", "a/b/c", "--kubeconfig", "kubeconfig"], 2, "KD0401", &["`a/b/c`"]);
-    refuses(&["up"], 2, "KD0401", &["no model is named", "kubectl dynamo up"]);
+fn validates_model_before_contacting_the_cluster() {
+    assert_fails(&["up", "a/b/c", "--kubeconfig", "kubeconfig"], 2, "KD0401", &["\"a/b/c\""]);
+    assert_fails(&["up"], 2, "KD0401", &["no model specified", "kubectl dynamo up"]);
 }
 
 #[test]
-fn a_name_over_the_budget_is_refused_with_the_arithmetic() {
+fn rejects_names_over_the_grove_limit() {
     let long = "a-name-that-is-longer-than-any-child-of-it-may-be";
-    refuses_to_render(
+    assert_render_fails(
         "a/b",
         &["--name", long],
         2,
         "KD0201",
-        &[long, "49 characters", "at most 37 fit: 45 less 8 of component `frontend`", "try --name"],
+        &[
+            long,
+            "49 characters",
+            "at most 37 are allowed (45 minus 8 for component \"frontend\")",
+            "use --name",
+        ],
     );
-    // Grove counts the leader of what spans nodes, too.
-    refuses_to_render(
+    // Grove also counts the leader of a multi-node component.
+    assert_render_fails(
         "a/b",
         &["--name", "a-name-of-thirty-one-characters", "--tp", "8", "--nodes", "2"],
         2,
         "KD0201",
-        &["at most 29 fit: 45 less 6 of component `worker` and 10 of its leader `worker-ldr`"],
+        &[
+            "at most 29 are allowed (45 minus 6 for component \"worker\" and 10 for its leader \"worker-ldr\")",
+        ],
     );
-    refuses_to_render("a/b", &["--name", "Upper"], 2, "KD0201", &["`Upper`", "lower-case"]);
+    assert_render_fails("a/b", &["--name", "Upper"], 2, "KD0201", &["\"Upper\"", "lowercase"]);
 }
 
 #[test]
-fn quantities_and_counts_are_checked() {
-    refuses_to_render("a/b", &["--cache-size", "12Q"], 2, "KD0402", &["`12Q`", "--cache-size"]);
-    refuses_to_render("a/b", &["--replicas", "0"], 2, "KD0601", &["--replicas", "at least 1"]);
-    refuses_to_render("a/b", &["--decode-tp", "2"], 2, "KD0601", &["--decode-tp", "--mode disagg"]);
+fn rejects_invalid_quantities_and_counts() {
+    assert_render_fails("a/b", &["--cache-size", "12Q"], 2, "KD0402", &["\"12Q\"", "--cache-size"]);
+    assert_render_fails("a/b", &["--replicas", "0"], 2, "KD0601", &["--replicas", "at least 1"]);
+    assert_render_fails("a/b", &["--decode-tp", "2"], 2, "KD0601", &["--decode-tp", "--mode disagg"]);
 }
 
 #[test]
-fn a_release_without_words_is_refused() {
-    refuses(
+fn rejects_unsupported_release() {
+    assert_fails(
         &["render", "a/b", "--release", "2.0.0", "--graph-api", "v1beta1"],
         6,
         "KD0202",
-        &["`2.0.0`", "0.9.1", "1.6.1", "--force-release"],
+        &["\"2.0.0\"", "0.9.1", "1.6.1", "--force-release"],
     );
 }
 
 #[test]
-fn a_release_that_is_not_known_is_taken_by_who_insists_and_said_to_be() {
+fn force_release_accepts_unknown_release_with_a_warning() {
     for (flags, version) in
         [(&["--release", "1.9.0"][..], "1.9.0"), (&["--release", "2.0.0", "--force-release"], "2.0.0")]
     {
@@ -140,30 +157,30 @@ fn a_release_that_is_not_known_is_taken_by_who_insists_and_said_to_be() {
 }
 
 #[test]
-fn what_a_plan_costs_is_warned_of() {
-    for (flags, code, said) in [
-        (&["--router-mode", "kv", "--release", "1.6.1"][..], "KD0709", "one worker to choose from"),
-        (&["--mode", "disagg", "--pp", "2", "--release", "1.6.1"], "KD0628", "pipeline stages"),
+fn warns_about_costly_plan_settings() {
+    for (flags, code, message) in [
+        (&["--router-mode", "kv", "--release", "1.6.1"][..], "KD0709", "only one worker"),
+        (&["--mode", "disagg", "--pp", "2", "--release", "1.6.1"], "KD0628", "pipeline parallelism"),
         (&["--kv-offload", "cpu=20Gi", "--mode", "disagg", "--release", "1.6.1"], "KD0623", "deprecated"),
         (&["--kv-offload", "cpu=20Gi", "--release", "0.9.1"], "KD0624", "CUDA graphs"),
     ] {
         let output = run(&[&["render", "a/b", "--graph-api", "v1alpha1"], flags].concat());
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{stderr}");
-        assert!(stderr.contains(&format!("warning [{code}]: ")) && stderr.contains(said), "{stderr}");
+        assert!(stderr.contains(&format!("warning [{code}]: ")) && stderr.contains(message), "{stderr}");
     }
-    let named = ["--release", "0.9.1", "--graph-api", "v1alpha1", "--served-model-name", "other"];
-    refuses(&[&["render", "a/b"], &named[..]].concat(), 2, "KD0701", &["`other`"]);
+    let alias_args = ["--release", "0.9.1", "--graph-api", "v1alpha1", "--served-model-name", "other"];
+    assert_fails(&[&["render", "a/b"], &alias_args[..]].concat(), 2, "KD0701", &["\"other\""]);
 }
 
 #[test]
-fn each_object_goes_to_a_file_of_its_own() {
+fn output_dir_gets_one_file_per_object() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("out").display().to_string();
     let output = run(&[&["render", "a/b", "--output-dir", &path], &OFFLINE[..]].concat());
     assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
     let mut names: Vec<String> = std::fs::read_dir(&path)
-        .expect("the folder is made")
+        .expect("the folder was created")
         .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
         .collect();
     names.sort();
@@ -173,41 +190,53 @@ fn each_object_goes_to_a_file_of_its_own() {
         names[1].starts_with("2-job-fetch-b-") && names[2] == "3-dynamographdeployment-b.yaml",
         "{names:?}"
     );
-    let whole = run(&[&["render", "a/b"], &OFFLINE[..]].concat());
+    let single_output = run(&[&["render", "a/b"], &OFFLINE[..]].concat());
     let parts: String = names
         .iter()
         .map(|name| std::fs::read_to_string(folder.path().join("out").join(name)).expect("a file"))
         .collect();
-    assert_eq!(parts, String::from_utf8_lossy(&whole.stdout));
+    assert_eq!(parts, String::from_utf8_lossy(&single_output.stdout));
 }
 
 #[test]
-fn a_token_in_an_argument_is_refused_and_not_repeated() {
-    refuses_to_render("a/b", &["--env", "HF_TOKEN=hf_secret"], 2, "KD0415", &["--hf-token-stdin"]);
-    let output =
-        run(&render("a/b", &["--env", "HF_TOKEN=hf_secret"]).iter().map(String::as_str).collect::<Vec<_>>());
+fn rejects_token_in_env_flag_without_printing_it() {
+    assert_render_fails("a/b", &["--env", "HF_TOKEN=hf_secret"], 2, "KD0415", &["--hf-token-stdin"]);
+    let output = run(&render_args("a/b", &["--env", "HF_TOKEN=hf_secret"])
+        .iter()
+        .map(String::as_str)
+        .collect::<Vec<_>>());
     assert!(!String::from_utf8_lossy(&output.stderr).contains("hf_secret"));
 }
 
 #[test]
-fn without_a_kubeconfig_it_says_where_one_is_looked_for() {
-    refuses(&["list"], 4, "KD0101", &["KUBECONFIG", "--kubeconfig", "up --local"]);
-    refuses(&["list", "--kubeconfig", "absent"], 4, "KD0109", &["absent", "kubectl config view"]);
+fn missing_kubeconfig_error_lists_search_locations() {
+    assert_fails(&["list"], 4, "KD0101", &["KUBECONFIG", "--kubeconfig", "up --local"]);
+    assert_fails(&["list", "--kubeconfig", "absent"], 4, "KD0109", &["absent", "kubectl config view"]);
 }
 
 #[test]
-fn a_wrong_context_names_the_right_ones() {
-    refuses(&["list", "--kubeconfig", "kubeconfig", "--context", "prod"], 4, "KD0102", &["`prod`", "alone"]);
+fn unknown_context_error_lists_contexts() {
+    assert_fails(
+        &["list", "--kubeconfig", "kubeconfig", "--context", "prod"],
+        4,
+        "KD0102",
+        &["\"prod\"", "only"],
+    );
 }
 
 #[test]
-fn a_server_is_read_as_kubectl_reads_it() {
+fn server_flags_are_parsed_like_kubectl() {
     let with = |server: &'static str| ["list", "--kubeconfig", "kubeconfig", "--server", server];
-    refuses(&with("not a url"), 4, "KD0109", &["`not a url`"]);
+    assert_fails(&with("not a url"), 4, "KD0109", &["\"not a url\""]);
     // Without a scheme it is plain HTTP.
-    refuses(&with("127.0.0.1:1"), 4, "KD0103", &["http://127.0.0.1:1", "refused"]);
-    refuses(&["list", "--kubeconfig", "kubeconfig", "--user", "x"], 4, "KD0109", &["`x`"]);
-    refuses(
+    assert_fails(&with("127.0.0.1:1"), 4, "KD0103", &["http://127.0.0.1:1", "refused"]);
+    assert_fails(
+        &["list", "--kubeconfig", "kubeconfig", "--user", "x"],
+        4,
+        "KD0109",
+        &["user \"x\" not found"],
+    );
+    assert_fails(
         &["list", "--kubeconfig", "kubeconfig", "--certificate-authority", "absent.crt"],
         4,
         "KD0109",
@@ -216,25 +245,25 @@ fn a_server_is_read_as_kubectl_reads_it() {
 }
 
 #[test]
-fn names_that_no_object_can_have_are_refused() {
-    refuses_to_render("a/b", &["--label", "bad label=x y"], 2, "KD0210", &["`bad label=x y`"]);
-    refuses_to_render("a/b", &["--cache", "Bad.Claim"], 2, "KD0210", &["`Bad.Claim`", "--cache"]);
-    refuses_to_render("a/b", &["-n", "Bad_NS"], 2, "KD0210", &["`Bad_NS`", "--namespace"]);
+fn rejects_invalid_object_names() {
+    assert_render_fails("a/b", &["--label", "bad label=x y"], 2, "KD0210", &["\"bad label=x y\""]);
+    assert_render_fails("a/b", &["--cache", "Bad.Claim"], 2, "KD0210", &["\"Bad.Claim\"", "--cache"]);
+    assert_render_fails("a/b", &["-n", "Bad_NS"], 2, "KD0210", &["\"Bad_NS\"", "--namespace"]);
 }
 
 #[test]
-fn flags_of_this_machine_are_not_for_a_cluster() {
-    refuses(
+fn rejects_local_flags_for_a_cluster() {
+    assert_fails(
         &["up", "a/b", "--port", "80", "--kubeconfig", "kubeconfig"],
         2,
         "KD0001",
-        &["--port belongs to --local"],
+        &["--port can only be used with --local"],
     );
 }
 
 #[test]
-fn an_api_server_that_is_down_is_named() {
-    refuses(
+fn unreachable_api_server_is_named() {
+    assert_fails(
         &["up", "a/b", "--kubeconfig", "kubeconfig"],
         4,
         "KD0103",
@@ -242,18 +271,31 @@ fn an_api_server_that_is_down_is_named() {
     );
 }
 
+/// The user pastes the command of a hint, and it must not work on another cluster.
 #[test]
-fn nothing_is_deleted_without_a_terminal_or_a_yes() {
-    refuses(&["down", "x", "--kubeconfig", "kubeconfig"], 2, "KD0002", &["add -y"]);
+fn command_of_a_hint_reaches_the_cluster_of_the_run() {
+    let cluster = ["--kubeconfig", "kubeconfig", "--server", "127.0.0.1:1", "--as", "jane doe"];
+    let cluster_info = "kubectl cluster-info --kubeconfig kubeconfig --server 127.0.0.1:1 --as 'jane doe'";
+    assert_fails(&[&["list"], &cluster[..]].concat(), 4, "KD0103", &[cluster_info]);
+    // A command of this machine does not need them.
+    let local = "kubectl dynamo list --local\n";
+    assert_fails(&[&["status", "x", "--local"], &cluster[..]].concat(), 1, "KD0520", &[local]);
+    let list = "kubectl dynamo list -n serving --context prod, or";
+    assert_fails(&["chat", "-n", "serving", "--context", "prod"], 2, "KD0812", &[list]);
 }
 
 #[test]
-fn all_namespaces_and_a_name_contradict_each_other() {
-    refuses(&["status", "x", "-A", "--kubeconfig", "kubeconfig"], 2, "KD0001", &["-n"]);
+fn down_requires_confirmation() {
+    assert_fails(&["down", "x", "--kubeconfig", "kubeconfig"], 2, "KD0002", &["pass --yes"]);
 }
 
 #[test]
-fn json_progress_carries_the_error_too() {
+fn rejects_all_namespaces_with_a_name() {
+    assert_fails(&["status", "x", "-A", "--kubeconfig", "kubeconfig"], 2, "KD0001", &["-n"]);
+}
+
+#[test]
+fn json_progress_includes_the_error() {
     let output = run(&["list", "--kubeconfig", "kubeconfig", "--progress", "json"]);
     let line: serde_json::Value = serde_json::from_slice(&output.stderr).expect("one JSON line");
     assert_eq!(line["event"], "failed");
@@ -262,14 +304,53 @@ fn json_progress_carries_the_error_too() {
 }
 
 #[test]
-fn json_progress_carries_a_usage_error_too() {
+fn json_progress_includes_usage_errors() {
     let output = run(&["stauts", "--progress=json"]);
     let line: serde_json::Value = serde_json::from_slice(&output.stderr).expect("one JSON line");
     assert_eq!((&line["code"], &line["exit"]), (&"KD0001".into(), &2.into()));
 }
 
 #[test]
-fn usage_is_that_of_a_kubectl_plugin() {
+fn arguments_after_two_hyphens_are_not_flags() {
+    for arguments in [&["--progress", "json"][..], &["--progress=json"]] {
+        let output = run(&[&["stauts", "--"], arguments].concat());
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains("error [KD0001]: "), "{stderr}");
+    }
+}
+
+/// A login command that never ends does not delay a shell's completion past its limit of two seconds.
+#[test]
+fn completion_does_not_wait_for_a_login_command() {
+    let folder = requests::TestFolder::new();
+    let kubeconfig = r#"
+apiVersion: v1
+kind: Config
+clusters: [{name: a, cluster: {server: "https://127.0.0.1:1"}}]
+users: [{name: a, user: {exec: {apiVersion: client.authentication.k8s.io/v1, command: sleep, args: ["20"], interactiveMode: Never}}}]
+contexts: [{name: a, context: {cluster: a, user: a}}]
+current-context: a
+"#;
+    folder.write("kubeconfig", kubeconfig);
+    let begun = std::time::Instant::now();
+    // The login command inherits stderr and may outlive the plugin.
+    let status = Command::new(programs::kubectl_dynamo())
+        .args(["__complete", "--kubeconfig", "kubeconfig", "status", ""])
+        .env_clear()
+        .env("HOME", folder.path())
+        .env("PATH", "/usr/bin:/bin")
+        .current_dir(folder.path())
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .status()
+        .expect("the plugin runs");
+    assert!(status.success());
+    assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn help_shows_kubectl_plugin_usage() {
     let help = run(&["up", "--help"]);
     let text = String::from_utf8_lossy(&help.stdout);
     assert!(text.contains("Usage: kubectl dynamo up"), "{text}");

@@ -1,4 +1,4 @@
-//! The operator's part refuses what the real operators were seen to refuse, with their codes and words.
+//! The test operator rejects what the real operators reject, with their codes and messages.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use crate::Shared;
 
-/// One object that is refused: what is changed in a good one, and what the refusal must say.
-struct Row {
+/// One rejected object: the change to a valid object, and the expected rejection.
+struct RejectionCase {
     change: fn(&mut Value),
     code: u16,
     reason: &'static str,
@@ -19,51 +19,51 @@ struct Row {
     text: &'static str,
 }
 
-pub(crate) async fn a_v1beta1_graph_is_refused_with_causes(shared: Arc<Shared>) -> Outcome {
+pub(crate) async fn v1beta1_graph_is_rejected_with_causes(shared: Arc<Shared>) -> Outcome {
     let rows = [
-        Row {
+        RejectionCase {
             change: |graph| graph["spec"]["components"] = json!([]),
             code: 422,
             reason: "Invalid",
             field: "spec.components",
             text: "spec.components: Required value: must have at least one component",
         },
-        Row {
-            change: |graph| main(graph)["image"] = json!("registry.test/engine:latest"),
+        RejectionCase {
+            change: |graph| main_container(graph)["image"] = json!("registry.test/engine:latest"),
             code: 422,
             reason: "Invalid",
             field: "spec.components[1].runtimeVersionOverride",
             text: "is required when the specified main container image has no parseable semantic-version tag",
         },
-        Row {
-            change: |graph| main(graph)["name"] = json!("engine"),
+        RejectionCase {
+            change: |graph| main_container(graph)["name"] = json!("engine"),
             code: 422,
             reason: "Invalid",
             field: "spec.components[1].podTemplate.spec.containers",
             text: "Required value: is required",
         },
-        Row {
+        RejectionCase {
             change: |graph| graph["spec"]["components"][1]["name"] = json!("FRONTEND"),
             code: 422,
             reason: "Invalid",
             field: "spec.components",
             text: "component names must be unique case-insensitively",
         },
-        Row {
+        RejectionCase {
             change: |graph| graph["spec"]["components"][1]["minAvailable"] = json!(1),
             code: 422,
             reason: "Invalid",
             field: "spec.components[1].minAvailable",
             text: "is currently supported only for Grove-backed",
         },
-        Row {
-            change: |graph| main(graph)["resources"] = json!({"limits": {"nvidia.com/gpu": "abc"}}),
+        RejectionCase {
+            change: |graph| main_container(graph)["resources"] = json!({"limits": {"nvidia.com/gpu": "abc"}}),
             code: 400,
             reason: "",
             field: "",
             text: "quantities must match the regular expression",
         },
-        Row {
+        RejectionCase {
             change: |graph| graph["spec"]["components"][1]["replica"] = json!(1),
             code: 500,
             reason: "",
@@ -71,19 +71,19 @@ pub(crate) async fn a_v1beta1_graph_is_refused_with_causes(shared: Arc<Shared>) 
             text: ".spec.components[name=\"worker\"].replica: field not declared in schema",
         },
     ];
-    let place = shared.place(GraphGeneration::V1Beta1, "admission").await?;
-    let graphs = dynamo::graphs(place.client(), GraphGeneration::V1Beta1, place.name());
+    let namespace = shared.namespace(GraphGeneration::V1Beta1, "admission").await?;
+    let graphs = dynamo::graphs(namespace.client(), GraphGeneration::V1Beta1, namespace.name());
     for row in rows {
-        let mut graph = dynamo::aggregated("adm", "model-cache", "tiny");
+        let mut graph = dynamo::aggregated_graph("adm", "model-cache", "tiny");
         (row.change)(&mut graph);
-        expect(&row, &refusal(&graphs, &graph).await?)?;
+        assert_rejection(&row, &dry_run_rejection(&graphs, &graph).await?)?;
     }
-    place.delete().await
+    namespace.delete().await
 }
 
-pub(crate) async fn a_v1beta1_graph_cannot_be_changed_in_these_ways(shared: Arc<Shared>) -> Outcome {
+pub(crate) async fn v1beta1_graph_rejects_immutable_changes(shared: Arc<Shared>) -> Outcome {
     let rows = [
-        Row {
+        RejectionCase {
             change: |graph| graph["spec"]["components"][1]["name"] = json!("worker2"),
             code: 422,
             reason: "Invalid",
@@ -91,14 +91,14 @@ pub(crate) async fn a_v1beta1_graph_cannot_be_changed_in_these_ways(shared: Arc<
             text: "component topology is immutable and cannot be modified after creation: \
                    components added: [worker2], components removed: [worker]",
         },
-        Row {
+        RejectionCase {
             change: |graph| graph["spec"]["backendFramework"] = json!("sglang"),
             code: 422,
             reason: "Invalid",
             field: "spec.backendFramework",
             text: "Invalid value: \"sglang\": is immutable and cannot be changed after creation",
         },
-        Row {
+        RejectionCase {
             change: |graph| graph["spec"]["components"][1]["multinode"] = json!({"nodeCount": 2}),
             code: 422,
             reason: "Invalid",
@@ -106,9 +106,9 @@ pub(crate) async fn a_v1beta1_graph_cannot_be_changed_in_these_ways(shared: Arc<
             text: "cannot change node topology between single-node and multi-node after creation",
         },
     ];
-    let place = shared.place(GraphGeneration::V1Beta1, "admission-update").await?;
-    let graphs = dynamo::graphs(place.client(), GraphGeneration::V1Beta1, place.name());
-    let graph = dynamo::aggregated("adm", "model-cache", "tiny");
+    let namespace = shared.namespace(GraphGeneration::V1Beta1, "admission-update").await?;
+    let graphs = dynamo::graphs(namespace.client(), GraphGeneration::V1Beta1, namespace.name());
+    let graph = dynamo::aggregated_graph("adm", "model-cache", "tiny");
     let applied = serde_json::to_value(dynamo::apply(&graphs, &graph).await?)?;
     let annotations = &applied["metadata"]["annotations"];
     ensure!(annotations["nvidia.com/workload-provider"] == "component", "{annotations}");
@@ -116,14 +116,19 @@ pub(crate) async fn a_v1beta1_graph_cannot_be_changed_in_these_ways(shared: Arc<
     for row in rows {
         let mut changed = graph.clone();
         (row.change)(&mut changed);
-        expect(&row, &refusal(&graphs, &changed).await?)?;
+        assert_rejection(&row, &dry_run_rejection(&graphs, &changed).await?)?;
     }
-    place.delete().await
+    namespace.delete().await
 }
 
-pub(crate) async fn a_v1alpha1_graph_is_refused_with_a_plain_text(shared: Arc<Shared>) -> Outcome {
-    let forbidden =
-        |change: fn(&mut Value), text| Row { change, code: 403, reason: "Forbidden", field: "", text };
+pub(crate) async fn v1alpha1_graph_is_rejected_with_plain_text(shared: Arc<Shared>) -> Outcome {
+    let forbidden = |change: fn(&mut Value), text| RejectionCase {
+        change,
+        code: 403,
+        reason: "Forbidden",
+        field: "",
+        text,
+    };
     let rows = [
         forbidden(
             |graph| graph["spec"]["services"] = json!({}),
@@ -141,7 +146,7 @@ pub(crate) async fn a_v1alpha1_graph_is_refused_with_a_plain_text(shared: Arc<Sh
             |graph| graph["spec"]["services"]["Worker"]["ingress"] = json!({"enabled": true}),
             "spec.services[Worker].ingress.host is required when ingress is enabled",
         ),
-        Row {
+        RejectionCase {
             change: |graph| graph["spec"]["services"]["Worker"]["replicas"] = json!(-1),
             code: 422,
             reason: "Invalid",
@@ -149,57 +154,59 @@ pub(crate) async fn a_v1alpha1_graph_is_refused_with_a_plain_text(shared: Arc<Sh
             text: "should be greater than or equal to 0",
         },
     ];
-    let place = shared.place(GraphGeneration::V1Alpha1, "admission").await?;
-    let graphs = dynamo::graphs(place.client(), GraphGeneration::V1Alpha1, place.name());
+    let namespace = shared.namespace(GraphGeneration::V1Alpha1, "admission").await?;
+    let graphs = dynamo::graphs(namespace.client(), GraphGeneration::V1Alpha1, namespace.name());
     for row in rows {
-        let mut graph = dynamo::aggregated_v1alpha1("adm", "model-cache", "tiny");
+        let mut graph = dynamo::aggregated_graph_v1alpha1("adm", "model-cache", "tiny");
         (row.change)(&mut graph);
-        expect(&row, &refusal(&graphs, &graph).await?)?;
+        assert_rejection(&row, &dry_run_rejection(&graphs, &graph).await?)?;
     }
-    dynamo::apply(&graphs, &dynamo::aggregated_v1alpha1("adm", "model-cache", "tiny")).await?;
-    let mut other = dynamo::aggregated_v1alpha1("adm", "model-cache", "tiny");
+    dynamo::apply(&graphs, &dynamo::aggregated_graph_v1alpha1("adm", "model-cache", "tiny")).await?;
+    let mut other = dynamo::aggregated_graph_v1alpha1("adm", "model-cache", "tiny");
     let worker = other["spec"]["services"]["Worker"].take();
     other["spec"]["services"] = json!({"W2": worker});
-    let refused = refusal(&graphs, &other).await;
-    // Another author adds a service: the one of the first author stays, so that only one is added.
+    let refused = dry_run_rejection(&graphs, &other).await;
+    // Another author adds a service. The first author's service remains, so only one is added.
     let text = "service topology is immutable and cannot be modified after creation: services added: [W2]";
-    expect(&forbidden(|_| (), text), &refused?)?;
-    place.delete().await
+    assert_rejection(&forbidden(|_| (), text), &refused?)?;
+    namespace.delete().await
 }
 
-pub(crate) async fn strict_validation_names_an_unknown_field(shared: Arc<Shared>) -> Outcome {
-    let place = shared.place(GraphGeneration::V1Beta1, "strict").await?;
-    let mut graph = dynamo::aggregated("adm", "model-cache", "tiny");
+pub(crate) async fn strict_validation_names_the_unknown_field(shared: Arc<Shared>) -> Outcome {
+    let namespace = shared.namespace(GraphGeneration::V1Beta1, "strict").await?;
+    let mut graph = dynamo::aggregated_graph("adm", "model-cache", "tiny");
     graph["spec"]["components"][1]["podTemplate"]["spec"]["foo"] = json!(1);
-    let path = format!("/apis/nvidia.com/v1beta1/namespaces/{}/dynamographdeployments", place.name());
+    let path = format!("/apis/nvidia.com/v1beta1/namespaces/{}/dynamographdeployments", namespace.name());
     let request = http::Request::post(format!("{path}?fieldValidation=Strict"))
         .header(http::header::CONTENT_TYPE, "application/json")
         .body(graph.to_string().into_bytes())?;
-    let posted = place.client().request::<Value>(request).await;
-    let Err(kube::Error::Api(status)) = posted else { return Err(format!("not refused: {posted:?}").into()) };
+    let posted = namespace.client().request::<Value>(request).await;
+    let Err(kube::Error::Api(status)) = posted else {
+        return Err(format!("not rejected: {posted:?}").into());
+    };
     ensure!(status.code == 400 && status.reason == "BadRequest", "{status:?}");
     ensure!(
         status.message.contains("unknown field \"spec.components[1].podTemplate.spec.foo\""),
         "{status:?}"
     );
-    place.delete().await
+    namespace.delete().await
 }
 
-fn main(graph: &mut Value) -> &mut Value {
+fn main_container(graph: &mut Value) -> &mut Value {
     &mut graph["spec"]["components"][1]["podTemplate"]["spec"]["containers"][0]
 }
 
-/// What the API server says to a dry run of the object by the author.
-async fn refusal(graphs: &Api<DynamicObject>, graph: &Value) -> Outcome<Status> {
+/// Returns the API server's rejection of a dry run of the object by the author.
+async fn dry_run_rejection(graphs: &Api<DynamicObject>, graph: &Value) -> Outcome<Status> {
     let parameters = PatchParams { dry_run: true, ..PatchParams::apply("author") };
     match graphs.patch("adm", &parameters, &Patch::Apply(graph)).await {
         Err(kube::Error::Api(status)) => Ok(*status),
         Err(error) => Err(error.into()),
-        Ok(taken) => Err(format!("not refused: {}", serde_json::to_value(taken)?["spec"]).into()),
+        Ok(accepted) => Err(format!("not rejected: {}", serde_json::to_value(accepted)?["spec"]).into()),
     }
 }
 
-fn expect(row: &Row, status: &Status) -> Outcome {
+fn assert_rejection(row: &RejectionCase, status: &Status) -> Outcome {
     ensure!(
         status.code == row.code && status.reason == row.reason,
         "{} {} for {}: {}",
@@ -210,7 +217,7 @@ fn expect(row: &Row, status: &Status) -> Outcome {
     );
     ensure!(status.message.contains(row.text), "{} is not in {}", row.text, status.message);
     let causes = status.details.as_ref().map(|details| details.causes.as_slice()).unwrap_or_default();
-    let named = row.field.is_empty() || causes.iter().any(|cause| cause.field == row.field);
-    ensure!(named, "no cause names {}: {causes:?}", row.field);
+    let has_cause = row.field.is_empty() || causes.iter().any(|cause| cause.field == row.field);
+    ensure!(has_cause, "no cause names {}: {causes:?}", row.field);
     Ok(())
 }

@@ -1,36 +1,36 @@
-//! Models on claims: what the API tells of them, and the verbs that fetch, verify and remove them. No pod runs; what
-//! a kubelet would say of one is said by the cases.
+//! Models on PVCs: what the API shows about them, and the verbs that fetch, verify, and remove them. Pods do
+//! not run; the cases report their status.
 
 use std::sync::Arc;
 
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::{Api, DeleteParams, ListParams};
 use kube::runtime::wait::await_condition;
-use kubectl_dynamo::readiness::JOB_LABEL;
+use kubectl_dynamo_core::readiness::JOB_LABEL;
 use kubectl_dynamo_tests::kubernetes::case_namespace::CaseNamespace;
 use kubectl_dynamo_tests::kubernetes::definitions::GraphGeneration::V1Beta1;
-use kubectl_dynamo_tests::kubernetes::pods::{Doing, pretend, run_jobs};
-use kubectl_dynamo_tests::plugin::{Plugin, Said};
+use kubectl_dynamo_tests::kubernetes::pod_reports::{PodActivity, report_pods, run_jobs};
+use kubectl_dynamo_tests::plugin::{Plugin, PluginOutput};
 use kubectl_dynamo_tests::{Outcome, ensure};
 use serde_json::{Value, json};
 
 use crate::Shared;
 use crate::plugin::UP;
 
-/// What the fetcher says of a model that is complete.
+/// Termination message of the fetcher for a complete model.
 pub(crate) const COMPLETE: &str =
     "complete: /opt/models/acme/tiny at 0123456789ab, 5 files, 24.00 MiB; 0 B fetched in 0.0 s";
 
 pub(crate) const PULL: [&str; 5] =
     ["cache", "pull", "acme/tiny", "--storage-class=manual", "--fetcher-image=registry.test/fetcher:1"];
 
-/// Lets the pod of the fetch Job end well, and waits until the Job is complete.
-async fn fetched(place: &CaseNamespace) -> Outcome<String> {
-    let jobs: Api<Job> = Api::namespaced(place.client(), place.name());
+/// Lets the pod of the fetch Job succeed, and waits until the Job is complete.
+async fn complete_fetch(namespace: &CaseNamespace) -> Outcome<String> {
+    let jobs: Api<Job> = Api::namespaced(namespace.client(), namespace.name());
     let job = jobs.list(&ListParams::default()).await?.items.pop().and_then(|job| job.metadata.name);
-    let job = job.ok_or("there is no fetch Job")?;
+    let job = job.ok_or("fetch Job not found")?;
     let labels = format!("{JOB_LABEL}={job}");
-    pretend(place.client(), place.name(), &labels, 1, Doing::Ended(0, COMPLETE)).await?;
+    report_pods(namespace.client(), namespace.name(), &labels, 1, PodActivity::Ended(0, COMPLETE)).await?;
     let is_complete = |job: Option<&Job>| {
         job.is_some_and(|job| job.status.as_ref().is_some_and(|one| one.succeeded == Some(1)))
     };
@@ -38,36 +38,41 @@ async fn fetched(place: &CaseNamespace) -> Outcome<String> {
     Ok(job)
 }
 
-/// Runs a verb whose Jobs end so.
-async fn with_jobs(place: &CaseNamespace, plugin: &Plugin, words: &[&str], ends: Doing) -> Outcome<Said> {
+/// Runs a verb whose Jobs exit as given.
+async fn run_with_jobs(
+    namespace: &CaseNamespace,
+    plugin: &Plugin,
+    args: &[&str],
+    activity: PodActivity,
+) -> Outcome<PluginOutput> {
     tokio::select! {
-        said = plugin.run(words) => said,
-        ended = run_jobs(place.client(), place.name(), ends, || async {}) => {
-            Err(format!("the watch of pods ended: {ended:?}").into())
+        output = plugin.run(args) => output,
+        watch_result = run_jobs(namespace.client(), namespace.name(), activity, || async {}) => {
+            Err(format!("the watch of pods ended: {watch_result:?}").into())
         }
     }
 }
 
-async fn listed(plugin: &Plugin) -> Outcome<Value> {
+async fn cache_inventory(plugin: &Plugin) -> Outcome<Value> {
     Ok(serde_json::from_str(&plugin.run(&["cache", "list", "-o", "json"]).await?.expect(0)?.out)?)
 }
 
-pub(crate) async fn what_is_on_a_claim_is_known_without_a_pod(shared: Arc<Shared>) -> Outcome {
-    let (place, plugin) = shared.user(V1Beta1, "cache-list").await?;
-    let said = plugin.run(&["cache", "list"]).await?.expect(0)?;
+pub(crate) async fn cache_list_reads_pvc_contents_without_a_pod(shared: Arc<Shared>) -> Outcome {
+    let (namespace, plugin) = shared.user_in_namespace(V1Beta1, "cache-list").await?;
+    let output = plugin.run(&["cache", "list"]).await?.expect(0)?;
     ensure!(
-        said.out.is_empty() && said.err.contains("no claim for models in namespace cache-list"),
+        output.out.is_empty() && output.err.contains("no model PVCs found in namespace \"cache-list\""),
         "{}",
-        said.err
+        output.err
     );
     plugin.run(&UP).await?.expect(0)?;
-    ensure!(listed(&plugin).await?["items"][0]["state"] == "fetching", "the fetch goes on");
-    let job = fetched(&place).await?;
+    ensure!(cache_inventory(&plugin).await?["items"][0]["state"] == "fetching", "the fetch is not running");
+    let job = complete_fetch(&namespace).await?;
 
-    let position = shared.cluster.control_plane(V1Beta1)?.audit().position()?;
-    let said = plugin.run(&["cache", "list"]).await?.expect(0)?;
-    let row = said.out.lines().nth(1).unwrap_or_default().to_owned();
-    for word in [
+    let position = shared.cluster.control_plane(V1Beta1)?.audit_log().position()?;
+    let output = plugin.run(&["cache", "list"]).await?.expect(0)?;
+    let row = output.out.lines().nth(1).unwrap_or_default().to_owned();
+    for expected in [
         "model-cache ",
         "acme/tiny ",
         "main ",
@@ -76,104 +81,154 @@ pub(crate) async fn what_is_on_a_claim_is_known_without_a_pod(shared: Arc<Shared
         "complete, verified ",
         "dynamographdeployment/tiny",
     ] {
-        ensure!(row.contains(word), "no {word} in {}", said.out);
+        ensure!(row.contains(expected), "no {expected} in {}", output.out);
     }
-    let one = listed(&plugin).await?["items"][0].take();
+    let one = cache_inventory(&plugin).await?["items"][0].take();
     ensure!(one["commit"] == "0123456789ab" && one["files"] == 5 && one["jobs"] == json!([job]), "{one:#}");
     ensure!(plugin.run(&["cache", "list", "-o", "name"]).await?.out == "acme/tiny@main\n", "another name");
-    let said = plugin.run(&["cache", "list", "-A", "-o", "wide"]).await?.expect(0)?;
-    ensure!(said.out.contains("cache-list ") && said.out.contains(&job), "{}", said.out);
-    for request in shared.cluster.control_plane(V1Beta1)?.audit().requests_since(position, place.name())? {
-        ensure!(!request.writes(), "a list wrote: {request:?}");
+    let output = plugin.run(&["cache", "list", "-A", "-o", "wide"]).await?.expect(0)?;
+    ensure!(output.out.contains("cache-list ") && output.out.contains(&job), "{}", output.out);
+    for request in
+        shared.cluster.control_plane(V1Beta1)?.audit_log().requests_since(position, namespace.name())?
+    {
+        ensure!(!request.is_write(), "a list wrote: {request:?}");
     }
 
-    // A claim of ours whose models nobody tells of.
+    // A managed PVC without information about its models.
     plugin.run(&["down", "tiny", "-y", "--wait"]).await?.expect(0)?;
-    let jobs: Api<Job> = Api::namespaced(place.client(), place.name());
+    let jobs: Api<Job> = Api::namespaced(namespace.client(), namespace.name());
     jobs.delete(&job, &DeleteParams::background()).await?;
-    let said = plugin.run(&["cache", "list"]).await?.expect(0)?;
-    ensure!(said.out.contains("model-cache") && said.out.contains("unknown"), "{}", said.out);
+    let output = plugin.run(&["cache", "list"]).await?.expect(0)?;
+    ensure!(output.out.contains("model-cache") && output.out.contains("unknown"), "{}", output.out);
     ensure!(
-        said.err.contains("kubectl dynamo cache verify MODEL --cache model-cache -n cache-list"),
+        output.err.contains("kubectl dynamo cache verify MODEL -n cache-list --cache model-cache"),
         "{}",
-        said.err
+        output.err
     );
-    place.delete().await
+    namespace.delete().await
 }
 
-pub(crate) async fn a_model_that_is_used_stays_and_an_idle_one_goes(shared: Arc<Shared>) -> Outcome {
-    let (place, plugin) = shared.user(V1Beta1, "cache-rm").await?;
+pub(crate) async fn cache_prune_removes_only_unused_models(shared: Arc<Shared>) -> Outcome {
+    let (namespace, plugin) = shared.user_in_namespace(V1Beta1, "cache-rm").await?;
     plugin.run(&UP).await?.expect(0)?;
-    fetched(&place).await?;
-    let said = plugin.run(&["cache", "rm", "acme/tiny", "-y"]).await?.expect(7)?;
-    ensure!(said.err.contains("KD0414") && said.err.contains("dynamographdeployment/tiny"), "{}", said.err);
-    let said = plugin.run(&["cache", "prune", "-y"]).await?.expect(0)?;
-    ensure!(said.err.contains("every model that is known is used"), "{}", said.err);
+    complete_fetch(&namespace).await?;
+    let output = plugin.run(&["cache", "rm", "acme/tiny", "-y"]).await?.expect(7)?;
+    ensure!(
+        output.err.contains("KD0414") && output.err.contains("dynamographdeployment/tiny"),
+        "{}",
+        output.err
+    );
+    let output = plugin.run(&["cache", "prune", "-y"]).await?.expect(0)?;
+    ensure!(output.err.contains("no unused models found"), "{}", output.err);
 
     plugin.run(&["down", "tiny", "-y", "--wait"]).await?.expect(0)?;
-    let said = plugin.run(&["down", "tiny", "-y"]).await?.expect(1)?;
-    ensure!(said.err.contains("KD0106"), "a model that stays is no deployment: {}", said.err);
-    let said = plugin.run(&["cache", "prune", "--dry-run"]).await?.expect(0)?;
-    ensure!(said.out == "acme/tiny@main on pvc/model-cache, 24.00 MiB\n", "{}", said.out);
-    let said = plugin.run(&["cache", "prune"]).await?.expect(2)?;
-    ensure!(said.err.contains("KD0002"), "nobody was asked: {}", said.err);
-    ensure!(listed(&plugin).await?["items"][0]["state"] == "complete", "a look removed it");
+    let output = plugin.run(&["down", "tiny", "-y"]).await?.expect(1)?;
+    ensure!(output.err.contains("KD0106"), "a cached model is not a deployment: {}", output.err);
+    let output = plugin.run(&["cache", "prune", "--dry-run"]).await?.expect(0)?;
+    ensure!(output.out == "acme/tiny@main on pvc/model-cache, 24.00 MiB\n", "{}", output.out);
+    let output = plugin.run(&["cache", "prune"]).await?.expect(2)?;
+    ensure!(output.err.contains("KD0002"), "no confirmation was required: {}", output.err);
+    ensure!(
+        cache_inventory(&plugin).await?["items"][0]["state"] == "complete",
+        "a rejected rm removed the model"
+    );
 
-    let removed = Doing::Ended(0, "removed: /opt/models/acme/tiny");
-    let said = with_jobs(&place, &plugin, &["cache", "prune", "-y"], removed).await?.expect(0)?;
-    ensure!(said.err.contains("acme/tiny@main is removed from pvc/model-cache"), "{}", said.err);
-    let left = listed(&plugin).await?;
-    ensure!(left["items"] == json!([]) && left["claims"][0]["name"] == "model-cache", "{left:#}");
-    place.delete().await
+    let removed = PodActivity::Ended(0, "removed: /opt/models/acme/tiny");
+    let output = run_with_jobs(&namespace, &plugin, &["cache", "prune", "-y"], removed).await?.expect(0)?;
+    ensure!(output.err.contains("acme/tiny@main removed from pvc/model-cache"), "{}", output.err);
+    let remaining = cache_inventory(&plugin).await?;
+    ensure!(
+        remaining["items"] == json!([]) && remaining["pvcs"][0]["name"] == "model-cache",
+        "{remaining:#}"
+    );
+    namespace.delete().await
 }
 
-pub(crate) async fn a_pull_is_what_up_goes_on_with(shared: Arc<Shared>) -> Outcome {
-    let (place, plugin) = shared.user(V1Beta1, "cache-pull").await?;
-    let said = plugin.run(&[&PULL[..], &["--access-mode=ReadWriteOnce"]].concat()).await?.expect(7)?;
-    ensure!(said.err.contains("KD0421"), "{}", said.err);
-    ensure!(place.versions(V1Beta1).await?.is_empty(), "a refused pull made something");
-    let said = with_jobs(&place, &plugin, &PULL, Doing::Ended(0, COMPLETE)).await?.expect(0)?;
-    ensure!(said.err.contains("job/fetch-tiny-main-") && said.err.contains("complete"), "{}", said.err);
+pub(crate) async fn up_reuses_a_pulled_model(shared: Arc<Shared>) -> Outcome {
+    let (namespace, plugin) = shared.user_in_namespace(V1Beta1, "cache-pull").await?;
+    let output = plugin.run(&[&PULL[..], &["--access-mode=ReadWriteOnce"]].concat()).await?.expect(7)?;
+    ensure!(output.err.contains("KD0421"), "{}", output.err);
+    ensure!(namespace.resource_versions(V1Beta1).await?.is_empty(), "a rejected pull created an object");
+    let output =
+        run_with_jobs(&namespace, &plugin, &PULL, PodActivity::Ended(0, COMPLETE)).await?.expect(0)?;
+    ensure!(output.err.contains("job/fetch-tiny-main-") && output.err.contains("complete"), "{}", output.err);
     ensure!(
-        said.err.contains("kubectl dynamo up acme/tiny --cache model-cache -n cache-pull"),
+        output.err.contains("kubectl dynamo up acme/tiny -n cache-pull --cache model-cache"),
         "{}",
-        said.err
+        output.err
     );
-    let said = plugin.run(&PULL).await?.expect(0)?;
-    ensure!(said.err.contains("persistentvolumeclaim/model-cache kept"), "{}", said.err);
-    let before = place.versions(V1Beta1).await?;
-    let said = plugin.run(&UP).await?.expect(0)?;
+    let output = plugin.run(&PULL).await?.expect(0)?;
+    ensure!(output.err.contains("persistentvolumeclaim/model-cache kept"), "{}", output.err);
+    let before = namespace.resource_versions(V1Beta1).await?;
+    let output = plugin.run(&UP).await?.expect(0)?;
     ensure!(
-        said.err.contains("job/fetch-tiny-main-") && said.err.matches(" kept").count() == 2,
+        output.err.contains("job/fetch-tiny-main-") && output.err.matches(" kept").count() == 2,
         "{}",
-        said.err
+        output.err
     );
-    ensure!(place.versions(V1Beta1).await?.len() == before.len() + 1, "up made more than the graph");
-    place.delete().await
+    ensure!(
+        namespace.resource_versions(V1Beta1).await?.len() == before.len() + 1,
+        "up created more than the graph"
+    );
+    namespace.delete().await
 }
 
-pub(crate) async fn a_file_that_changed_ends_with_seven(shared: Arc<Shared>) -> Outcome {
-    let (place, plugin) = shared.user(V1Beta1, "cache-verify").await?;
-    let said = plugin.run(&["cache", "verify", "acme/tiny"]).await?.expect(7)?;
-    ensure!(said.err.contains("KD0411"), "{}", said.err);
-    with_jobs(&place, &plugin, &PULL, Doing::Ended(0, COMPLETE)).await?.expect(0)?;
+/// The stored folder is complete, so only an update asks the hub.
+pub(crate) async fn cache_pull_update_fetches_again_unless_the_model_is_used(shared: Arc<Shared>) -> Outcome {
+    let (namespace, plugin) = shared.user_in_namespace(V1Beta1, "cache-update").await?;
+    run_with_jobs(&namespace, &plugin, &PULL, PodActivity::Ended(0, COMPLETE)).await?.expect(0)?;
+    let jobs: Api<Job> = Api::namespaced(namespace.client(), namespace.name());
+    let updates = async || -> Outcome<Vec<String>> {
+        let all = jobs.list(&ListParams::default()).await?.items;
+        let container = |job: &Job| job.spec.as_ref()?.template.spec.as_ref()?.containers.first().cloned();
+        let args = |job: &Job| container(job).and_then(|container| container.args).unwrap_or_default();
+        let updates = all.iter().filter(|job| args(job).iter().any(|arg| arg == "--update"));
+        Ok(updates.filter_map(|job| job.metadata.uid.clone()).collect())
+    };
+    ensure!(updates().await?.is_empty(), "a pull without --update is an update");
+    let update = [&PULL[..], &["--update"]].concat();
+    let mut known = Vec::new();
+    for _ in 0..2 {
+        run_with_jobs(&namespace, &plugin, &update, PodActivity::Ended(0, COMPLETE)).await?.expect(0)?;
+        let found = updates().await?;
+        ensure!(found.len() == 1 && !known.contains(&found[0]), "{found:?}, earlier {known:?}");
+        known.extend(found);
+    }
+    plugin.run(&UP).await?.expect(0)?;
+    let output = plugin.run(&update).await?.expect(7)?;
+    for fact in ["KD0414", "dynamographdeployment/tiny"] {
+        ensure!(output.err.contains(fact), "{fact} is not in {}", output.err);
+    }
+    ensure!(updates().await? == known[1..], "a refused update created a Job");
+    namespace.delete().await
+}
+
+pub(crate) async fn cache_verify_exits_7_for_a_changed_file(shared: Arc<Shared>) -> Outcome {
+    let (namespace, plugin) = shared.user_in_namespace(V1Beta1, "cache-verify").await?;
+    let output = plugin.run(&["cache", "verify", "acme/tiny"]).await?.expect(7)?;
+    ensure!(output.err.contains("KD0411"), "{}", output.err);
+    run_with_jobs(&namespace, &plugin, &PULL, PodActivity::Ended(0, COMPLETE)).await?.expect(0)?;
     let verify = ["cache", "verify", "acme/tiny"];
-    let said = with_jobs(&place, &plugin, &verify, Doing::Ended(0, COMPLETE)).await?.expect(0)?;
-    ensure!(
-        said.out.contains("is what was fetched: commit 0123456789ab, 5 files, 24.00 MiB"),
-        "{}",
-        said.out
-    );
+    let output =
+        run_with_jobs(&namespace, &plugin, &verify, PodActivity::Ended(0, COMPLETE)).await?.expect(0)?;
+    ensure!(output.out.contains("is verified: commit 0123456789ab, 5 files, 24.00 MiB"), "{}", output.out);
     let changed = "error: /opt/models/acme/tiny is not complete: model.safetensors does not match its hash";
-    let said = with_jobs(&place, &plugin, &verify, Doing::Ended(1, changed)).await?.expect(7)?;
-    ensure!(said.err.contains("KD0422") && said.err.contains("does not match its hash"), "{}", said.err);
-    let remedy = "cache rm acme/tiny@main --cache model-cache -n cache-verify && kubectl dynamo cache pull";
-    ensure!(said.err.contains(remedy), "{}", said.err);
-    let full = Doing::Ended(12, "error: no space left on the volume");
-    let said = with_jobs(&place, &plugin, &verify, full).await?.expect(7)?;
-    ensure!(said.err.contains("KD0423") && said.err.contains("no space left"), "{}", said.err);
-    let jobs: Api<Job> = Api::namespaced(place.client(), place.name());
-    let left: Vec<_> = jobs
+    let output =
+        run_with_jobs(&namespace, &plugin, &verify, PodActivity::Ended(1, changed)).await?.expect(7)?;
+    ensure!(
+        output.err.contains("KD0422") && output.err.contains("does not match its hash"),
+        "{}",
+        output.err
+    );
+    for remedy in ["cache rm", "&& kubectl dynamo cache pull"] {
+        let command = format!("{remedy} acme/tiny@main -n cache-verify --cache model-cache");
+        ensure!(output.err.contains(&command), "{}", output.err);
+    }
+    let full = PodActivity::Ended(12, "error: no space left on the volume");
+    let output = run_with_jobs(&namespace, &plugin, &verify, full).await?.expect(7)?;
+    ensure!(output.err.contains("KD0423") && output.err.contains("no space left"), "{}", output.err);
+    let jobs: Api<Job> = Api::namespaced(namespace.client(), namespace.name());
+    let remaining: Vec<_> = jobs
         .list(&ListParams::default())
         .await?
         .items
@@ -181,11 +236,11 @@ pub(crate) async fn a_file_that_changed_ends_with_seven(shared: Arc<Shared>) -> 
         .filter(|job| job.metadata.deletion_timestamp.is_none())
         .filter_map(|job| job.metadata.name)
         .collect();
-    ensure!(left.len() == 1 && left[0].starts_with("fetch-"), "{left:?}");
+    ensure!(remaining.len() == 1 && remaining[0].starts_with("fetch-"), "{remaining:?}");
 
-    place.claim("other").await?;
+    namespace.create_pvc("other").await?;
     plugin.run(&[&PULL[..3], &PULL[4..], &["--cache=other", "--detach"]].concat()).await?.expect(0)?;
-    let said = plugin.run(&verify).await?.expect(2)?;
-    ensure!(said.err.contains("KD0420") && said.err.contains("--cache model-cache"), "{}", said.err);
-    place.delete().await
+    let output = plugin.run(&verify).await?.expect(2)?;
+    ensure!(output.err.contains("KD0420") && output.err.contains("--cache model-cache"), "{}", output.err);
+    namespace.delete().await
 }

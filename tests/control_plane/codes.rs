@@ -1,5 +1,5 @@
-//! Codes that a real API server, its controllers and the operator's part provoke: `up` ends in each, `diagnose` agrees
-//! where there is a graph, and `explain` knows more.
+//! Message codes that a real API server, its controllers, and the test operator trigger. `up` ends with each
+//! code, `diagnose` reports the same code if there is a graph, and `explain` describes it.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use kubectl_dynamo_tests::{Outcome, dynamo, ensure};
 use serde_json::{Value, json};
 
 use crate::Shared;
-use crate::faults::{all_ready, gated, waiting};
+use crate::faults::{set_all_ready, through_api_proxy, waiting_up_args};
 
-/// What keeps pods from starting, as their kubelet tells it, and the code it becomes.
-pub(crate) async fn what_pods_wait_for_is_told_by_its_code(shared: Arc<Shared>) -> Outcome {
+/// Reasons why pods do not start, as the kubelet reports them, and their codes.
+pub(crate) async fn waiting_pod_reports_its_code(shared: Arc<Shared>) -> Outcome {
     let crash = |code: u16, reason: &str| json!({"terminated": {"exitCode": code, "reason": reason}});
     let rows = [
         (
@@ -39,24 +39,28 @@ pub(crate) async fn what_pods_wait_for_is_told_by_its_code(shared: Arc<Shared>) 
         ("command", ("CrashLoopBackOff", "back-off"), 3, crash(127, "Error"), "KD0534"),
         ("crash", ("CrashLoopBackOff", "back-off"), 3, crash(1, "Error"), "KD0602"),
     ];
-    try_join_all(rows.into_iter().map(async |(row, wait, restarts, last, code)| {
-        let on = gated(&shared, V1Beta1, &format!("code-{row}"), &json!({})).await?;
-        let up = on.waits().await?;
-        on.puppet.make_wait("worker", wait, restarts, last).await?;
-        let said = up.end().await?;
-        ensure!(said.code != Some(0) && said.err.contains(&format!("error [{code}]")), "{row}: {}", said.err);
-        ensure!(said.err.contains("evidence: "), "{row}: nothing is kept: {}", said.err);
-        let said = on.plugin.run(&["diagnose", "tiny"]).await?.expect(1)?;
-        ensure!(said.out.contains(code) && said.out.contains("fix "), "{row}: {}", said.out);
-        on.plugin.run(&["explain", code]).await?.expect(0)?;
-        on.place.delete().await
+    try_join_all(rows.into_iter().map(async |(row, waiting_state, restarts, last, code)| {
+        let fixture = through_api_proxy(&shared, V1Beta1, &format!("code-{row}"), &json!({})).await?;
+        let up = fixture.start_waiting_up().await?;
+        fixture.kubelet.set_waiting("worker", waiting_state, restarts, last).await?;
+        let output = up.finish().await?;
+        ensure!(
+            output.code != Some(0) && output.err.contains(&format!("error [{code}]")),
+            "{row}: {}",
+            output.err
+        );
+        ensure!(output.err.contains("evidence: "), "{row}: no evidence was written: {}", output.err);
+        let output = fixture.plugin.run(&["diagnose", "tiny"]).await?.expect(1)?;
+        ensure!(output.out.contains(code) && output.out.contains("fix "), "{row}: {}", output.out);
+        fixture.plugin.run(&["explain", code]).await?.expect(0)?;
+        fixture.namespace.delete().await
     }))
     .await?;
     Ok(())
 }
 
-/// What the operator refuses after it was stored, of graphs that other programs made.
-pub(crate) async fn what_the_operator_cannot_make_is_told_by_its_code(shared: Arc<Shared>) -> Outcome {
+/// Graphs of other programs that the operator rejects after they were stored.
+pub(crate) async fn operator_failure_reports_its_code(shared: Arc<Shared>) -> Outcome {
     type Row = (&'static str, GraphGeneration, fn(&mut Value), &'static str);
     let rows: [Row; 4] = [
         ("long", V1Beta1, |graph| graph["metadata"]["name"] = json!("n".repeat(57)), "KD0213"),
@@ -75,76 +79,76 @@ pub(crate) async fn what_the_operator_cannot_make_is_told_by_its_code(shared: Ar
         ("older", V1Alpha1, |graph| graph["metadata"]["name"] = json!("n".repeat(45)), "KD0213"),
     ];
     try_join_all(rows.into_iter().map(async |(row, generation, change, code)| {
-        let (place, plugin) = shared.user(generation, &format!("op-{row}")).await?;
+        let (namespace, plugin) = shared.user_in_namespace(generation, &format!("op-{row}")).await?;
         let mut graph = match generation {
-            V1Beta1 => dynamo::aggregated("tiny", "model-cache", "tiny"),
-            V1Alpha1 => dynamo::aggregated_v1alpha1("tiny", "model-cache", "tiny"),
+            V1Beta1 => dynamo::aggregated_graph("tiny", "model-cache", "tiny"),
+            V1Alpha1 => dynamo::aggregated_graph_v1alpha1("tiny", "model-cache", "tiny"),
         };
         change(&mut graph);
-        let graphs = dynamo::graphs(place.client(), generation, place.name());
+        let graphs = dynamo::graphs(namespace.client(), generation, namespace.name());
         dynamo::apply(&graphs, &graph).await?;
         let name = graph["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        let said = plugin.run(&["status", &name, "--wait", "--timeout=90s"]).await?;
-        ensure!(said.out.contains(code), "{row}: {}\n{}", said.out, said.err);
-        place.delete().await
+        let output = plugin.run(&["status", &name, "--wait", "--timeout=90s"]).await?;
+        ensure!(output.out.contains(code), "{row}: {}\n{}", output.out, output.err);
+        namespace.delete().await
     }))
     .await?;
     Ok(())
 }
 
-/// A node that is not heard of any more, as the controller that watches nodes sees it.
-pub(crate) async fn a_lost_node_is_told_from_a_pod_that_starts(shared: Arc<Shared>) -> Outcome {
-    let on = gated(&shared, V1Beta1, "lost", &json!({})).await?;
-    let up = on.waits().await?;
-    let nodes: Api<Node> = Api::all(on.place.client());
-    // Never ready for anybody else's pods, and it sends no heartbeat.
+/// A node without heartbeats, as the node controller reports it.
+pub(crate) async fn lost_node_is_distinguished_from_starting_pod(shared: Arc<Shared>) -> Outcome {
+    let fixture = through_api_proxy(&shared, V1Beta1, "lost", &json!({})).await?;
+    let up = fixture.start_waiting_up().await?;
+    let nodes: Api<Node> = Api::all(fixture.namespace.client());
+    // Unschedulable for other pods, and it sends no heartbeat.
     let node = json!({"metadata": {"name": "lost-node"}, "spec": {"unschedulable": true}});
     nodes.create(&PostParams::default(), &serde_json::from_value(node)?).await?;
     let ready = json!({"status": {"conditions": [{
         "type": "Ready", "status": "True", "reason": "KubeletReady", "message": "",
     }]}});
     nodes.patch_status("lost-node", &PatchParams::default(), &Patch::Merge(ready)).await?;
-    let worker = on.puppet.pod_of("worker").await?;
-    for pod in [&worker, &on.puppet.pod_of("frontend").await?] {
-        on.puppet.bind(pod, "lost-node").await?;
+    let worker = fixture.kubelet.pod_of_component("worker").await?;
+    for pod in [&worker, &fixture.kubelet.pod_of_component("frontend").await?] {
+        fixture.kubelet.bind(pod, "lost-node").await?;
     }
-    all_ready(&on.puppet).await?;
-    up.end().await?.expect(0)?;
-    let pods: Api<Pod> = Api::namespaced(on.place.client(), on.place.name());
+    set_all_ready(&fixture.kubelet).await?;
+    up.finish().await?.expect(0)?;
+    let pods: Api<Pod> = Api::namespaced(fixture.namespace.client(), fixture.namespace.name());
     let is_unready = |pod: Option<&Pod>| {
         let conditions = pod.and_then(|pod| pod.status.as_ref()?.conditions.clone()).unwrap_or_default();
         conditions.iter().any(|one| one.type_ == "Ready" && one.status == "False")
     };
     await_condition(pods, &worker, is_unready).await?;
-    let said = on.plugin.run(&["status", "tiny", "--wait", "--timeout=5s"]).await?.expect(3)?;
-    for fact in ["KD0316", "node lost-node does not answer", "kubectl describe node lost-node"] {
-        ensure!(said.out.contains(fact), "{fact} is not in {}", said.out);
+    let output = fixture.plugin.run(&["status", "tiny", "--wait", "--timeout=5s"]).await?.expect(3)?;
+    for fact in ["KD0316", "node \"lost-node\" is not responding", "kubectl describe node lost-node"] {
+        ensure!(output.out.contains(fact), "{fact} is not in {}", output.out);
     }
     nodes.delete("lost-node", &DeleteParams::default()).await?;
-    on.place.delete().await
+    fixture.namespace.delete().await
 }
 
-/// A fetch Job has no condition for pods that it may not make.
-pub(crate) async fn a_job_that_may_make_no_pod_is_told_by_its_code(shared: Arc<Shared>) -> Outcome {
-    let (place, plugin) = shared.user(V1Beta1, "no-pods").await?;
-    let quotas: Api<ResourceQuota> = Api::namespaced(place.client(), place.name());
+/// A fetch Job does not have a condition for pods that it is not allowed to create.
+pub(crate) async fn quota_blocking_the_fetch_job_reports_its_code(shared: Arc<Shared>) -> Outcome {
+    let (namespace, plugin) = shared.user_in_namespace(V1Beta1, "no-pods").await?;
+    let quotas: Api<ResourceQuota> = Api::namespaced(namespace.client(), namespace.name());
     let quota = json!({"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}});
     quotas.create(&PostParams::default(), &serde_json::from_value(quota)?).await?;
-    let counted = |quota: Option<&ResourceQuota>| {
+    let has_status = |quota: Option<&ResourceQuota>| {
         quota.is_some_and(|quota| quota.status.as_ref().is_some_and(|status| status.hard.is_some()))
     };
-    await_condition(quotas, "none", counted).await?;
-    let words = [&waiting()[..], &["--ignore-preflight=all"]].concat();
-    let said = plugin.run(&words).await?.expect(5)?;
+    await_condition(quotas, "none", has_status).await?;
+    let args = [&waiting_up_args()[..], &["--ignore-preflight=all"]].concat();
+    let output = plugin.run(&args).await?.expect(5)?;
     for fact in [
         "KD0310",
-        "quota none has no room for pods=1",
+        "quota \"none\" exceeded: requested pods=1",
         "kubectl describe quota none -n no-pods",
         "evidence: ",
     ] {
-        ensure!(said.err.contains(fact), "{fact} is not in {}", said.err);
+        ensure!(output.err.contains(fact), "{fact} is not in {}", output.err);
     }
-    let jobs: Api<Job> = Api::namespaced(place.client(), place.name());
+    let jobs: Api<Job> = Api::namespaced(namespace.client(), namespace.name());
     ensure!(!jobs.list(&ListParams::default()).await?.items.is_empty(), "the Job was deleted");
-    place.delete().await
+    namespace.delete().await
 }

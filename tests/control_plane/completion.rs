@@ -1,4 +1,4 @@
-//! Completion asks the real API server for the names that can stand at the cursor.
+//! Completion queries the real API server for the names that are possible at the cursor.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,24 +8,24 @@ use kubectl_dynamo_tests::{Outcome, dynamo, ensure, programs};
 
 use crate::Shared;
 
-/// What completion answers to these words: a candidate a line, then cobra's directive.
-fn answer(shared: &Shared, kubeconfig: &Path, words: &[&str]) -> Outcome<String> {
+/// Returns the completion of these words: one candidate per line, then cobra's directive.
+fn complete(shared: &Shared, kubeconfig: &Path, args: &[&str]) -> Outcome<String> {
     let mut command = shared.cluster.command_in_namespace(programs::kubectl_dynamo());
-    let asked = command.env("KUBECONFIG", kubeconfig).arg("__complete").args(words).output()?;
-    ensure!(asked.stderr.is_empty(), "{words:?}: {}", String::from_utf8_lossy(&asked.stderr));
-    Ok(String::from_utf8(asked.stdout)?)
+    let output = command.env("KUBECONFIG", kubeconfig).arg("__complete").args(args).output()?;
+    ensure!(output.stderr.is_empty(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?)
 }
 
-pub(crate) async fn offers_the_names_of_what_is_there(shared: Arc<Shared>) -> Outcome {
+pub(crate) async fn completes_names_of_existing_objects(shared: Arc<Shared>) -> Outcome {
     let generation = GraphGeneration::V1Beta1;
-    let place = shared.place(generation, "completion").await?;
-    let graphs = dynamo::graphs(place.client(), generation, place.name());
+    let namespace = shared.namespace(generation, "completion").await?;
+    let graphs = dynamo::graphs(namespace.client(), generation, namespace.name());
     for name in ["one", "other"] {
-        dynamo::apply(&graphs, &dynamo::aggregated(name, "model-cache", "tiny")).await?;
+        dynamo::apply(&graphs, &dynamo::aggregated_graph(name, "model-cache", "tiny")).await?;
     }
     let plane = shared.cluster.control_plane(generation)?;
     let kubeconfig = plane.admin_kubeconfig();
-    for (words, expected) in [
+    for (args, expected) in [
         (["status", "-n", "completion", ""].as_slice(), "one\nother\n:4\n"),
         (&["endpoint", "-n", "completion", "ot"], "other\n:4\n"),
         (&["chat", "-n", "completion", "on"], "one\n:4\n"),
@@ -39,11 +39,11 @@ pub(crate) async fn offers_the_names_of_what_is_there(shared: Arc<Shared>) -> Ou
         (&["status", ""], ":4\n"),
         (&["list", "-n", "complet"], "completion\n:4\n"),
     ] {
-        let offered = answer(&shared, &kubeconfig, words)?;
-        ensure!(offered == expected, "{words:?}: {offered:?} instead of {expected:?}");
+        let candidates = complete(&shared, &kubeconfig, args)?;
+        ensure!(candidates == expected, "{args:?}: {candidates:?} instead of {expected:?}");
     }
-    let stranger = plane.kubeconfig_of(shared.cluster.authority(), "completion-stranger")?;
-    let offered = answer(&shared, &stranger, &["status", "-n", "completion", ""])?;
-    ensure!(offered == ":4\n", "without the right to list: {offered:?}");
-    place.delete().await
+    let unprivileged = plane.write_user_kubeconfig(shared.cluster.authority(), "completion-stranger")?;
+    let candidates = complete(&shared, &unprivileged, &["status", "-n", "completion", ""])?;
+    ensure!(candidates == ":4\n", "without the permission to list: {candidates:?}");
+    namespace.delete().await
 }

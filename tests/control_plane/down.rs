@@ -1,4 +1,4 @@
-//! What `down` deletes, leaves and waits for, on both versions of the objects.
+//! What `down` deletes, keeps, and waits for, in both API versions.
 
 use std::sync::Arc;
 
@@ -6,56 +6,62 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
 use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::runtime::wait::await_condition;
-use kubectl_dynamo_tests::gate::Refusal;
+use kubectl_dynamo_tests::api_proxy::InjectedError;
 use kubectl_dynamo_tests::kubernetes::definitions::GraphGeneration::{V1Alpha1, V1Beta1};
-use kubectl_dynamo_tests::kubernetes::puppet::Puppet;
+use kubectl_dynamo_tests::kubernetes::fake_kubelet::FakeKubelet;
 use kubectl_dynamo_tests::{Outcome, dynamo, ensure};
 use serde_json::{Value, json};
 
 use crate::Shared;
-use crate::faults::{all_ready, gated, waiting};
+use crate::faults::{set_all_ready, through_api_proxy, waiting_up_args};
 use crate::plugin::UP;
 
 const DOWN: [&str; 4] = ["down", "tiny", "-y", "--progress=plain"];
 
-pub(crate) async fn what_stays_is_listed(shared: Arc<Shared>) -> Outcome {
+pub(crate) async fn down_lists_retained_objects(shared: Arc<Shared>) -> Outcome {
     for generation in [V1Alpha1, V1Beta1] {
-        let (place, plugin) = shared.user(generation, "stays").await?;
+        let (namespace, plugin) = shared.user_in_namespace(generation, "stays").await?;
         plugin.run_with_input(&[&UP[..], &["--hf-token-stdin"]].concat(), "hf_token\n").await?.expect(0)?;
-        let said = plugin.run(&DOWN).await?.expect(0)?;
-        for fact in
-            ["dynamographdeployment/tiny deleted", "pvc/model-cache stays", "secret/hf-token-secret stays"]
-        {
-            ensure!(said.err.contains(fact), "{fact} is not in {}", said.err);
+        let output = plugin.run(&DOWN).await?.expect(0)?;
+        for fact in [
+            "dynamographdeployment/tiny deleted",
+            "pvc/model-cache and its models are retained",
+            "secret/hf-token-secret is retained",
+        ] {
+            ensure!(output.err.contains(fact), "{fact} is not in {}", output.err);
         }
-        let claims: Api<PersistentVolumeClaim> = Api::namespaced(place.client(), place.name());
-        let secrets: Api<Secret> = Api::namespaced(place.client(), place.name());
-        ensure!(claims.get_opt("model-cache").await?.is_some(), "the claim went");
-        ensure!(secrets.get_opt("hf-token-secret").await?.is_some(), "the Secret went");
-        place.delete().await?;
+        let pvcs: Api<PersistentVolumeClaim> = Api::namespaced(namespace.client(), namespace.name());
+        let secrets: Api<Secret> = Api::namespaced(namespace.client(), namespace.name());
+        ensure!(pvcs.get_opt("model-cache").await?.is_some(), "the PVC was deleted");
+        ensure!(secrets.get_opt("hf-token-secret").await?.is_some(), "the Secret was deleted");
+        namespace.delete().await?;
     }
-    // What the older shape lets a graph make goes with it, and that is said.
-    let (place, plugin) = shared.user(V1Alpha1, "goes").await?;
-    let graphs = dynamo::graphs(place.client(), V1Alpha1, place.name());
-    let mut graph = dynamo::aggregated_v1alpha1("tiny", "model-cache", "tiny");
+    // In v1alpha1 a PVC that the graph created is deleted with it, and `down` prints this.
+    let (namespace, plugin) = shared.user_in_namespace(V1Alpha1, "goes").await?;
+    let graphs = dynamo::graphs(namespace.client(), V1Alpha1, namespace.name());
+    let mut graph = dynamo::aggregated_graph_v1alpha1("tiny", "model-cache", "tiny");
     graph["spec"]["pvcs"] = json!([{
         "name": "own", "create": true, "size": "1Gi", "storageClass": "manual", "volumeAccessMode": "ReadWriteMany",
     }]);
     dynamo::apply(&graphs, &graph).await?;
-    let said = plugin.run(&DOWN).await?.expect(0)?;
-    ensure!(said.err.contains("pvc/own goes with tiny"), "{}", said.err);
-    place.delete().await
+    let output = plugin.run(&DOWN).await?.expect(0)?;
+    ensure!(
+        output.err.contains("pvc/own and its models are deleted with deployment \"tiny\""),
+        "{}",
+        output.err
+    );
+    namespace.delete().await
 }
 
-pub(crate) async fn a_cache_that_something_mounts_is_kept(shared: Arc<Shared>) -> Outcome {
+pub(crate) async fn down_retains_a_mounted_cache(shared: Arc<Shared>) -> Outcome {
     for generation in [V1Alpha1, V1Beta1] {
-        let (place, plugin) = shared.user(generation, "mounted").await?;
+        let (namespace, plugin) = shared.user_in_namespace(generation, "mounted").await?;
         plugin.run(&UP).await?.expect(0)?;
         let pod = json!({
             "containers": [{"name": "shell", "image": "registry.test/shell:1"}],
             "volumes": [{"name": "models", "persistentVolumeClaim": {"claimName": "model-cache"}}],
         });
-        let deployments: Api<Deployment> = Api::namespaced(place.client(), place.name());
+        let deployments: Api<Deployment> = Api::namespaced(namespace.client(), namespace.name());
         let deployment = json!({
             "metadata": {"name": "notebook"},
             "spec": {
@@ -65,103 +71,128 @@ pub(crate) async fn a_cache_that_something_mounts_is_kept(shared: Arc<Shared>) -
             },
         });
         deployments.create(&PostParams::default(), &serde_json::from_value(deployment)?).await?;
-        let pods: Api<Pod> = Api::namespaced(place.client(), place.name());
+        let pods: Api<Pod> = Api::namespaced(namespace.client(), namespace.name());
         let shell = serde_json::from_value(json!({"metadata": {"name": "shell"}, "spec": pod}))?;
         pods.create(&PostParams::default(), &shell).await?;
-        for what in ["--delete-cache=pvc", "--delete-cache=model"] {
-            let said = plugin.run(&[&DOWN[..], &[what]].concat()).await?.expect(7)?;
+        for delete_flag in ["--delete-cache=pvc", "--delete-cache=model"] {
+            let output = plugin.run(&[&DOWN[..], &[delete_flag]].concat()).await?.expect(7)?;
             for fact in ["KD0414", "deployment/notebook", "pod/shell"] {
-                ensure!(said.err.contains(fact), "{fact} is not in {}", said.err);
+                ensure!(output.err.contains(fact), "{fact} is not in {}", output.err);
             }
         }
-        let graphs = dynamo::graphs(place.client(), generation, place.name());
-        ensure!(graphs.get("tiny").await?.metadata.deletion_timestamp.is_none(), "the graph went");
-        place.delete().await?;
+        let graphs = dynamo::graphs(namespace.client(), generation, namespace.name());
+        ensure!(graphs.get("tiny").await?.metadata.deletion_timestamp.is_none(), "the graph was deleted");
+        namespace.delete().await?;
     }
     Ok(())
 }
 
-pub(crate) async fn its_children_are_waited_for(shared: Arc<Shared>) -> Outcome {
+/// A deployment of another model on the same PVC is not a user of this model, as for `cache rm`.
+pub(crate) async fn down_deletes_a_model_while_another_model_of_the_pvc_is_served(
+    shared: Arc<Shared>,
+) -> Outcome {
+    let (namespace, plugin) = shared.user_in_namespace(V1Beta1, "other-model").await?;
+    plugin.run(&UP).await?.expect(0)?;
+    let mut other = UP;
+    other[1] = "acme/other";
+    plugin.run(&other).await?.expect(0)?;
+    let output = plugin.run(&[&DOWN[..], &["--delete-cache=pvc"]].concat()).await?.expect(7)?;
+    ensure!(output.err.contains("dynamographdeployment/other"), "{}", output.err);
+    let mut down = plugin.start(&[&DOWN[..], &["--delete-cache=model"]].concat())?;
+    down.wait_for_line("dynamographdeployment/tiny deleted").await?;
+    let graphs = dynamo::graphs(namespace.client(), V1Beta1, namespace.name());
+    let graph = graphs.get_opt("tiny").await?;
+    ensure!(
+        graph.is_none_or(|graph| graph.metadata.deletion_timestamp.is_some()),
+        "the graph was not deleted"
+    );
+    ensure!(graphs.get_opt("other").await?.is_some(), "the other graph was deleted");
+    drop(down);
+    namespace.delete().await
+}
+
+pub(crate) async fn down_wait_waits_for_child_pods(shared: Arc<Shared>) -> Outcome {
     for generation in [V1Alpha1, V1Beta1] {
-        let (place, plugin) = shared.user(generation, "children").await?;
+        let (namespace, plugin) = shared.user_in_namespace(generation, "children").await?;
         plugin.run(&UP).await?.expect(0)?;
-        let puppet = Puppet::of(&place);
-        let worker = puppet.pod_of("worker").await?;
-        puppet.hold(true).await?;
+        let kubelet = FakeKubelet::new(&namespace);
+        let worker = kubelet.pod_of_component("worker").await?;
+        kubelet.block_deletion(true).await?;
         let mut down = plugin.start(&[&DOWN[..], &["--wait"]].concat())?;
-        down.until(&worker).await?;
-        puppet.hold(false).await?;
-        down.end().await?.expect(0)?;
-        let pods: Api<Pod> = Api::namespaced(place.client(), place.name());
-        let of_graph = ListParams::default().labels("nvidia.com/dynamo-graph-deployment-name=tiny");
-        ensure!(pods.list(&of_graph).await?.items.is_empty(), "it ended before its pods");
-        place.delete().await?;
+        down.wait_for_line(&worker).await?;
+        kubelet.block_deletion(false).await?;
+        down.finish().await?.expect(0)?;
+        let pods: Api<Pod> = Api::namespaced(namespace.client(), namespace.name());
+        let graph_pods = ListParams::default().labels("nvidia.com/dynamo-graph-deployment-name=tiny");
+        ensure!(pods.list(&graph_pods).await?.items.is_empty(), "it exited before its pods");
+        namespace.delete().await?;
     }
     Ok(())
 }
 
-pub(crate) async fn a_graph_that_nobody_lets_go_holds_nobody_up(shared: Arc<Shared>) -> Outcome {
+pub(crate) async fn down_does_not_hang_on_a_stuck_finalizer(shared: Arc<Shared>) -> Outcome {
     for generation in [V1Alpha1, V1Beta1] {
-        let on = gated(&shared, generation, "not-let-go", &json!({})).await?;
-        on.plugin.run(&UP).await?.expect(0)?;
-        hold_graph(&on.graphs(), true).await?;
-        let said = on.plugin.run(&DOWN).await?.expect(0)?;
+        let fixture = through_api_proxy(&shared, generation, "not-let-go", &json!({})).await?;
+        fixture.plugin.run(&UP).await?.expect(0)?;
+        block_graph_deletion(&fixture.graphs(), true).await?;
+        let output = fixture.plugin.run(&DOWN).await?.expect(0)?;
         ensure!(
-            said.err.contains("KD0221") && said.err.contains("tests.kubectl-dynamo.dev/hold"),
+            output.err.contains("KD0221") && output.err.contains("tests.kubectl-dynamo.dev/hold"),
             "{}",
-            said.err
+            output.err
         );
-        on.gate.refuse(Some(Refusal {
+        fixture.proxy.inject_error(Some(InjectedError {
             path: "/dynamographdeployments",
             method: Some("PATCH"),
             code: 500,
             message: "Internal error occurred: failed calling webhook \"mdynamographdeployment.kb.io\": no endpoints",
         }));
-        let said = on.plugin.run(&DOWN).await?.expect(0)?;
-        for fact in ["KD0220", "does not answer", "when the operator runs again"] {
-            ensure!(said.err.contains(fact), "{fact} is not in {}", said.err);
+        let output = fixture.plugin.run(&DOWN).await?.expect(0)?;
+        for fact in ["KD0220", "does not respond", "when the operator runs again"] {
+            ensure!(output.err.contains(fact), "{fact} is not in {}", output.err);
         }
-        hold_graph(&on.graphs(), false).await?;
-        on.place.delete().await?;
+        block_graph_deletion(&fixture.graphs(), false).await?;
+        fixture.namespace.delete().await?;
     }
     Ok(())
 }
 
-pub(crate) async fn an_up_waits_for_what_down_left(shared: Arc<Shared>) -> Outcome {
+pub(crate) async fn up_waits_for_previous_deployment_to_be_deleted(shared: Arc<Shared>) -> Outcome {
     for generation in [V1Alpha1, V1Beta1] {
-        let on = gated(&shared, generation, "before", &json!({})).await?;
-        let up = on.waits().await?;
-        all_ready(&on.puppet).await?;
-        up.end().await?.expect(0)?;
-        hold_graph(&on.graphs(), true).await?;
-        on.puppet.hold(true).await?;
-        on.plugin.run(&DOWN).await?.expect(0)?;
-        let mut up = on.plugin.start(&waiting())?;
-        up.until("deploy: waiting for the tiny before it to be deleted").await?;
-        hold_graph(&on.graphs(), false).await?;
-        // The model stays on its claim, and its Job with it.
-        up.until("model fetch: done").await?;
-        up.until("deploy: waiting for what is left of the tiny before it to end").await?;
-        on.puppet.hold(false).await?;
-        up.until("deploy: done").await?;
-        up.until("ready: waiting for").await?;
-        all_ready(&on.puppet).await?;
-        up.end().await?.expect(0)?;
-        on.place.delete().await?;
+        let fixture = through_api_proxy(&shared, generation, "before", &json!({})).await?;
+        let up = fixture.start_waiting_up().await?;
+        set_all_ready(&fixture.kubelet).await?;
+        up.finish().await?.expect(0)?;
+        block_graph_deletion(&fixture.graphs(), true).await?;
+        fixture.kubelet.block_deletion(true).await?;
+        fixture.plugin.run(&DOWN).await?.expect(0)?;
+        let mut up = fixture.plugin.start(&waiting_up_args())?;
+        up.wait_for_line("deploy: waiting for the previous deployment \"tiny\" to be deleted").await?;
+        block_graph_deletion(&fixture.graphs(), false).await?;
+        // The model and its Job remain.
+        up.wait_for_line("model fetch: done").await?;
+        up.wait_for_line("deploy: waiting for objects of the previous deployment \"tiny\" to be deleted")
+            .await?;
+        fixture.kubelet.block_deletion(false).await?;
+        up.wait_for_line("deploy: done").await?;
+        up.wait_for_line("ready: waiting for").await?;
+        set_all_ready(&fixture.kubelet).await?;
+        up.finish().await?.expect(0)?;
+        fixture.namespace.delete().await?;
     }
     Ok(())
 }
 
-/// Adds a finalizer of nobody's to the graph, or takes it away.
-async fn hold_graph(graphs: &Api<DynamicObject>, held: bool) -> Outcome {
-    // The operator's own comes first: on 0.9.1 it replaces whatever was there.
-    let adopted = |graph: Option<&DynamicObject>| {
+/// Adds a finalizer of another client to the graph, or removes it.
+pub(crate) async fn block_graph_deletion(graphs: &Api<DynamicObject>, blocked: bool) -> Outcome {
+    // The operator's own comes first: 0.9.1 replaces all others.
+    let has_finalizer = |graph: Option<&DynamicObject>| {
         graph.is_some_and(|graph| graph.metadata.finalizers.as_ref().is_some_and(|all| !all.is_empty()))
     };
-    await_condition(graphs.clone(), "tiny", adopted).await?;
+    await_condition(graphs.clone(), "tiny", has_finalizer).await?;
     let mut finalizers = graphs.get("tiny").await?.metadata.finalizers.unwrap_or_default();
     finalizers.retain(|one| one != "tests.kubectl-dynamo.dev/hold");
-    if held {
+    if blocked {
         finalizers.push("tests.kubectl-dynamo.dev/hold".into());
     }
     let patch: Patch<Value> = Patch::Merge(json!({"metadata": {"finalizers": finalizers}}));

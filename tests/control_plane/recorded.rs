@@ -1,4 +1,4 @@
-//! The operator's part makes of a graph what the real operators were recorded to make of it.
+//! The test operator creates the same objects as the recorded real operators.
 
 use std::sync::Arc;
 
@@ -11,37 +11,35 @@ use serde_json::Value;
 
 use crate::Shared;
 
-/// The namespace of the recordings, which their names and labels repeat.
+/// Namespace of the recordings, which their names and labels contain.
 const NAMESPACE: &str = "dyn";
-/// Known to the recorded cluster only: where its message broker and its etcd were.
-const OF_THAT_CLUSTER: [&str; 2] = ["NATS_SERVER", "ETCD_ENDPOINTS"];
 
-pub(crate) async fn a_v1beta1_graph_becomes_the_recorded_deployments(shared: Arc<Shared>) -> Outcome {
+pub(crate) async fn v1beta1_graph_creates_the_recorded_deployments(shared: Arc<Shared>) -> Outcome {
     let recorded = include_str!("../recorded/operator-1.5-init-container-and-volume.json");
-    compare(&shared, GraphGeneration::V1Beta1, serde_json::from_str(recorded)?).await
+    assert_matches_recording(&shared, GraphGeneration::V1Beta1, serde_json::from_str(recorded)?).await
 }
 
-pub(crate) async fn a_v1alpha1_graph_becomes_the_recorded_deployments(shared: Arc<Shared>) -> Outcome {
+pub(crate) async fn v1alpha1_graph_creates_the_recorded_deployments(shared: Arc<Shared>) -> Outcome {
     let recorded = include_str!("../recorded/operator-0.9.1-aggregated.json");
-    compare(&shared, GraphGeneration::V1Alpha1, serde_json::from_str(recorded)?).await
+    assert_matches_recording(&shared, GraphGeneration::V1Alpha1, serde_json::from_str(recorded)?).await
 }
 
-async fn compare(shared: &Shared, generation: GraphGeneration, recorded: Value) -> Outcome {
-    let place = shared.place(generation, NAMESPACE).await?;
-    place.claim("model-cache").await?;
-    let graphs = dynamo::graphs(place.client(), generation, NAMESPACE);
+async fn assert_matches_recording(shared: &Shared, generation: GraphGeneration, recorded: Value) -> Outcome {
+    let namespace = shared.namespace(generation, NAMESPACE).await?;
+    namespace.create_pvc("model-cache").await?;
+    let graphs = dynamo::graphs(namespace.client(), generation, NAMESPACE);
     let graph = dynamo::apply(&graphs, &recorded["graph"]).await?;
     let name = graph.metadata.name.unwrap_or_default();
-    let deployments: Api<Deployment> = Api::namespaced(place.client(), NAMESPACE);
-    for expected in recorded["deployments"].as_array().ok_or("a recording without deployments")? {
+    let deployments: Api<Deployment> = Api::namespaced(namespace.client(), NAMESPACE);
+    for expected in recorded["deployments"].as_array().ok_or("the recording does not have deployments")? {
         let hash = worker_hash(&graphs, &name, expected).await?;
-        let (expected, child) = with_hash(expected, hash.as_deref())?;
+        let (expected, child) = with_worker_hash(expected, hash.as_deref())?;
         let exists =
             await_condition(deployments.clone(), &child, |found: Option<&Deployment>| found.is_some());
-        let made = serde_json::to_value(exists.await?)?;
+        let actual = serde_json::to_value(exists.await?)?;
         for part in ["/metadata/labels", "/spec"] {
-            let (made, expected) = (made.pointer(part), expected.pointer(part));
-            ensure!(made == expected, "{child}{part} is\n{made:?}\nand was recorded as\n{expected:?}");
+            let (actual, expected) = (actual.pointer(part), expected.pointer(part));
+            ensure!(actual == expected, "{child}{part} is\n{actual:?}\nand was recorded as\n{expected:?}");
         }
         let annotations = |object: &Value| -> Vec<String> {
             let annotations = object["metadata"]["annotations"].as_object();
@@ -50,12 +48,12 @@ async fn compare(shared: &Shared, generation: GraphGeneration, recorded: Value) 
             names.sort();
             names
         };
-        ensure!(annotations(&made) == annotations(&expected), "{child}: {:?}", annotations(&made));
+        ensure!(annotations(&actual) == annotations(&expected), "{child}: {:?}", annotations(&actual));
     }
-    place.delete().await
+    namespace.delete().await
 }
 
-/// The hash that the operator's part gave the workers, where the recorded Deployment has one.
+/// Returns the hash that the test operator gave the workers, if the recorded Deployment has one.
 async fn worker_hash(
     graphs: &Api<kube::api::DynamicObject>,
     name: &str,
@@ -76,20 +74,15 @@ async fn worker_hash(
     Ok(hash(graph.await?.as_ref()))
 }
 
-/// The recorded Deployment and its name, with the operator's own hash in place of the recorded one.
-fn with_hash(expected: &Value, hash: Option<&str>) -> Outcome<(Value, String)> {
+/// Returns the recorded Deployment and its name, with the test operator's hash instead of the recorded one.
+fn with_worker_hash(expected: &Value, hash: Option<&str>) -> Outcome<(Value, String)> {
     let mut text = expected.to_string();
     if let (Some(recorded), Some(hash)) =
         (expected["metadata"]["labels"]["nvidia.com/dynamo-worker-hash"].as_str(), hash)
     {
         text = text.replace(recorded, hash);
     }
-    let mut expected: Value = serde_json::from_str(&text)?;
-    let containers = expected.pointer_mut("/spec/template/spec/containers").and_then(Value::as_array_mut);
-    for variables in containers.into_iter().flatten().filter_map(|container| container["env"].as_array_mut())
-    {
-        variables.retain(|variable| !OF_THAT_CLUSTER.iter().any(|name| variable["name"] == *name));
-    }
+    let expected: Value = serde_json::from_str(&text)?;
     let name = expected["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     Ok((expected, name))
 }

@@ -1,172 +1,181 @@
-//! A fetch that goes well, the receipt, and what the second one costs.
+//! A successful fetch, its receipt, and the cost of a second fetch.
 
-use kubectl_dynamo_tests::hub::{Host, Identity, Settings};
-use model_fetcher::contract::ProgressEvent;
+use kubectl_dynamo_tests::hub::{HubHost, HubSettings, TlsIdentity};
+use model_fetcher_contract::{FailureReason, ProgressEvent};
 
-use crate::support::{MODEL, Scene};
+use crate::support::{HubFixture, MODEL};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_model_arrives_byte_for_byte() {
-    let scene = Scene::new().await;
-    let ended = scene.fetch(&[]).await;
-    ended.assert_code(0);
-    scene.assert_complete();
-    assert_eq!(ended.bytes_fetched(), scene.total_bytes());
-    let receipt = scene.receipt();
+async fn fetches_model_byte_for_byte() {
+    let fixture = HubFixture::new().await;
+    let output = fixture.fetch(&[]).await;
+    output.assert_exit_code(0);
+    fixture.assert_complete();
+    assert_eq!(output.bytes_fetched(), fixture.total_bytes());
+    let receipt = fixture.receipt();
     assert_eq!((receipt.repository.as_str(), receipt.revision.as_str()), (MODEL, "main"));
     assert_eq!(receipt.commit.len(), 40);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_model_arrives_over_tls() {
-    let identity = Identity::generate(&["127.0.0.1"]).unwrap();
-    let scene = Scene::with(Settings { identity: Some(identity), ..Settings::default() }, 1 << 20).await;
-    assert!(scene.hub.url.starts_with("https://"));
-    scene.fetch(&[]).await.assert_code(0);
-    scene.assert_complete();
+async fn fetches_model_with_tls() {
+    let identity = TlsIdentity::generate(&["127.0.0.1"]).unwrap();
+    let fixture = HubFixture::with_settings(
+        HubSettings { identity: Some(identity), ..HubSettings::default() },
+        1 << 20,
+    )
+    .await;
+    assert!(fixture.hub.url.starts_with("https://"));
+    fixture.fetch(&[]).await.assert_exit_code(0);
+    fixture.assert_complete();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_nobody_vouches_for_ends_it_at_once() {
-    let mut scene = Scene::over_tls().await;
-    scene.variables.clear();
-    let (error, hint) = scene.fetch(&[]).await.assert_code(13).failure();
+async fn untrusted_certificate_fails_immediately() {
+    let mut fixture = HubFixture::with_tls().await;
+    fixture.variables.clear();
+    let (error, hint) = fixture.fetch(&[]).await.assert_exit_code(13).error_and_hint();
     assert!(error.contains("127.0.0.1") && error.contains("not trusted"), "{error}");
     assert!(hint.contains("SSL_CERT_FILE"), "{hint}");
-    assert_eq!(scene.hub.requests(), []);
+    assert_eq!(fixture.hub.requests(), []);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_second_fetch_asks_nothing() {
-    let scene = Scene::new().await;
-    scene.fetch(&[]).await.assert_code(0);
-    scene.hub.forget_requests();
-    let second = scene.fetch(&[]).await;
-    assert_eq!(second.assert_code(0).bytes_fetched(), 0);
-    scene.run("check", &[]).await.assert_code(0);
-    scene.run("verify", &[]).await.assert_code(0);
-    assert_eq!(scene.hub.requests(), []);
+async fn second_fetch_sends_no_requests() {
+    let fixture = HubFixture::new().await;
+    fixture.fetch(&[]).await.assert_exit_code(0);
+    fixture.hub.reset_statistics();
+    let second = fixture.fetch(&[]).await;
+    assert_eq!(second.assert_exit_code(0).bytes_fetched(), 0);
+    fixture.run("check", &[]).await.assert_exit_code(0);
+    fixture.run("verify", &[]).await.assert_exit_code(0);
+    assert_eq!(fixture.hub.requests(), []);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plan_costs_two_calls_and_each_file_its_resolve() {
-    let scene = Scene::new().await;
-    scene.fetch(&["--connections", "4"]).await.assert_code(0);
-    let requests = scene.hub.requests();
-    let hub = requests.iter().filter(|request| request.host == Host::Hub);
+async fn fetch_sends_two_api_calls_and_one_resolve_per_file() {
+    // The description of the revision proves that the tree is complete, also for a pinned commit.
+    let fixture = HubFixture::new().await;
+    fixture.fetch(&["--connections", "4"]).await.assert_exit_code(0);
+    let requests = fixture.hub.requests();
+    let hub = requests.iter().filter(|request| request.host == HubHost::Hub);
     let api = hub.clone().filter(|request| request.path.starts_with("/api/models/")).count();
     let resolves = hub.clone().filter(|request| request.path.contains("/resolve/")).count();
-    // The empty file needs no request at all.
-    assert_eq!((api, resolves), (2, scene.files.len() - 1));
-    scene.hub.forget_requests();
-    std::fs::remove_dir_all(scene.folder()).unwrap();
+    // The empty file needs no request.
+    assert_eq!((api, resolves), (2, fixture.files.len() - 1));
+    fixture.hub.reset_statistics();
+    std::fs::remove_dir_all(fixture.folder()).unwrap();
     let commit = requests.iter().find_map(|request| request.path.split("/tree/").nth(1)).unwrap().to_owned();
-    scene.fetch(&["--revision", &commit]).await.assert_code(0);
+    fixture.fetch(&["--revision", &commit]).await.assert_exit_code(0);
     let api =
-        scene.hub.requests().into_iter().filter(|request| request.path.starts_with("/api/models/")).count();
-    assert_eq!(api, 1, "a pinned commit is not resolved");
+        fixture.hub.requests().into_iter().filter(|request| request.path.starts_with("/api/models/")).count();
+    assert_eq!(api, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn check_tells_what_is_wrong() {
-    let scene = Scene::new().await;
-    let (error, hint) = scene.run("check", &[]).await.assert_code(1).failure();
-    assert!(error.contains("no receipt") && hint.contains("model-fetcher fetch"), "{error} {hint}");
-    scene.fetch(&[]).await.assert_code(0);
-    let shard = scene.folder().join("model-00001-of-00002.safetensors");
+async fn check_reports_missing_and_damaged_files() {
+    let fixture = HubFixture::new().await;
+    let (error, hint) = fixture.run("check", &[]).await.assert_exit_code(1).error_and_hint();
+    assert!(error.contains("receipt not found") && hint.contains("model-fetcher fetch"), "{error} {hint}");
+    fixture.fetch(&[]).await.assert_exit_code(0);
+    let shard = fixture.folder().join("model-00001-of-00002.safetensors");
     std::fs::write(&shard, b"short").unwrap();
-    let (error, _) = scene.run("check", &[]).await.assert_code(1).failure();
+    let (error, _) = fixture.run("check", &[]).await.assert_exit_code(1).error_and_hint();
     assert!(error.contains("model-00001-of-00002.safetensors has 5 bytes"), "{error}");
-    let ended = scene.fetch(&[]).await;
-    let size = scene.files["model-00001-of-00002.safetensors"].len() as u64;
-    assert_eq!(ended.assert_code(0).bytes_fetched(), size, "only the damaged file comes again");
-    scene.assert_complete();
+    let output = fixture.fetch(&[]).await;
+    let size = fixture.files["model-00001-of-00002.safetensors"].len() as u64;
+    assert_eq!(output.assert_exit_code(0).bytes_fetched(), size, "only the damaged file is fetched again");
+    fixture.assert_complete();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn verify_finds_a_flipped_bit_that_size_and_time_hide() {
-    let scene = Scene::new().await;
-    scene.fetch(&[]).await.assert_code(0);
-    let place = scene.folder().join("tokenizer/vocab.json");
-    let modified = std::fs::metadata(&place).unwrap().modified().unwrap();
-    let mut content = std::fs::read(&place).unwrap();
+async fn verify_detects_flipped_bit_with_same_size_and_time() {
+    let fixture = HubFixture::new().await;
+    fixture.fetch(&[]).await.assert_exit_code(0);
+    let path = fixture.folder().join("tokenizer/vocab.json");
+    let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
+    let mut content = std::fs::read(&path).unwrap();
     content[100] ^= 1;
-    std::fs::write(&place, content).unwrap();
-    std::fs::File::options().write(true).open(&place).unwrap().set_modified(modified).unwrap();
-    scene.run("check", &[]).await.assert_code(0);
-    let (error, _) = scene.run("verify", &[]).await.assert_code(1).failure();
+    std::fs::write(&path, content).unwrap();
+    std::fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+    fixture.run("check", &[]).await.assert_exit_code(0);
+    let (error, _) = fixture.run("verify", &[]).await.assert_exit_code(1).error_and_hint();
     assert!(error.contains("tokenizer/vocab.json does not match its hash"), "{error}");
-    scene.run("verify", &["--online"]).await.assert_code(1);
+    fixture.run("verify", &["--online"]).await.assert_exit_code(1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn filters_leave_files_out_and_remember_it() {
-    let scene = Scene::new().await;
-    scene.fetch(&["--include", "*.json"]).await.assert_code(0);
-    assert!(scene.folder().join("tokenizer/vocab.json").exists());
-    assert!(!scene.folder().join("model-00001-of-00002.safetensors").exists());
-    scene.run("check", &["--include", "*.json"]).await.assert_code(0);
-    let (error, _) = scene.run("check", &[]).await.assert_code(1).failure();
-    assert!(error.contains("was left out"), "{error}");
-    scene.fetch(&[]).await.assert_code(0);
-    scene.assert_complete();
+async fn filtered_files_are_excluded_and_recorded() {
+    let fixture = HubFixture::new().await;
+    fixture.fetch(&["--include", "*.json"]).await.assert_exit_code(0);
+    assert!(fixture.folder().join("tokenizer/vocab.json").exists());
+    assert!(!fixture.folder().join("model-00001-of-00002.safetensors").exists());
+    fixture.run("check", &["--include", "*.json"]).await.assert_exit_code(0);
+    let (error, _) = fixture.run("check", &[]).await.assert_exit_code(1).error_and_hint();
+    assert!(error.contains("was excluded"), "{error}");
+    fixture.fetch(&[]).await.assert_exit_code(0);
+    fixture.assert_complete();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_revision_is_left_alone_unless_an_update_is_asked_for() {
-    let mut scene = Scene::new().await;
-    scene.fetch(&[]).await.assert_code(0);
-    let first = scene.receipt().commit;
+async fn other_revision_requires_update_flag() {
+    let mut fixture = HubFixture::new().await;
+    fixture.fetch(&[]).await.assert_exit_code(0);
+    let first = fixture.receipt().commit;
     let changed = b"{\"model_type\": \"tiny\", \"version\": 2}\n".to_vec();
-    scene.files.insert("config.json".into(), changed);
-    scene.files.remove("empty.txt");
-    std::fs::remove_file(scene.served.path().join("empty.txt")).unwrap();
-    crate::support::write_files(scene.served.path(), &scene.files);
+    fixture.files.insert("config.json".into(), changed);
+    fixture.files.remove("empty.txt");
+    std::fs::remove_file(fixture.served_folder.path().join("empty.txt")).unwrap();
+    crate::support::write_files(fixture.served_folder.path(), &fixture.files);
     let mut repository =
-        kubectl_dynamo_tests::hub::Repository::from_folder(MODEL, scene.served.path()).unwrap();
-    let second = repository.add_revision("v2", scene.served.path()).unwrap();
-    scene.hub.publish(repository);
-    let (error, hint) = scene.fetch(&["--revision", "v2"]).await.assert_code(1).failure();
+        kubectl_dynamo_tests::hub::Repository::from_folder(MODEL, fixture.served_folder.path()).unwrap();
+    let second = repository.add_revision("v2", fixture.served_folder.path()).unwrap();
+    fixture.hub.publish(repository);
+    let refused = fixture.fetch(&["--revision", "v2"]).await;
+    let (error, hint) = refused.assert_exit_code(1).error_and_hint();
     assert!(error.contains(&first) && error.contains("v2") && hint.contains("--update"), "{error} {hint}");
-    scene.hub.forget_requests();
-    let ended = scene.fetch(&["--revision", "v2", "--update"]).await;
-    assert_eq!(ended.assert_code(0).bytes_fetched(), scene.files["config.json"].len() as u64);
-    assert_eq!(scene.receipt().commit, second);
-    assert!(!scene.folder().join("empty.txt").exists(), "a file of the old revision is gone");
-    scene.assert_complete();
+    assert!(hint.contains(&format!("`--revision {first}`")), "{hint}");
+    assert_eq!(refused.reason(), Some(FailureReason::OtherRevision));
+    fixture.hub.reset_statistics();
+    let output = fixture.fetch(&["--revision", "v2", "--update"]).await;
+    assert_eq!(output.assert_exit_code(0).bytes_fetched(), fixture.files["config.json"].len() as u64);
+    assert_eq!(fixture.receipt().commit, second);
+    assert!(!fixture.folder().join("empty.txt").exists(), "files of the old revision are removed");
+    fixture.assert_complete();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_tell_the_story_in_order() {
-    let scene = Scene::new().await;
-    let ended = scene.fetch(&[]).await;
-    let events = &ended.assert_code(0).events;
+async fn events_are_emitted_in_order() {
+    let fixture = HubFixture::new().await;
+    let output = fixture.fetch(&[]).await;
+    let events = &output.assert_exit_code(0).events;
     assert!(matches!(events.first(), Some(ProgressEvent::Started { .. })), "{events:?}");
     assert!(matches!(events.get(1), Some(ProgressEvent::Planned { files: 7, .. })), "{events:?}");
     let verified = events.iter().filter(|event| matches!(event, ProgressEvent::FileVerified { .. })).count();
-    assert_eq!(verified, scene.files.len());
+    assert_eq!(verified, fixture.files.len());
     assert!(matches!(events.last(), Some(ProgressEvent::Complete { files: 7, .. })), "{events:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_last_words_are_left_for_kubernetes() {
-    let scene = Scene::new().await;
-    let place = scene.volume.path().join("termination-log");
-    std::fs::write(&place, "").unwrap();
-    let log = place.to_str().unwrap();
-    scene.run("check", &["--termination-log", log]).await.assert_code(1);
-    let text = std::fs::read_to_string(&place).unwrap();
+async fn writes_termination_log() {
+    let fixture = HubFixture::new().await;
+    let log_path = fixture.volume.path().join("termination-log");
+    std::fs::write(&log_path, "").unwrap();
+    let log = log_path.to_str().unwrap();
+    fixture.run("check", &["--termination-log", log]).await.assert_exit_code(1);
+    let text = std::fs::read_to_string(&log_path).unwrap();
     assert!(text.starts_with("error: ") && text.contains("hint: "), "{text}");
-    scene.fetch(&["--termination-log", log, "--progress", "none"]).await.assert_code(0);
-    assert!(std::fs::read_to_string(&place).unwrap().starts_with("complete: "));
+    assert_eq!(text.lines().last(), Some("reason: not_complete"), "{text}");
+    fixture.fetch(&["--termination-log", log, "--progress", "none"]).await.assert_exit_code(0);
+    assert!(std::fs::read_to_string(&log_path).unwrap().starts_with("complete: "));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn usage_errors_name_the_mistake() {
-    let scene = Scene::new().await;
-    scene.fetch(&["--conections", "3"]).await.assert_code(2);
-    let (error, hint) = scene.fetch(&["--revision", "a..b"]).await.assert_code(2).failure();
+async fn usage_errors_name_the_invalid_argument() {
+    let fixture = HubFixture::new().await;
+    fixture.fetch(&["--conections", "3"]).await.assert_exit_code(2);
+    let (error, hint) = fixture.fetch(&["--revision", "a..b"]).await.assert_exit_code(2).error_and_hint();
     assert!(error.contains("a..b") && hint.contains("--revision main"), "{error} {hint}");
-    let (error, _) = scene.fetch(&["--endpoint", "ftp://x"]).await.assert_code(2).failure();
+    let (error, _) = fixture.fetch(&["--endpoint", "ftp://x"]).await.assert_exit_code(2).error_and_hint();
     assert!(error.contains("ftp://x"), "{error}");
 }

@@ -1,305 +1,325 @@
-//! What goes wrong on the way. After each fault: no wrong byte under a final name, and the fetch gets through or says
-//! why it cannot.
+//! Faults on the way. After each fault no file with its final name has a wrong byte, and the fetch completes
+//! or reports the reason.
 
 use std::time::Duration;
 
 use kubectl_dynamo_tests::hub::repository::HubFile;
-use kubectl_dynamo_tests::hub::{Fault, FaultKind, Host, Repository, Settings};
+use kubectl_dynamo_tests::hub::{Fault, FaultKind, HubHost, HubSettings, Repository};
 
-use crate::support::{IN_SOCKETS, MODEL, Scene, noise, tls};
+use crate::support::{HubFixture, MODEL, SOCKET_BUFFER_BYTES, pseudo_random_bytes, tls_settings};
 
 const MIB: u64 = 1 << 20;
 const SHARD: &str = "model-00001-of-00002.safetensors";
 
-/// The faults that pass, as each is seen by the first requests of a shard.
-fn passing_faults() -> Vec<(&'static str, FaultKind)> {
-    let long = Duration::from_secs(300);
+/// Transient faults, injected into the first requests for a shard.
+fn transient_faults() -> Vec<(&'static str, FaultKind)> {
+    let long_pause = Duration::from_secs(300);
     vec![
         ("reset", FaultKind::Reset { after: MIB }),
-        ("reset at once", FaultKind::Reset { after: 0 }),
+        ("immediate reset", FaultKind::Reset { after: 0 }),
         ("early close", FaultKind::CloseEarly { after: MIB + 1 }),
-        ("stall", FaultKind::Stall { after: MIB, pause: long }),
+        ("stall", FaultKind::Stall { after: MIB, pause: long_pause }),
         ("flipped byte", FaultKind::FlipByte { at: 2 * MIB }),
         ("unavailable", FaultKind::Status(503, Vec::new())),
-        ("unavailable with a time", FaultKind::Status(503, vec![("retry-after", "1".into())])),
+        ("unavailable with Retry-After", FaultKind::Status(503, vec![("retry-after", "1".into())])),
         ("bad gateway", FaultKind::Status(502, Vec::new())),
         ("forbidden", FaultKind::Status(403, Vec::new())),
-        ("other range", FaultKind::OtherRange),
+        ("different range", FaultKind::OtherRange),
         ("longer body", FaultKind::LongerBody { by: 4096 }),
         ("shorter body", FaultKind::ShorterBody { by: 4096 }),
     ]
 }
 
-async fn survives(settings: Settings, name: &str, kind: FaultKind) {
-    let mut scene = Scene::with(settings, 9 * MIB as usize).await;
-    scene.variables.push(("HF_HUB_DOWNLOAD_TIMEOUT", "1".into()));
-    scene.hub.inject(Fault::once(Host::Cdn, SHARD, kind));
-    let ended = scene.fetch(&[]).await;
-    assert_eq!(ended.code(), 0, "{name}: {}", ended.stderr);
-    scene.assert_complete();
-    // A wrong file comes again whole; all else only from where it broke, give or take what sockets hold.
-    scene.assert_sent_again_at_most(if name == "flipped byte" { 12 * MIB } else { 9 * MIB });
+async fn assert_survives(settings: HubSettings, name: &str, kind: FaultKind) {
+    let mut fixture = HubFixture::with_settings(settings, 9 * MIB as usize).await;
+    fixture.variables.push(("HF_HUB_DOWNLOAD_TIMEOUT", "1".into()));
+    fixture.hub.inject(Fault::once(HubHost::Cdn, SHARD, kind));
+    let output = fixture.fetch(&[]).await;
+    assert_eq!(output.exit_code(), 0, "{name}: {}", output.stderr);
+    fixture.assert_complete();
+    // A file with a wrong hash is fetched again completely; after other faults only the bytes in socket
+    // buffers are lost.
+    fixture.assert_resent_at_most(if name == "flipped byte" { 12 * MIB } else { 9 * MIB });
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn faults_that_pass_are_survived() {
-    for (name, kind) in passing_faults() {
-        survives(Settings::default(), name, kind).await;
+async fn transient_faults_are_survived() {
+    for (name, kind) in transient_faults() {
+        assert_survives(HubSettings::default(), name, kind).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn faults_that_pass_are_survived_over_tls() {
-    for (name, kind) in passing_faults() {
-        survives(tls(), name, kind).await;
+async fn transient_faults_are_survived_with_tls() {
+    for (name, kind) in transient_faults() {
+        assert_survives(tls_settings(), name, kind).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_byte_flipped_twice_is_refused_with_both_hashes() {
-    refuses_a_byte_flipped_twice(Scene::new().await).await;
+async fn rejects_byte_flipped_twice_and_prints_both_hashes() {
+    assert_rejects_byte_flipped_twice(HubFixture::new().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_byte_flipped_twice_is_refused_over_tls() {
-    refuses_a_byte_flipped_twice(Scene::over_tls().await).await;
+async fn rejects_byte_flipped_twice_with_tls() {
+    assert_rejects_byte_flipped_twice(HubFixture::with_tls().await).await;
 }
 
-async fn refuses_a_byte_flipped_twice(scene: Scene) {
-    scene.hub.inject(Fault::always(Host::Cdn, SHARD, FaultKind::FlipByte { at: 1000 }));
-    let (error, _) = scene.fetch(&[]).await.assert_code(14).failure();
+async fn assert_rejects_byte_flipped_twice(fixture: HubFixture) {
+    fixture.hub.inject(Fault::always(HubHost::Cdn, SHARD, FaultKind::FlipByte { at: 1000 }));
+    let (error, _) = fixture.fetch(&[]).await.assert_exit_code(14).error_and_hint();
     assert!(error.starts_with(SHARD) && error.contains("expected") && error.contains("got"), "{error}");
-    assert!(!scene.folder().join(SHARD).exists());
-    scene.run("check", &[]).await.assert_code(1);
-    // The wrong shard came twice in vain; of the rest, only what was in sockets when the run ended comes again.
-    scene.assert_recovers(2 * scene.files[SHARD].len() as u64 + IN_SOCKETS).await;
+    assert!(!fixture.folder().join(SHARD).exists());
+    fixture.run("check", &[]).await.assert_exit_code(1);
+    // The wrong shard was sent twice. Of the other files, only bytes in socket buffers are sent again.
+    fixture.assert_recovers(2 * fixture.files[SHARD].len() as u64 + SOCKET_BUFFER_BYTES).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flipped_byte_of_a_small_file_is_refused_too() {
-    let scene = Scene::new().await;
-    scene.hub.inject(Fault::always(Host::Hub, "vocab.json", FaultKind::FlipByte { at: 7 }));
-    let (error, _) = scene.fetch(&[]).await.assert_code(14).failure();
+async fn rejects_flipped_byte_in_small_file() {
+    let fixture = HubFixture::new().await;
+    fixture.hub.inject(Fault::always(HubHost::Hub, "vocab.json", FaultKind::FlipByte { at: 7 }));
+    let (error, _) = fixture.fetch(&[]).await.assert_exit_code(14).error_and_hint();
     assert!(error.starts_with("tokenizer/vocab.json"), "{error}");
-    assert!(!scene.folder().join("tokenizer/vocab.json").exists());
-    // It came twice in vain, while the shards were on their way.
-    scene.assert_recovers(IN_SOCKETS).await;
+    assert!(!fixture.folder().join("tokenizer/vocab.json").exists());
+    // The file was sent twice during the transfer of the shards.
+    fixture.assert_recovers(SOCKET_BUFFER_BYTES).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hub_that_stays_down_ends_with_code_13_and_the_next_run_completes() {
-    gives_up_on_a_hub_that_stays_down(Scene::new().await).await;
+async fn unavailable_hub_exits_13_and_next_run_completes() {
+    assert_unavailable_hub_times_out(HubFixture::new().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hub_that_stays_down_ends_with_code_13_over_tls() {
-    gives_up_on_a_hub_that_stays_down(Scene::over_tls().await).await;
+async fn unavailable_hub_exits_13_with_tls() {
+    assert_unavailable_hub_times_out(HubFixture::with_tls().await).await;
 }
 
-async fn gives_up_on_a_hub_that_stays_down(scene: Scene) {
-    scene.hub.inject(Fault::always(Host::Cdn, "", FaultKind::Status(503, Vec::new())));
-    let (error, hint) = scene.fetch(&["--stall-timeout", "2s"]).await.assert_code(13).failure();
-    assert!(error.contains("503") && hint.contains("continues"), "{error} {hint}");
-    // Small files that were on their way to the disk when it ended.
-    scene.assert_recovers(10_000).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn nobody_listening_is_code_13() {
-    let mut scene = Scene::new().await;
-    scene.variables.push(("MODEL_FETCHER_ENDPOINT", "http://127.0.0.1:9".into()));
-    let (error, _) = scene.fetch(&["--stall-timeout", "1s"]).await.assert_code(13).failure();
-    assert!(error.contains("127.0.0.1:9") && error.contains("no connection"), "{error}");
+async fn assert_unavailable_hub_times_out(fixture: HubFixture) {
+    fixture.hub.inject(Fault::always(HubHost::Cdn, "", FaultKind::Status(503, Vec::new())));
+    let (error, hint) = fixture.fetch(&["--stall-timeout", "2s"]).await.assert_exit_code(13).error_and_hint();
+    assert!(error.contains("503") && hint.contains("resume"), "{error} {hint}");
+    // Small files may not have been written when the fetch ended.
+    fixture.assert_recovers(10_000).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rate_limit_is_waited_for_as_told() {
-    waits_as_told(Scene::new().await).await;
+async fn refused_connection_exits_13() {
+    let mut fixture = HubFixture::new().await;
+    fixture.variables.push(("MODEL_FETCHER_ENDPOINT", "http://127.0.0.1:9".into()));
+    let (error, _) = fixture.fetch(&["--stall-timeout", "1s"]).await.assert_exit_code(13).error_and_hint();
+    assert!(error.contains("127.0.0.1:9") && error.contains("cannot connect"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rate_limit_is_waited_for_over_tls() {
-    waits_as_told(Scene::over_tls().await).await;
+async fn waits_for_rate_limit() {
+    assert_waits_for_rate_limit(HubFixture::new().await).await;
 }
 
-async fn waits_as_told(scene: Scene) {
+#[tokio::test(flavor = "multi_thread")]
+async fn waits_for_rate_limit_with_tls() {
+    assert_waits_for_rate_limit(HubFixture::with_tls().await).await;
+}
+
+async fn assert_waits_for_rate_limit(fixture: HubFixture) {
     let limit = vec![("ratelimit", "\"api\";r=0;t=1".to_owned())];
-    scene.hub.inject(Fault::once(Host::Hub, "/tree/", FaultKind::Status(429, limit)));
+    fixture.hub.inject(Fault::once(HubHost::Hub, "/tree/", FaultKind::Status(429, limit)));
     let retry_after = vec![("retry-after", "1".to_owned())];
-    scene.hub.inject(Fault::once(Host::Hub, "/revision/", FaultKind::Status(429, retry_after)));
-    let ended = scene.fetch(&[]).await;
-    ended.assert_code(0);
-    assert_eq!(ended.stderr.matches("rate_limit").count(), 2, "{}", ended.stderr);
-    let tree = scene.hub.requests().into_iter().filter(|request| request.path.contains("/tree/")).count();
-    assert_eq!(tree, 2, "one refused, one answered");
-    scene.assert_sent_again_at_most(0);
+    fixture.hub.inject(Fault::once(HubHost::Hub, "/revision/", FaultKind::Status(429, retry_after)));
+    let output = fixture.fetch(&[]).await;
+    output.assert_exit_code(0);
+    assert_eq!(output.stderr.matches("rate_limit").count(), 2, "{}", output.stderr);
+    let tree = fixture.hub.requests().into_iter().filter(|request| request.path.contains("/tree/")).count();
+    assert_eq!(tree, 2, "one rejected and one accepted request");
+    fixture.assert_resent_at_most(0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_expired_address_is_renewed() {
-    renews_an_expired_address(Settings::default()).await;
+async fn renews_expired_signed_url() {
+    assert_renews_expired_url(HubSettings::default()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_expired_address_is_renewed_over_tls() {
-    renews_an_expired_address(tls()).await;
+async fn renews_expired_signed_url_with_tls() {
+    assert_renews_expired_url(tls_settings()).await;
 }
 
-async fn renews_an_expired_address(settings: Settings) {
-    let settings = Settings { connection_rate: Some(8 * MIB), ..settings };
-    let scene = Scene::with(settings, 20 * MIB as usize).await;
-    let child = scene.command("fetch", &["--connections", "2"]).spawn().unwrap();
-    while scene.hub.bytes_sent() < 4 * MIB {
+async fn assert_renews_expired_url(settings: HubSettings) {
+    let settings = HubSettings { connection_rate: Some(8 * MIB), ..settings };
+    let fixture = HubFixture::with_settings(settings, 20 * MIB as usize).await;
+    let child = fixture.command("fetch", &["--connections", "2"]).spawn().unwrap();
+    while fixture.hub.bytes_sent() < 4 * MIB {
         tokio::task::yield_now().await;
     }
-    scene.hub.expire_addresses();
-    crate::support::Ended::of(child).await.assert_code(0);
-    scene.assert_complete();
-    assert!(scene.hub.requests().iter().any(|request| request.status == 403), "an address had expired");
-    scene.assert_sent_again_at_most(MIB);
+    fixture.hub.expire_addresses();
+    crate::support::FetcherOutput::from_child(child).await.assert_exit_code(0);
+    fixture.assert_complete();
+    assert!(fixture.hub.requests().iter().any(|request| request.status == 403), "a signed URL expired");
+    fixture.assert_resent_at_most(MIB);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_without_ranges_works_too() {
-    let scene = Scene::with(Settings::default(), 20 * MIB as usize).await;
-    scene.hub.inject(Fault::always(Host::Cdn, "", FaultKind::IgnoreRange));
-    scene.fetch(&[]).await.assert_code(0);
-    scene.assert_complete();
-    // What was on the way, and in sockets, until it was seen that ranges are ignored.
-    scene.assert_sent_again_at_most(scene.total_bytes() * 3 / 2);
+async fn fetches_from_server_without_range_support() {
+    let fixture = HubFixture::with_settings(HubSettings::default(), 20 * MIB as usize).await;
+    fixture.hub.inject(Fault::always(HubHost::Cdn, "", FaultKind::IgnoreRange));
+    fixture.fetch(&[]).await.assert_exit_code(0);
+    fixture.assert_complete();
+    // Bytes in transit and in socket buffers until the fetcher detects that ranges are ignored.
+    fixture.assert_resent_at_most(fixture.total_bytes() * 3 / 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn redirects_in_circles_end() {
-    let scene = Scene::new().await;
-    let circle = format!("{}/{MODEL}/resolve/main/config.json", scene.hub.url);
-    scene.hub.inject(Fault::always(Host::Hub, "config.json", FaultKind::Redirect(circle)));
-    let (error, _) = scene.fetch(&[]).await.assert_code(13).failure();
-    assert!(error.contains("circles"), "{error}");
-    scene.assert_recovers(IN_SOCKETS).await;
+async fn redirect_loop_exits_13() {
+    let fixture = HubFixture::new().await;
+    let loop_url = format!("{}/{MODEL}/resolve/main/config.json", fixture.hub.url);
+    fixture.hub.inject(Fault::always(HubHost::Hub, "config.json", FaultKind::Redirect(loop_url)));
+    let (error, _) = fixture.fetch(&[]).await.assert_exit_code(13).error_and_hint();
+    assert!(error.contains("redirect loop"), "{error}");
+    fixture.assert_recovers(SOCKET_BUFFER_BYTES).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_token_follows_no_redirect_to_another_host_or_scheme() {
-    let mut scene = Scene::new().await;
-    scene.variables.push(("HF_TOKEN", "hf_secret".into()));
-    let stranger = Scene::new().await;
-    let target = format!("{}/api/resolve-cache/models/{MODEL}/x/config.json", stranger.hub.url);
-    scene.hub.inject(Fault::always(Host::Hub, "config.json", FaultKind::Redirect(target)));
-    scene.fetch(&["--stall-timeout", "1s"]).await;
-    let seen = stranger.hub.requests();
-    assert!(!seen.is_empty() && seen.iter().all(|request| request.authorization.is_none()), "{seen:?}");
-    scene.hub.heal();
-    let file = Fault::always(Host::Hub, "config.json", FaultKind::Redirect("file:///etc/passwd".into()));
-    scene.hub.inject(file);
-    scene.fetch(&["--stall-timeout", "1s"]).await.assert_code(13);
-    scene.assert_recovers(IN_SOCKETS).await;
+async fn token_is_not_sent_to_redirect_targets() {
+    let mut fixture = HubFixture::new().await;
+    fixture.variables.push(("HF_TOKEN", "hf_secret".into()));
+    let other_fixture = HubFixture::new().await;
+    let target = format!("{}/api/resolve-cache/models/{MODEL}/x/config.json", other_fixture.hub.url);
+    fixture.hub.inject(Fault::always(HubHost::Hub, "config.json", FaultKind::Redirect(target)));
+    fixture.fetch(&["--stall-timeout", "1s"]).await;
+    let requests = other_fixture.hub.requests();
+    assert!(
+        !requests.is_empty() && requests.iter().all(|request| request.authorization.is_none()),
+        "{requests:?}"
+    );
+    fixture.hub.clear_faults();
+    let file = Fault::always(HubHost::Hub, "config.json", FaultKind::Redirect("file:///etc/passwd".into()));
+    fixture.hub.inject(file);
+    fixture.fetch(&["--stall-timeout", "1s"]).await.assert_exit_code(13);
+    fixture.assert_recovers(SOCKET_BUFFER_BYTES).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_listing_in_pages_is_read_to_its_end() {
-    let scene = Scene::with(Settings { page_entries: 2, ..Settings::default() }, MIB as usize).await;
-    scene.fetch(&[]).await.assert_code(0);
-    scene.assert_complete();
+async fn reads_all_listing_pages() {
+    let fixture =
+        HubFixture::with_settings(HubSettings { page_entries: 2, ..HubSettings::default() }, MIB as usize)
+            .await;
+    fixture.fetch(&[]).await.assert_exit_code(0);
+    fixture.assert_complete();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_listing_that_repeats_is_refused() {
-    let scene = Scene::with(Settings { page_entries: 2, ..Settings::default() }, MIB as usize).await;
-    scene.hub.inject(Fault::always(Host::Hub, "/tree/", FaultKind::RepeatPage));
-    let (error, _) = scene.fetch(&[]).await.assert_code(14).failure();
+async fn rejects_repeating_listing() {
+    let fixture =
+        HubFixture::with_settings(HubSettings { page_entries: 2, ..HubSettings::default() }, MIB as usize)
+            .await;
+    fixture.hub.inject(Fault::always(HubHost::Hub, "/tree/", FaultKind::RepeatPage));
+    let (error, _) = fixture.fetch(&[]).await.assert_exit_code(14).error_and_hint();
     assert!(error.contains("repeat"), "{error}");
-    scene.assert_recovers(0).await;
+    fixture.assert_recovers(0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_listing_that_never_ends_is_refused() {
-    let scene = Scene::with(Settings { page_entries: 2, ..Settings::default() }, MIB as usize).await;
-    scene.hub.inject(Fault::always(Host::Hub, "/tree/", FaultKind::EndlessPages));
-    let (error, _) = scene.fetch(&[]).await.assert_code(14).failure();
-    assert!(error.contains("never end"), "{error}");
-    assert_eq!(scene.hub.bytes_sent(), 0);
-    scene.assert_recovers(0).await;
+async fn rejects_endless_listing() {
+    let fixture =
+        HubFixture::with_settings(HubSettings { page_entries: 2, ..HubSettings::default() }, MIB as usize)
+            .await;
+    fixture.hub.inject(Fault::always(HubHost::Hub, "/tree/", FaultKind::EndlessPages));
+    let (error, _) = fixture.fetch(&[]).await.assert_exit_code(14).error_and_hint();
+    assert!(error.contains("do not end"), "{error}");
+    assert_eq!(fixture.hub.bytes_sent(), 0);
+    fixture.assert_recovers(0).await;
 }
 
-/// Two names that differ in case only: fine on this volume, refused where they would be one file.
+/// Two names that differ only in case: valid on this volume, rejected with `--names portable`.
 #[tokio::test(flavor = "multi_thread")]
-async fn names_that_differ_in_case_only_are_refused_on_request() {
-    let mut scene = Scene::new().await;
-    scene.files.insert("CONFIG.json".into(), b"{}".to_vec());
-    crate::support::write_files(scene.served.path(), &scene.files);
-    scene.hub.publish(Repository::from_folder(MODEL, scene.served.path()).unwrap());
-    let (error, _) = scene.fetch(&["--names", "portable"]).await.assert_code(14).failure();
-    assert!(error.contains("CONFIG.json") && error.contains("differ in case only"), "{error}");
-    scene.assert_recovers(0).await;
+async fn portable_names_rejects_case_conflicts() {
+    let mut fixture = HubFixture::new().await;
+    fixture.files.insert("CONFIG.json".into(), b"{}".to_vec());
+    fixture.republish();
+    let (error, _) = fixture.fetch(&["--names", "portable"]).await.assert_exit_code(14).error_and_hint();
+    assert!(error.contains("CONFIG.json") && error.contains("differ only in case"), "{error}");
+    fixture.assert_recovers(0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_listing_that_leaves_the_folder_is_refused() {
-    for path in [
-        "../escaped",
-        "/tmp/escaped",
-        "a/../../escaped",
-        "a\\b",
-        "C:/x",
-        "nul.txt",
-        "a\0b",
-        ".model-fetcher.json",
-    ] {
-        let scene = Scene::new().await;
-        let place = scene.served.path().join("config.json");
-        let size = std::fs::metadata(&place).unwrap().len();
-        let file =
-            HubFile { path: path.into(), place, size, blob_id: "0".repeat(40), sha256: None, xet_hash: None };
-        let mut repository = Repository::from_folder(MODEL, scene.served.path()).unwrap();
+async fn rejects_listing_with_unsafe_paths() {
+    for path in ["../escaped", "/tmp/escaped", "a/../../escaped", "a\0b", ".model-fetcher.json"] {
+        let fixture = HubFixture::new().await;
+        let source_path = fixture.served_folder.path().join("config.json");
+        let size = std::fs::metadata(&source_path).unwrap().len();
+        let file = HubFile {
+            path: path.into(),
+            disk_path: source_path,
+            size,
+            blob_id: "0".repeat(40),
+            sha256: None,
+            xet_hash: None,
+        };
+        let mut repository = Repository::from_folder(MODEL, fixture.served_folder.path()).unwrap();
         repository.add_files("main", vec![file]);
-        scene.hub.publish(repository);
-        let (error, _) = scene.fetch(&[]).await.assert_code(14).failure();
-        assert!(error.contains("the listing of"), "{path}: {error}");
-        assert!(!scene.volume.path().join("escaped").exists());
-        scene.hub.publish(Repository::from_folder(MODEL, scene.served.path()).unwrap());
-        scene.assert_recovers(0).await;
+        fixture.hub.publish(repository);
+        let (error, _) = fixture.fetch(&[]).await.assert_exit_code(14).error_and_hint();
+        assert!(error.contains("invalid file listing of"), "{path}: {error}");
+        assert!(!fixture.volume.path().join("escaped").exists());
+        fixture.republish();
+        fixture.assert_recovers(0).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_symbolic_link_in_the_folder_is_refused() {
-    let scene = Scene::new().await;
+async fn rejects_symbolic_link_in_folder() {
+    let fixture = HubFixture::new().await;
     let elsewhere = tempfile::tempdir().unwrap();
-    std::fs::create_dir_all(scene.folder()).unwrap();
-    std::os::unix::fs::symlink(elsewhere.path(), scene.folder().join("tokenizer")).unwrap();
-    let (error, hint) = scene.fetch(&[]).await.assert_code(12).failure();
+    std::fs::create_dir_all(fixture.folder()).unwrap();
+    std::os::unix::fs::symlink(elsewhere.path(), fixture.folder().join("tokenizer")).unwrap();
+    let (error, hint) = fixture.fetch(&[]).await.assert_exit_code(12).error_and_hint();
     assert!(error.contains("symbolic link") && hint.starts_with("remove it"), "{error} {hint}");
     assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 0);
-    std::fs::remove_file(scene.folder().join("tokenizer")).unwrap();
-    scene.assert_recovers(0).await;
+    std::fs::remove_file(fixture.folder().join("tokenizer")).unwrap();
+    fixture.assert_recovers(0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_listing_that_changes_between_two_runs_is_followed() {
-    let mut scene = Scene::new().await;
-    scene.hub.inject(Fault::always(Host::Cdn, SHARD, FaultKind::Status(503, Vec::new())));
-    scene.fetch(&["--stall-timeout", "1s"]).await.assert_code(13);
-    scene.hub.heal();
-    scene.files.insert("config.json".into(), noise(9, 300));
-    scene.files.insert("added.json".into(), noise(10, 40));
-    crate::support::write_files(scene.served.path(), &scene.files);
-    scene.hub.publish(Repository::from_folder(MODEL, scene.served.path()).unwrap());
-    scene.fetch(&[]).await.assert_code(0);
-    scene.assert_complete();
-    // config.json came in both versions.
-    scene.assert_sent_again_at_most(300);
+async fn fetches_listing_changed_between_runs() {
+    let mut fixture = HubFixture::new().await;
+    fixture.hub.inject(Fault::always(HubHost::Cdn, SHARD, FaultKind::Status(503, Vec::new())));
+    fixture.fetch(&["--stall-timeout", "1s"]).await.assert_exit_code(13);
+    fixture.hub.clear_faults();
+    fixture.files.insert("config.json".into(), pseudo_random_bytes(9, 300));
+    fixture.files.insert("added.json".into(), pseudo_random_bytes(10, 40));
+    fixture.republish();
+    fixture.fetch(&[]).await.assert_exit_code(0);
+    fixture.assert_complete();
+    // config.json was sent in both versions.
+    fixture.assert_resent_at_most(300);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_proxy_is_used_except_where_it_is_not_to_be() {
-    let mut scene = Scene::new().await;
-    let hub = scene.hub.url.clone();
-    scene.variables.extend([
+async fn uses_proxy_except_for_no_proxy_hosts() {
+    let mut fixture = HubFixture::new().await;
+    let hub = fixture.hub.url.clone();
+    fixture.variables.extend([
         ("HTTP_PROXY", hub),
         ("NO_PROXY", "127.0.0.1".to_owned()),
         ("MODEL_FETCHER_ENDPOINT", "http://hub.invalid".to_owned()),
     ]);
-    scene.fetch(&["--stall-timeout", "2s"]).await.assert_code(0);
-    scene.assert_complete();
+    fixture.fetch(&["--stall-timeout", "2s"]).await.assert_exit_code(0);
+    fixture.assert_complete();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_proxy_accepts_all_hosts_and_ports() {
+    for exceptions in ["*", "{hub},{cdn}", "127.0.0.0/8"] {
+        let mut fixture = HubFixture::new().await;
+        let address = |url: &str| url.trim_start_matches("http://").to_owned();
+        let exceptions = exceptions
+            .replace("{hub}", &address(&fixture.hub.url))
+            .replace("{cdn}", &address(&fixture.hub.cdn_url));
+        fixture.variables.push(("HTTP_PROXY", "http://127.0.0.1:1".to_owned()));
+        fixture.variables.push(("NO_PROXY", exceptions));
+        fixture.fetch(&["--stall-timeout", "2s"]).await.assert_exit_code(0);
+        fixture.assert_complete();
+    }
 }

@@ -1,26 +1,27 @@
-//! Power cuts: the writes, syncs and renames of real runs are recorded, and every crash they allow is looked at.
+//! Power failures: records the writes, syncs, and renames of real runs and checks every possible crash.
 //!
-//! A crash keeps what a sync covered and any subset of the rest. After each one the folder is either incomplete by our
-//! own check or right, and what a resume would believe is there. After the last one, it is complete. To show that the
-//! look is sharp, it has to fail when a sync of the record is left out.
+//! A crash keeps synced changes and any subset of the others. After each crash the folder is either
+//! incomplete according to `check` or correct, and every range that a resume would reuse is present. After
+//! the last step the folder is complete. To prove that the checker detects errors, it must fail when a
+//! required sync is ignored.
 
 mod crash;
 
 use std::path::Path;
 
-use kubectl_dynamo_tests::hub::{Repository, Settings};
+use kubectl_dynamo_tests::hub::{HubSettings, Repository};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
-use crate::support::{Ended, MODEL, Scene};
-use crate::trace::{Action, Record, Target, Trace, read_traces};
-use crash::Autopsy;
+use crate::support::{FetcherOutput, HubFixture, MODEL};
+use crate::trace::{SyncTarget, Trace, TraceAction, TraceRecord, read_traces};
+use crash::CrashChecker;
 
-const CALLS: &str =
+const TRACED_CALLS: &str =
     "trace=openat,write,pwrite64,fsync,fdatasync,rename,renameat2,unlink,unlinkat,mkdir,rmdir,ftruncate";
 
-/// A fetch under strace, or the reason why there is none on stderr.
-fn traced(scene: &Scene, trace: &Path) -> Option<Child> {
+/// Starts a fetch under strace. If this is not possible, prints the reason and returns `None`.
+fn start_traced_fetch(fixture: &HubFixture, trace: &Path) -> Option<Child> {
     let strace = match which::which("strace") {
         Ok(strace) => strace,
         Err(error) => {
@@ -30,109 +31,116 @@ fn traced(scene: &Scene, trace: &Path) -> Option<Child> {
             return None;
         }
     };
-    let fetch = scene.command("fetch", &["--connections", "2"]);
+    let fetch = fixture.command("fetch", &["--connections", "2"]);
     let mut command = Command::new(strace);
-    command.args(["-f", "-qq", "-xx", "-y", "-s", "4000000", "-e", CALLS, "-o"]).arg(trace);
+    command.args(["-f", "-qq", "-xx", "-y", "-s", "4000000", "-e", TRACED_CALLS, "-o"]).arg(trace);
     command.arg(fetch.as_std().get_program()).args(fetch.as_std().get_args());
     command.env_clear().envs(fetch.as_std().get_envs().filter_map(|(name, value)| Some((name, value?))));
     command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).kill_on_drop(true);
     Some(command.spawn().unwrap())
 }
 
-/// The process that `strace` watches.
-fn watched(strace: &Child) -> Option<Pid> {
+/// Returns the process that `strace` traces.
+fn traced_process(strace: &Child) -> Option<Pid> {
     let strace = strace.id()?;
     let children = std::fs::read_to_string(format!("/proc/{strace}/task/{strace}/children")).ok()?;
     Pid::from_raw(children.split_whitespace().next()?.parse().ok()?)
 }
 
-fn autopsy<'a>(scene: &'a Scene, trace: &'a Trace) -> Autopsy<'a> {
-    let repository = Repository::from_folder(MODEL, scene.served.path()).unwrap();
-    Autopsy::new(scene, trace, &repository)
+fn crash_checker<'a>(fixture: &'a HubFixture, trace: &'a Trace) -> CrashChecker<'a> {
+    let repository = Repository::from_folder(MODEL, fixture.served_folder.path()).unwrap();
+    CrashChecker::new(fixture, trace, &repository)
 }
 
-/// Syncs of files on their way and of folders of final names. Where one alone covers a change, nothing stands in for it.
-fn is_needed(trace: &Trace, index: usize) -> bool {
+/// Returns whether a sync is required: of an unfinished file or a folder of final names, if no other sync
+/// covers the same change.
+fn is_required_sync(trace: &Trace, index: usize) -> bool {
     let sync = &trace.records[index];
-    let Action::Sync(_, place) = &sync.action else { return false };
-    let name = place.file_name().unwrap_or_default().to_string_lossy();
-    let in_work = place.components().any(|part| part.as_os_str() == ".model-fetcher.partial");
-    let counts = name.ends_with(".mfpart") || name == "receipt.json" || !in_work;
-    let others = |change: &Record| {
+    let TraceAction::Sync(_, path) = &sync.action else { return false };
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let is_staging = path.components().any(|part| part.as_os_str() == ".model-fetcher.partial");
+    let is_candidate = name.ends_with(".mfpart") || name == "receipt.json" || !is_staging;
+    let is_covered_elsewhere = |change: &TraceRecord| {
         let mut records = trace.records.iter().enumerate();
         records.any(|(other, record)| other != index && record.covers(change))
     };
-    counts && trace.records.iter().any(|change| sync.covers(change) && !others(change))
+    is_candidate && trace.records.iter().any(|change| sync.covers(change) && !is_covered_elsewhere(change))
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_power_cut_leaves_a_wrong_folder_that_looks_complete() {
-    let scene = Scene::with(Settings::default(), 40_000).await;
-    let place = scene.served.path().with_extension("trace");
-    let Some(running) = traced(&scene, &place) else { return };
-    Ended::of(running).await.assert_code(0);
-    scene.assert_complete();
-    let text = std::fs::read_to_string(&place).unwrap();
-    std::fs::remove_file(&place).unwrap();
-    let trace = read_traces([text.as_str()], scene.volume.path());
-    let mut autopsy = autopsy(&scene, &trace);
-    assert_eq!(autopsy.violation(None), None);
-    assert!(autopsy.accepted > 0, "no crash was accepted: the look saw nothing");
-    let needed: Vec<usize> = (0..trace.records.len()).filter(|index| is_needed(&trace, *index)).collect();
-    // Each file but the empty one, the receipt, and at least one folder.
-    assert!(needed.len() > scene.files.len(), "{needed:?}");
-    for index in needed {
-        let noticed = autopsy.violation(Some(index));
-        assert!(noticed.is_some(), "{:?} could be left out unnoticed", trace.records[index].action);
+async fn power_cut_never_leaves_corrupt_folder_marked_complete() {
+    let fixture = HubFixture::with_settings(HubSettings::default(), 40_000).await;
+    let trace_path = fixture.served_folder.path().with_extension("trace");
+    let Some(running) = start_traced_fetch(&fixture, &trace_path) else { return };
+    FetcherOutput::from_child(running).await.assert_exit_code(0);
+    fixture.assert_complete();
+    let text = std::fs::read_to_string(&trace_path).unwrap();
+    std::fs::remove_file(&trace_path).unwrap();
+    let trace = read_traces([text.as_str()], fixture.volume.path());
+    let mut crash_checker = crash_checker(&fixture, &trace);
+    assert_eq!(crash_checker.find_violation(None), None);
+    assert!(crash_checker.accepted_crashes > 0, "no crash image was complete, so the test checks nothing");
+    let required: Vec<usize> =
+        (0..trace.records.len()).filter(|index| is_required_sync(&trace, *index)).collect();
+    // Every file except the empty one, the receipt, and at least one folder.
+    assert!(required.len() > fixture.files.len(), "{required:?}");
+    for index in required {
+        let violation = crash_checker.find_violation(Some(index));
+        assert!(violation.is_some(), "ignoring {:?} is not detected", trace.records[index].action);
     }
 }
 
-/// The first run is killed at half, the second one goes on; a power cut may come at any moment of either.
+/// The first run is killed halfway and the second one resumes. A power failure may occur at any time in
+/// either.
 #[tokio::test(flavor = "multi_thread")]
-async fn no_power_cut_of_a_run_or_of_the_one_that_resumes_it_is_believed_too_much() {
-    let settings = Settings { connection_rate: Some(12_000), ..Settings::default() };
-    let scene = Scene::with(settings, 60_000).await;
-    let places = ["first", "second"].map(|name| scene.served.path().with_extension(name));
-    let Some(first) = traced(&scene, &places[0]) else { return };
-    while scene.hub.bytes_sent() < scene.total_bytes() / 2 || !has_durable_record(&scene) {
+async fn resume_after_power_cut_never_trusts_unsynced_ranges() {
+    let settings = HubSettings { connection_rate: Some(12_000), ..HubSettings::default() };
+    let fixture = HubFixture::with_settings(settings, 60_000).await;
+    let trace_paths = ["first", "second"].map(|name| fixture.served_folder.path().with_extension(name));
+    let Some(first) = start_traced_fetch(&fixture, &trace_paths[0]) else { return };
+    while fixture.hub.bytes_sent() < fixture.total_bytes() / 2 || !has_durable_record(&fixture) {
         tokio::task::yield_now().await;
     }
-    kill_process(watched(&first).expect("the fetcher runs"), Signal::KILL).unwrap();
-    Ended::of(first).await;
-    let Some(second) = traced(&scene, &places[1]) else { return };
-    Ended::of(second).await.assert_code(0);
-    scene.assert_complete();
-    let texts = places.each_ref().map(|place| std::fs::read_to_string(place).unwrap());
-    places.iter().for_each(|place| std::fs::remove_file(place).unwrap());
-    let trace = read_traces(texts.iter().map(String::as_str), scene.volume.path());
-    let mut autopsy = autopsy(&scene, &trace);
-    assert_eq!(autopsy.violation(None), None);
-    assert!(autopsy.accepted > 0 && autopsy.believed > 0, "no crash was accepted or resumed from");
-    let content = |index: &usize| {
-        let first_of_some = |sync: &Record| {
+    kill_process(traced_process(&first).expect("the fetcher is running"), Signal::KILL).unwrap();
+    FetcherOutput::from_child(first).await;
+    let Some(second) = start_traced_fetch(&fixture, &trace_paths[1]) else { return };
+    FetcherOutput::from_child(second).await.assert_exit_code(0);
+    fixture.assert_complete();
+    let texts = trace_paths.each_ref().map(|path| std::fs::read_to_string(path).unwrap());
+    trace_paths.iter().for_each(|path| std::fs::remove_file(path).unwrap());
+    let trace = read_traces(texts.iter().map(String::as_str), fixture.volume.path());
+    let mut crash_checker = crash_checker(&fixture, &trace);
+    assert_eq!(crash_checker.find_violation(None), None);
+    assert!(
+        crash_checker.accepted_crashes > 0 && crash_checker.resumable_ranges > 0,
+        "no crash image was complete or resumed"
+    );
+    let is_content_sync = |index: &usize| {
+        let is_first_covering = |sync: &TraceRecord| {
             let earlier = &trace.records[..*index];
-            let covered_before = |change: &Record| earlier.iter().any(|record| record.covers(change));
-            trace.records.iter().any(|change| sync.covers(change) && !covered_before(change))
+            let is_covered_earlier =
+                |change: &TraceRecord| earlier.iter().any(|record| record.covers(change));
+            trace.records.iter().any(|change| sync.covers(change) && !is_covered_earlier(change))
         };
         let record = &trace.records[*index];
-        matches!(&record.action, Action::Sync(Target::Content { .. }, place) if place.extension().is_some_and(|kind| kind == "mfpart"))
-            && first_of_some(record)
+        matches!(&record.action, TraceAction::Sync(SyncTarget::Content { .. }, path) if path.extension().is_some_and(|kind| kind == "mfpart"))
+            && is_first_covering(record)
     };
-    let syncs: Vec<usize> = (0..trace.records.len()).filter(content).collect();
-    let (last, early): (Vec<usize>, Vec<usize>) =
-        syncs.into_iter().partition(|index| is_needed(&trace, *index));
-    assert!(!early.is_empty() && !last.is_empty(), "{early:?} {last:?}");
-    // What an early sync covers may not have been recorded yet, so one that is missed is enough of each run.
+    let syncs: Vec<usize> = (0..trace.records.len()).filter(is_content_sync).collect();
+    let (required, redundant): (Vec<usize>, Vec<usize>) =
+        syncs.into_iter().partition(|index| is_required_sync(&trace, *index));
+    assert!(!redundant.is_empty() && !required.is_empty(), "{redundant:?} {required:?}");
+    // An early sync may not have been recorded yet, so detecting one per run is enough.
     assert!(
-        early.iter().any(|index| autopsy.violation(Some(*index)).is_some()),
-        "early syncs could be left out"
+        redundant.iter().any(|index| crash_checker.find_violation(Some(*index)).is_some()),
+        "ignoring early syncs is not detected"
     );
-    for index in last {
-        assert!(autopsy.violation(Some(index)).is_some(), "sync {index} could be left out unnoticed");
+    for index in required {
+        assert!(crash_checker.find_violation(Some(index)).is_some(), "ignoring sync {index} is not detected");
     }
 }
 
-fn has_durable_record(scene: &Scene) -> bool {
-    let holders = std::fs::read_dir(scene.folder().join(".model-fetcher.partial")).into_iter().flatten();
+fn has_durable_record(fixture: &HubFixture) -> bool {
+    let holders = std::fs::read_dir(fixture.folder().join(".model-fetcher.partial")).into_iter().flatten();
     holders.flatten().any(|holder| holder.path().join("durable.json").exists())
 }

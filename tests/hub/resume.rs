@@ -1,98 +1,98 @@
-//! Ends of the process at any moment, and what the next one makes of it.
+//! The fetcher is stopped at any time, and the next run resumes.
 
-use kubectl_dynamo_tests::hub::Settings;
+use kubectl_dynamo_tests::hub::HubSettings;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Child;
 
-use crate::support::{Ended, Scene};
+use crate::support::{FetcherOutput, HubFixture};
 
 const MIB: u64 = 1 << 20;
 
-async fn slow_scene() -> Scene {
-    let settings = Settings { connection_rate: Some(24 * MIB), ..Settings::default() };
-    Scene::with(settings, 48 * MIB as usize).await
+async fn slow_fixture() -> HubFixture {
+    let settings = HubSettings { connection_rate: Some(24 * MIB), ..HubSettings::default() };
+    HubFixture::with_settings(settings, 48 * MIB as usize).await
 }
 
-fn send(child: &Child, signal: Signal) {
-    let pid = child.id().and_then(|id| Pid::from_raw(id as i32)).expect("the fetcher runs");
+fn send_signal(child: &Child, signal: Signal) {
+    let pid = child.id().and_then(|id| Pid::from_raw(id as i32)).expect("the fetcher is running");
     kill_process(pid, signal).unwrap();
 }
 
-/// Whether the fetcher has noted what it wrote.
-fn has_record(scene: &Scene) -> bool {
-    let holders = std::fs::read_dir(scene.folder().join(".model-fetcher.partial")).into_iter().flatten();
+/// Returns whether the fetcher has recorded written ranges.
+fn has_record(fixture: &HubFixture) -> bool {
+    let holders = std::fs::read_dir(fixture.folder().join(".model-fetcher.partial")).into_iter().flatten();
     holders.flatten().any(|holder| holder.path().join("written.json").exists())
 }
 
-/// Starts a fetch and ends it by `signal` once the hub has sent `bytes`.
-async fn fetch_until(scene: &Scene, bytes: u64, signal: Signal) -> Ended {
-    let child = scene.command("fetch", &[]).spawn().unwrap();
-    while scene.hub.bytes_sent() < bytes || !has_record(scene) {
+/// Starts a fetch and sends it `signal` once the hub has sent `bytes`.
+async fn fetch_until(fixture: &HubFixture, bytes: u64, signal: Signal) -> FetcherOutput {
+    let child = fixture.command("fetch", &[]).spawn().unwrap();
+    while fixture.hub.bytes_sent() < bytes || !has_record(fixture) {
         tokio::task::yield_now().await;
     }
-    send(&child, signal);
-    Ended::of(child).await
+    send_signal(&child, signal);
+    FetcherOutput::from_child(child).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_kill_at_any_point_leaves_nothing_wrong_and_the_next_run_goes_on() {
-    let scene = slow_scene().await;
-    let total = scene.total_bytes();
+async fn kill_at_any_point_leaves_no_corrupt_file_and_next_run_resumes() {
+    let fixture = slow_fixture().await;
+    let total = fixture.total_bytes();
     for eleventh in 1..=10 {
-        let before = scene.hub.bytes_sent();
-        fetch_until(&scene, (total * eleventh / 11).max(before), Signal::KILL).await;
-        scene.assert_nothing_wrong();
-        scene.run("check", &[]).await.assert_code(1);
+        let before = fixture.hub.bytes_sent();
+        fetch_until(&fixture, (total * eleventh / 11).max(before), Signal::KILL).await;
+        fixture.assert_no_corrupt_files();
+        fixture.run("check", &[]).await.assert_exit_code(1);
     }
-    scene.fetch(&[]).await.assert_code(0);
-    scene.assert_complete();
-    // Each kill loses what came since the last record and what was on the way.
-    scene.assert_sent_again_at_most(10 * 40 * MIB);
+    fixture.fetch(&[]).await.assert_exit_code(0);
+    fixture.assert_complete();
+    // Each kill loses the bytes since the last record and the bytes in transit.
+    fixture.assert_resent_at_most(10 * 40 * MIB);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_kill_at_half_costs_little_again() {
-    let scene = slow_scene().await;
-    fetch_until(&scene, scene.total_bytes() / 2, Signal::KILL).await;
-    scene.hub.forget_requests();
-    let ended = scene.fetch(&[]).await;
-    ended.assert_code(0);
-    scene.assert_complete();
-    let again = scene.hub.bytes_sent().saturating_sub(scene.total_bytes() / 2);
-    assert!(again <= 40 * MIB, "{again} bytes again");
+async fn kill_at_half_resends_little() {
+    let fixture = slow_fixture().await;
+    fetch_until(&fixture, fixture.total_bytes() / 2, Signal::KILL).await;
+    fixture.hub.reset_statistics();
+    let output = fixture.fetch(&[]).await;
+    output.assert_exit_code(0);
+    fixture.assert_complete();
+    let resent_bytes = fixture.hub.bytes_sent().saturating_sub(fixture.total_bytes() / 2);
+    assert!(resent_bytes <= 40 * MIB, "{resent_bytes} bytes were sent again");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_number_of_connections_goes_on_too() {
-    let scene = slow_scene().await;
-    fetch_until(&scene, scene.total_bytes() / 2, Signal::KILL).await;
-    scene.hub.forget_requests();
-    scene.fetch(&["--connections", "3"]).await.assert_code(0);
-    scene.assert_complete();
-    assert!(scene.hub.bytes_sent() < scene.total_bytes(), "what was there is not sent again");
+async fn resumes_with_different_connection_count() {
+    let fixture = slow_fixture().await;
+    fetch_until(&fixture, fixture.total_bytes() / 2, Signal::KILL).await;
+    fixture.hub.reset_statistics();
+    fixture.fetch(&["--connections", "3"]).await.assert_exit_code(0);
+    fixture.assert_complete();
+    assert!(fixture.hub.bytes_sent() < fixture.total_bytes(), "existing bytes are not sent again");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn signals_end_it_with_their_codes() {
+async fn sigint_exits_130_and_sigterm_exits_143() {
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
-        let scene = slow_scene().await;
-        let ended = fetch_until(&scene, 10 * MIB, signal).await;
-        let (_, hint) = ended.assert_code(code).failure();
-        assert!(hint.contains("continues"), "{hint}");
-        assert!(!scene.folder().join(".model-fetcher.lock").exists(), "the lock is given back");
-        scene.fetch(&[]).await.assert_code(0);
-        scene.assert_complete();
-        scene.assert_sent_again_at_most(32 * MIB);
+        let fixture = slow_fixture().await;
+        let output = fetch_until(&fixture, 10 * MIB, signal).await;
+        let (_, hint) = output.assert_exit_code(code).error_and_hint();
+        assert!(hint.contains("resume"), "{hint}");
+        assert!(!fixture.folder().join(".model-fetcher.lock").exists(), "the lock is released");
+        fixture.fetch(&[]).await.assert_exit_code(0);
+        fixture.assert_complete();
+        fixture.assert_resent_at_most(32 * MIB);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_partial_file_is_found_by_its_hash() {
-    let scene = slow_scene().await;
-    fetch_until(&scene, scene.total_bytes() / 2, Signal::KILL).await;
-    let work = scene.folder().join(".model-fetcher.partial");
-    let holder = std::fs::read_dir(work).unwrap().next().unwrap().unwrap().path();
-    for entry in std::fs::read_dir(holder).unwrap().flatten() {
+async fn damaged_partial_file_is_fetched_again() {
+    let fixture = slow_fixture().await;
+    fetch_until(&fixture, fixture.total_bytes() / 2, Signal::KILL).await;
+    let partial_folder = fixture.folder().join(".model-fetcher.partial");
+    let staging_folder = std::fs::read_dir(partial_folder).unwrap().next().unwrap().unwrap().path();
+    for entry in std::fs::read_dir(staging_folder).unwrap().flatten() {
         if entry.file_name().to_string_lossy().ends_with(".mfpart")
             && entry.metadata().unwrap().len() > 10 * MIB
         {
@@ -100,17 +100,17 @@ async fn a_damaged_partial_file_is_found_by_its_hash() {
             std::os::unix::fs::FileExt::write_all_at(&file, b"damage", 100).unwrap();
         }
     }
-    scene.hub.forget_requests();
-    let ended = scene.fetch(&[]).await;
-    ended.assert_code(0);
-    scene.assert_sent_again_at_most(scene.total_bytes());
-    assert!(ended.stderr.contains("is fetched again"), "{}", ended.stderr);
-    scene.assert_complete();
+    fixture.hub.reset_statistics();
+    let output = fixture.fetch(&[]).await;
+    output.assert_exit_code(0);
+    fixture.assert_resent_at_most(fixture.total_bytes());
+    assert!(output.stderr.contains("is fetched again"), "{}", output.stderr);
+    fixture.assert_complete();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_writer_a_file_works_in_order() {
-    let scene = slow_scene().await;
-    scene.fetch(&["--sequential"]).await.assert_code(0);
-    scene.assert_complete();
+async fn sequential_fetch_completes() {
+    let fixture = slow_fixture().await;
+    fixture.fetch(&["--sequential"]).await.assert_exit_code(0);
+    fixture.assert_complete();
 }

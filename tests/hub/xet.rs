@@ -1,56 +1,64 @@
-//! Files that plain HTTP does not give: refused with a way out, or, in a build with xet, brought through a real store.
+//! Files that are not available over plain HTTP: an error with a fix, or, in a build with xet, a fetch from a
+//! real xet server.
 
-use kubectl_dynamo_tests::hub::{Fault, FaultKind, Host};
-use model_fetcher::contract::exit;
-use model_fetcher::{Error, FetchOptions, NoXet, Xet, fetch};
+use kubectl_dynamo_tests::hub::{Fault, FaultKind, HubHost};
+use model_fetcher::{FetchOptions, FetcherError, Xet, XetUnavailable, fetch};
+use model_fetcher_contract::exit;
 
-use crate::support::{IN_SOCKETS, Scene};
+use crate::support::{HubFixture, SOCKET_BUFFER_BYTES};
 
 const SHARD: &str = "model-00001-of-00002.safetensors";
 
-/// The hub refuses the first shard as it refuses files above 50 GB.
-fn refuse(scene: &Scene, options: &mut FetchOptions) {
-    scene.hub.inject(Fault::always(Host::Cdn, SHARD, FaultKind::Status(400, Vec::new())));
-    options.plain_limit_bytes = 1 << 20;
+/// Makes the hub refuse the first shard as it refuses files above 50 GB.
+fn inject_plain_http_refusal(fixture: &HubFixture, options: &mut FetchOptions) {
+    fixture.hub.inject(Fault::always(HubHost::Cdn, SHARD, FaultKind::Status(400, Vec::new())));
+    options.plain_http_limit_bytes = 1 << 20;
 }
 
-async fn refusal(scene: &Scene, options: &FetchOptions) -> NoXet {
+async fn expect_xet_error(fixture: &HubFixture, options: &FetchOptions) -> XetUnavailable {
     let error = fetch(options, &mut |_| {}).await.unwrap_err();
     assert_eq!(error.exit_code(), exit::CONTENT);
-    assert!(error.to_string().contains(SHARD) && error.to_string().contains("through xet only"), "{error}");
+    assert!(
+        error.to_string().contains(SHARD) && error.to_string().contains("only available through xet"),
+        "{error}"
+    );
     assert!(error.hint().is_some());
-    scene.assert_nothing_wrong();
+    fixture.assert_no_corrupt_files();
     match error {
-        Error::NeedsXet { why, .. } => why,
+        FetcherError::NeedsXet { why, .. } => why,
         error => panic!("{error}"),
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_only_xet_gives_is_named_with_a_way_out() {
-    let scene = Scene::new().await;
-    let mut options = scene.options();
-    refuse(&scene, &mut options);
-    let expected = if cfg!(feature = "xet") { NoXet::NotStored } else { NoXet::NotBuiltIn };
-    assert_eq!(refusal(&scene, &options).await, expected);
+async fn xet_only_file_error_names_file_and_fix() {
+    let fixture = HubFixture::new().await;
+    let mut options = fixture.options();
+    inject_plain_http_refusal(&fixture, &mut options);
+    let expected = if cfg!(feature = "xet") { XetUnavailable::NotStored } else { XetUnavailable::NotBuiltIn };
+    assert_eq!(expect_xet_error(&fixture, &options).await, expected);
     options.xet = Xet::Never;
-    assert_eq!(refusal(&scene, &options).await, NoXet::Forbidden);
+    assert_eq!(expect_xet_error(&fixture, &options).await, XetUnavailable::Forbidden);
     // Two runs ended early.
-    scene.assert_recovers(2 * IN_SOCKETS).await;
+    fixture.assert_recovers(2 * SOCKET_BUFFER_BYTES).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_program_without_xet_says_so() {
-    let scene = Scene::new().await;
-    let (error, hint) = scene.fetch(&["--xet", "always"]).await.assert_code(exit::USAGE).failure();
-    assert!(error.contains("no xet") && hint.contains("leave out `--xet always`"), "{error} {hint}");
-    assert_eq!(scene.hub.requests(), []);
+async fn build_without_xet_rejects_xet_always() {
+    let fixture = HubFixture::new().await;
+    let (error, hint) =
+        fixture.fetch(&["--xet", "always"]).await.assert_exit_code(exit::USAGE).error_and_hint();
+    assert!(
+        error.contains("does not include xet") && hint.contains("remove `--xet always`"),
+        "{error} {hint}"
+    );
+    assert_eq!(fixture.hub.requests(), []);
 }
 
-/// Against the store of the `xet-client` crate, unmodified.
+/// Tests against the unmodified server of the `xet-client` crate.
 #[cfg(feature = "xet")]
 mod store {
-    use kubectl_dynamo_tests::hub::{Repository, Settings};
+    use kubectl_dynamo_tests::hub::{HubSettings, Repository};
     use tokio::net::TcpListener;
     use xet::xet_session::{Sha256Policy, XetSessionBuilder};
     use xet_client::cas_client::{LocalServer, LocalServerConfig};
@@ -59,7 +67,7 @@ mod store {
     use super::*;
     use crate::support::MODEL;
 
-    /// A running store; it ends when this is dropped.
+    /// A running xet server; dropping it stops it.
     struct Store {
         url: String,
         _folder: tempfile::TempDir,
@@ -79,7 +87,7 @@ mod store {
             Self { url, _folder: folder, _stop: stop }
         }
 
-        /// Puts `content` in; returns its id.
+        /// Uploads `content` and returns its ID.
         async fn put(&self, content: &[u8]) -> String {
             let session = XetSessionBuilder::new().build().unwrap();
             let commit = session.new_upload_commit().unwrap().with_endpoint(&self.url).build().await.unwrap();
@@ -90,53 +98,53 @@ mod store {
         }
     }
 
-    /// A hub whose first shard is in a store, as `content`.
-    async fn stored(content: impl Fn(&[u8]) -> Vec<u8>) -> (Scene, Store) {
+    /// Returns a fixture whose hub has the first shard in xet storage, as `content`.
+    async fn fixture_with_xet(content: impl Fn(&[u8]) -> Vec<u8>) -> (HubFixture, Store) {
         let store = Store::start().await;
-        let settings = Settings { xet_url: Some(store.url.clone()), ..Settings::default() };
-        let scene = Scene::with(settings, 5 << 20).await;
-        let id = store.put(&content(&scene.files[SHARD])).await;
-        let repository = Repository::from_folder(MODEL, scene.served.path()).unwrap();
-        scene.hub.publish(repository.with_xet(SHARD, &id));
-        (scene, store)
+        let settings = HubSettings { xet_url: Some(store.url.clone()), ..HubSettings::default() };
+        let fixture = HubFixture::with_settings(settings, 5 << 20).await;
+        let xet_hash = store.put(&content(&fixture.files[SHARD])).await;
+        let repository = Repository::from_folder(MODEL, fixture.served_folder.path()).unwrap();
+        fixture.hub.publish(repository.with_xet_hash(SHARD, &xet_hash));
+        (fixture, store)
     }
 
-    fn plain_requests(scene: &Scene) -> usize {
-        scene.hub.requests().iter().filter(|request| request.path.contains(SHARD)).count()
+    fn plain_requests(fixture: &HubFixture) -> usize {
+        fixture.hub.requests().iter().filter(|request| request.path.contains(SHARD)).count()
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_file_comes_through_xet_when_that_is_asked_for() {
-        let (scene, _store) = stored(<[u8]>::to_vec).await;
-        let options = FetchOptions { xet: Xet::Always, ..scene.options() };
+    async fn xet_always_fetches_through_xet() {
+        let (fixture, _store) = fixture_with_xet(<[u8]>::to_vec).await;
+        let options = FetchOptions { xet: Xet::Always, ..fixture.options() };
         fetch(&options, &mut |_| {}).await.unwrap();
-        scene.assert_complete();
-        assert_eq!(plain_requests(&scene), 0);
+        fixture.assert_complete();
+        assert_eq!(plain_requests(&fixture), 0);
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_file_that_plain_http_does_not_give_comes_through_xet() {
-        let (scene, _store) = stored(<[u8]>::to_vec).await;
-        let mut options = scene.options();
-        refuse(&scene, &mut options);
+    async fn file_refused_over_plain_http_is_fetched_through_xet() {
+        let (fixture, _store) = fixture_with_xet(<[u8]>::to_vec).await;
+        let mut options = fixture.options();
+        inject_plain_http_refusal(&fixture, &mut options);
         fetch(&options, &mut |_| {}).await.unwrap();
-        scene.assert_complete();
-        assert!(plain_requests(&scene) > 0, "ranges are tried first");
+        fixture.assert_complete();
+        assert!(plain_requests(&fixture) > 0, "ranges are tried first");
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn wrong_bytes_of_the_store_are_refused_by_hash() {
+    async fn wrong_bytes_from_xet_fail_hash_check() {
         let flipped = |content: &[u8]| {
             let mut content = content.to_vec();
             content[70_000] ^= 1;
             content
         };
-        let (scene, _store) = stored(flipped).await;
-        let options = FetchOptions { xet: Xet::Always, ..scene.options() };
+        let (fixture, _store) = fixture_with_xet(flipped).await;
+        let options = FetchOptions { xet: Xet::Always, ..fixture.options() };
         let error = fetch(&options, &mut |_| {}).await.unwrap_err();
         assert_eq!(error.exit_code(), exit::CONTENT);
         assert!(error.to_string().starts_with(SHARD), "{error}");
-        scene.assert_nothing_wrong();
-        scene.assert_recovers(2 * scene.files[SHARD].len() as u64 + IN_SOCKETS).await;
+        fixture.assert_no_corrupt_files();
+        fixture.assert_recovers(2 * fixture.files[SHARD].len() as u64 + SOCKET_BUFFER_BYTES).await;
     }
 }

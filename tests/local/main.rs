@@ -1,93 +1,106 @@
-//! The local tier: `up --local`, its verbs and `chat` with the real Dynamo from PyPI. Each case has a network
-//! namespace of its own that holds only `lo`: Dynamo's workers listen on every address.
+//! The local tier: `up --local`, its verbs, and `chat` with the real Dynamo from PyPI. Each case has its own
+//! network namespace with only `lo`, because Dynamo's workers listen on all addresses.
 
-mod chatting;
-mod endings;
-mod installing;
-mod machine;
+mod abnormal_exit;
+mod chat;
+mod errors;
+mod install;
 mod models;
-mod older;
-mod refusals;
+mod old_releases;
+mod probes;
 mod serving;
+mod test_machine;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use kubectl_dynamo::intent::Backend;
-use kubectl_dynamo::local::{Folders, Progress, runtime};
-use kubectl_dynamo::release::{DEFAULT, Release};
-use kubectl_dynamo_tests::{Outcome, cache, cases, namespace, programs, tier};
+use kubectl_dynamo::local::{Folders, LocalEvent, runtime};
+use kubectl_dynamo_core::intent::Backend;
+use kubectl_dynamo_core::release::{DEFAULT_RELEASE, Release};
+use kubectl_dynamo_tests::{Outcome, cache, cases, network_namespace, programs, suite};
 use tokio::runtime::Runtime;
 
-/// What the cases share.
+/// State that the cases share.
 struct Shared {
-    /// The cache folder that holds the runtime, installed once for all runs.
+    /// Cache folder with the runtime, which is installed once for all runs.
     cache: PathBuf,
 }
 
 fn main() -> ExitCode {
-    let missing = namespace::available().err();
+    let missing = network_namespace::check_available().err();
     let cases = cases![
-        serving::answers_in_the_foreground_until_interrupted,
-        serving::a_detached_deployment_is_found_by_every_verb,
-        serving::two_ups_of_one_name_serve_once,
-        serving::prefill_and_decode_are_two_workers,
-        serving::the_kv_router_finds_the_cached_prefix,
-        older::aggregated_workers_answer,
-        older::prefill_and_decode_are_two_workers,
-        older::the_kv_router_finds_the_cached_prefix,
-        endings::nothing_survives_a_kill_of_the_foreground,
-        endings::nothing_survives_a_kill_of_the_supervisor_and_a_down,
-        endings::a_worker_that_ends_early_is_shown_with_its_last_words,
-        endings::a_lost_worker_is_told_and_the_next_up_starts_anew,
-        installing::an_interrupted_installation_is_repaired,
-        installing::what_keeps_a_runtime_from_being_installed_is_told_by_its_code,
-        installing::a_missing_python_is_named_with_the_command_that_installs_it,
-        models::a_model_of_the_hub_is_fetched_and_served,
-        models::what_fits_is_told_from_the_listing_alone,
-        models::a_gated_model_is_refused_to_a_wrong_token,
-        models::a_full_disk_is_named_and_the_same_command_goes_on_with_room,
-        models::a_folder_is_served_as_it_is,
-        models::what_is_no_model_is_refused,
-        refusals::a_port_in_use_is_named,
-        refusals::a_release_that_needs_services_is_refused,
-        refusals::vllm_without_a_gpu_is_refused,
-        refusals::flags_of_a_cluster_are_refused,
-        refusals::a_start_that_takes_too_long_is_given_up,
-        chatting::one_question_comes_from_stdin_and_only_the_answer_goes_to_stdout,
-        chatting::any_address_is_asked_without_fields_of_dynamo,
-        chatting::an_answer_that_breaks_off_is_an_error,
-        chatting::ctrl_c_ends_an_answer,
-        chatting::a_terminal_gets_a_conversation,
-        chatting::refusals_are_told_apart,
+        serving::foreground_deployment_answers_until_interrupted,
+        serving::every_verb_finds_a_detached_deployment,
+        serving::concurrent_ups_start_one_deployment,
+        serving::disaggregated_answer_uses_two_workers,
+        serving::kv_router_reuses_the_cached_prefix,
+        old_releases::aggregated_deployment_answers,
+        old_releases::disaggregated_answer_uses_two_workers,
+        old_releases::kv_router_reuses_the_cached_prefix,
+        abnormal_exit::killing_the_foreground_command_stops_all_processes,
+        abnormal_exit::down_after_supervisor_kill_stops_all_processes,
+        abnormal_exit::early_worker_exit_is_reported_with_its_log_tail,
+        abnormal_exit::killed_worker_degrades_status_and_next_up_restarts,
+        install::interrupted_installation_is_repaired,
+        install::each_installation_failure_has_its_own_code,
+        install::missing_python_error_has_the_install_command,
+        models::hub_model_is_fetched_and_served,
+        models::fit_needs_only_the_file_listing,
+        models::gated_model_rejects_wrong_token,
+        models::full_disk_is_reported_and_rerun_resumes,
+        models::local_folder_is_served,
+        models::rejects_invalid_models,
+        errors::port_in_use_is_reported,
+        errors::rejects_releases_that_need_external_services,
+        errors::rejects_vllm_without_a_gpu,
+        errors::rejects_cluster_only_flags,
+        errors::startup_timeout_is_an_error,
+        chat::prompt_is_read_from_stdin_and_stdout_has_only_the_answer,
+        chat::url_endpoint_gets_no_dynamo_fields,
+        chat::truncated_stream_is_an_error,
+        chat::ctrl_c_stops_the_answer,
+        chat::terminal_starts_a_repl,
+        chat::each_chat_error_has_its_own_code,
+        probes::healthy_endpoint_passes_and_url_gets_the_same_verdict,
+        probes::killed_worker_fails_the_answers,
+        probes::stopped_frontend_fails_the_list_of_models,
+        probes::kv_router_with_events_is_exact,
+        probes::lost_kv_events_are_load_only,
+        probes::predicted_caches_are_approximate,
+        probes::disabled_prefix_caching_is_found,
+        probes::one_worker_is_a_warning_for_the_kv_router,
+        probes::stopped_worker_is_named,
+        probes::other_routers_and_urls_skip_probes_with_a_reason,
     ];
-    tier::run("local", missing, cases, start)
+    suite::run("local", missing, cases, start)
 }
 
-/// Installs the runtime with the network of the machine; the cases have none.
+/// Installs the runtime with the machine's network, which the cases do not have.
 fn start() -> Outcome<(Runtime, Shared)> {
     let cache = cache::folder().join("local-environment");
     let runtime = Runtime::new()?;
-    runtime.block_on(install(&cache, &|_| {}))?;
-    runtime.block_on(install_release(&cache, older::VERSION, &|_| {}))?;
+    runtime.block_on(install_default_release(&cache, &|_| {}))?;
+    runtime.block_on(install_release(&cache, old_releases::VERSION, &|_| {}))?;
     Ok((runtime, Shared { cache }))
 }
 
-/// Installs the default release below `cache`, unless it is there.
-async fn install(
+/// Installs the default release below `cache`, unless it is installed.
+async fn install_default_release(
     cache: &std::path::Path,
-    observer: &(dyn Fn(Progress) + Send + Sync),
+    observer: &(dyn Fn(LocalEvent) + Send + Sync),
 ) -> Outcome<runtime::Runtime> {
-    install_release(cache, DEFAULT, observer).await
+    install_release(cache, DEFAULT_RELEASE, observer).await
 }
 
 async fn install_release(
     cache: &std::path::Path,
     version: &str,
-    observer: &(dyn Fn(Progress) + Send + Sync),
+    observer: &(dyn Fn(LocalEvent) + Send + Sync),
 ) -> Outcome<runtime::Runtime> {
     let folders = Folders { cache: cache.to_owned(), state: cache.join("state") };
     let release = Release::find(version)?;
     let program = programs::kubectl_dynamo();
-    Ok(runtime::prepare(&folders, release, version, Backend::Mocker, &program, observer).await?)
+    let request =
+        runtime::RuntimeRequest { release, version, backend: Backend::Mocker, supervisor: &program };
+    Ok(runtime::prepare(&folders, &request, observer).await?)
 }

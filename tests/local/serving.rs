@@ -1,4 +1,4 @@
-//! Deployments that serve: in the foreground, detached, apart, behind the KV router.
+//! Serving deployments: in the foreground, detached, disaggregated, with the KV router.
 
 use std::sync::Arc;
 
@@ -6,54 +6,63 @@ use kubectl_dynamo_tests::{Outcome, ensure};
 use rustix::process::Signal;
 
 use crate::Shared;
-use crate::machine::Machine;
+use crate::test_machine::TestMachine;
 
-pub(crate) async fn answers_in_the_foreground_until_interrupted(shared: Arc<Shared>) -> Outcome {
-    let machine = Machine::new(&shared)?;
+pub(crate) async fn foreground_deployment_answers_until_interrupted(shared: Arc<Shared>) -> Outcome {
+    let machine = TestMachine::new(&shared)?;
     let mut up = machine.start(&["up", "--local", "--logs"])?;
-    up.until("its words mean nothing")?;
-    up.until("frontend | ")?;
-    up.until("smoke test: done: 200")?;
-    up.until("endpoint  http://127.0.0.1:")?;
+    up.wait_for_line("mocker (generates placeholder text)")?;
+    up.wait_for_line("frontend | ")?;
+    up.wait_for_line("smoke test: done: 200")?;
+    up.wait_for_line("endpoint  http://127.0.0.1:")?;
     let answer = machine.run(&["chat", "tiny", "--local", "hello", "--max-tokens", "4"])?;
     let words: Vec<&str> =
-        answer.expect(0, &["mean nothing", "TTFT", " · on "])?.stdout.split_whitespace().collect();
+        answer.expect(0, &["placeholder text", "TTFT", " · on "])?.stdout.split_whitespace().collect();
     let readable = |word: &&str| word.len() == 4 && word.chars().all(|c| c.is_ascii_lowercase());
-    ensure!(words.len() == 4 && words.iter().all(readable), "four words are expected: {answer:?}");
+    ensure!(words.len() == 4 && words.iter().all(readable), "expected four words: {answer:?}");
     up.signal(Signal::INT)?;
-    let said = up.finish()?;
-    said.expect(130, &["tiny is ended"])?;
-    ensure!(said.stdout.is_empty(), "stdout belongs to data: {said:?}");
+    let output = up.finish()?;
+    output.expect(130, &["deployment \"tiny\" stopped"])?;
+    ensure!(output.stdout.is_empty(), "stdout belongs to data: {output:?}");
     ensure!(machine.processes()?.is_empty(), "processes are left");
-    machine.run(&["list", "--local"])?.expect(0, &["no deployments on this machine"])?;
+    machine.run(&["list", "--local"])?.expect(0, &["no local deployments found"])?;
     Ok(())
 }
 
-pub(crate) async fn two_ups_of_one_name_serve_once(shared: Arc<Shared>) -> Outcome {
-    let machine = Machine::new(&shared)?;
+pub(crate) async fn concurrent_ups_start_one_deployment(shared: Arc<Shared>) -> Outcome {
+    let machine = TestMachine::new(&shared)?;
     let up = ["up", "--local", "--detach"];
     let (first, second) = (machine.start(&up)?, machine.start(&up)?);
     let (first, second) = (first.finish()?, second.finish()?);
-    let unchanged = [&first, &second].iter().filter(|said| said.stderr.contains("unchanged")).count();
-    ensure!(unchanged == 1, "one serves and the other finds it: {first:?} {second:?}");
-    for said in [&first, &second] {
-        said.expect(0, &["endpoint  http://127.0.0.1:"])?;
+    let unchanged = [&first, &second].iter().filter(|output| output.stderr.contains("unchanged")).count();
+    ensure!(unchanged == 1, "one starts and the other is unchanged: {first:?} {second:?}");
+    for output in [&first, &second] {
+        output.expect(0, &["endpoint  http://127.0.0.1:"])?;
     }
     let status = machine.run(&["status", "tiny", "--local", "-o", "json"])?.json()?;
-    ensure!(status["ready"] == 2, "a frontend and a worker are expected: {status}");
+    ensure!(status["ready"] == 2, "expected a frontend and a worker: {status}");
     Ok(())
 }
 
-pub(crate) async fn a_detached_deployment_is_found_by_every_verb(shared: Arc<Shared>) -> Outcome {
-    let machine = Machine::new(&shared)?;
-    let status = machine.up(&["--name", "one"])?;
+pub(crate) async fn every_verb_finds_a_detached_deployment(shared: Arc<Shared>) -> Outcome {
+    let machine = TestMachine::new(&shared)?;
+    let status = machine.up_detached(&["--name", "one"])?;
     ensure!(status["verdict"] == "UP" && status["ready"] == 2, "{status}");
 
+    for process in status["processes"].as_array().ok_or("the status has processes")? {
+        let port = process["metricsPort"].as_u64().ok_or("a process has a metrics port")?;
+        let url = format!("http://127.0.0.1:{port}/metrics");
+        let metrics = machine.get(&url)?;
+        ensure!(metrics.contains("# TYPE dynamo_"), "{process}: {metrics}");
+        let screen = machine.run(&["status", "one", "--local"])?;
+        ensure!(screen.stdout.contains(&url), "{screen:?}");
+    }
+
     let again = machine.run(&["up", "--local", "--detach", "--name", "one"])?;
-    let endpoint = status["endpoint"].as_str().ok_or("a status has an endpoint")?;
+    let endpoint = status["endpoint"].as_str().ok_or("the status has an endpoint")?;
     again.expect(0, &["unchanged", endpoint])?;
     let after = machine.run(&["status", "one", "--local", "-o", "json"])?.json()?;
-    ensure!(after["processes"] == status["processes"], "a process moved: {after}");
+    ensure!(after["processes"] == status["processes"], "a process was replaced: {after}");
     machine
         .run(&["up", "--local", "--detach", "--name", "one", "--mode", "disagg"])?
         .expect(1, &["KD0519", "kubectl dynamo down one --local"])?;
@@ -63,20 +72,20 @@ pub(crate) async fn a_detached_deployment_is_found_by_every_verb(shared: Arc<Sha
     let names = machine.run(&["list", "--local", "-o", "name"])?;
     ensure!(names.stdout == "one\n", "{names:?}");
     let screen = machine.run(&["status", "one", "--local"])?;
-    ensure!(screen.stdout.starts_with("✔ UP  one serves tiny\n"), "{screen:?}");
+    ensure!(screen.stdout.starts_with("✔ UP  deployment \"one\" serves tiny\n"), "{screen:?}");
     let logs = machine.run(&["logs", "one", "--local", "-c", "worker"])?;
     ensure!(logs.expect(0, &[])?.stdout.lines().all(|line| line.starts_with("worker     | ")), "{logs:?}");
-    ensure!(!logs.stdout.is_empty(), "a worker says something when it starts");
+    ensure!(!logs.stdout.is_empty(), "a worker logs something when it starts");
 
-    machine.run(&["down", "one", "--local"])?.expect(0, &["one ended"])?;
+    machine.run(&["down", "one", "--local"])?.expect(0, &["one stopped"])?;
     ensure!(machine.processes()?.is_empty(), "processes are left");
     machine.run(&["status", "one", "--local"])?.expect(1, &["KD0520", "kubectl dynamo list --local"])?;
     Ok(())
 }
 
-pub(crate) async fn prefill_and_decode_are_two_workers(shared: Arc<Shared>) -> Outcome {
-    let machine = Machine::new(&shared)?;
-    let status = machine.up(&["--mode", "disagg"])?;
+pub(crate) async fn disaggregated_answer_uses_two_workers(shared: Arc<Shared>) -> Outcome {
+    let machine = TestMachine::new(&shared)?;
+    let status = machine.up_detached(&["--mode", "disagg"])?;
     ensure!(status["ready"] == 3, "{status}");
     let answer = machine.run(&["chat", "tiny", "--local", "hello", "-o", "json"])?.json()?;
     let workers = &answer["workers"];
@@ -84,13 +93,14 @@ pub(crate) async fn prefill_and_decode_are_two_workers(shared: Arc<Shared>) -> O
     Ok(())
 }
 
-pub(crate) async fn the_kv_router_finds_the_cached_prefix(shared: Arc<Shared>) -> Outcome {
-    let machine = Machine::new(&shared)?;
-    let status = machine.up(&["--router-mode", "kv", "--replicas", "2", "--", "--block-size", "16"])?;
+pub(crate) async fn kv_router_reuses_the_cached_prefix(shared: Arc<Shared>) -> Outcome {
+    let machine = TestMachine::new(&shared)?;
+    let status =
+        machine.up_detached(&["--router-mode", "kv", "--replicas", "2", "--", "--block-size", "16"])?;
     ensure!(status["ready"] == 3 && status["router"] == "kv", "{status}");
     let prompt = "the same beginning of a prompt that fills some blocks of sixteen tokens each";
-    let ask = || machine.run(&["chat", "tiny", "--local", prompt, "-o", "json"])?.json();
-    let (first, second) = (ask()?, ask()?);
+    let send_prompt = || machine.run(&["chat", "tiny", "--local", prompt, "-o", "json"])?.json();
+    let (first, second) = (send_prompt()?, send_prompt()?);
     let cached = |answer: &serde_json::Value| answer["usage"]["cachedTokens"].as_u64();
     ensure!(cached(&first) == Some(0), "{first}");
     ensure!(cached(&second) >= Some(64), "{second}");

@@ -1,61 +1,63 @@
-//! `check` on clusters of every generation of Dynamo's definitions, where no operator runs.
+//! `check` on clusters with every generation of Dynamo's CRDs and without an operator.
 
 use std::sync::Arc;
 
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
-use kubectl_dynamo_tests::kubernetes::definitions::Stored;
-use kubectl_dynamo_tests::plugin::{Plugin, Said};
+use kubectl_dynamo_tests::kubernetes::definitions::StoredVersion;
+use kubectl_dynamo_tests::plugin::{Plugin, PluginOutput};
 use kubectl_dynamo_tests::{Outcome, ensure};
 use serde_json::{Value, json};
 
-use crate::Server;
-use crate::server::HOMES;
+use crate::SharedServer;
+use crate::admission::DEFINITION_SETS;
 
 const NAMESPACE: &str = "default";
 
-fn plugin(server: &Server) -> Outcome<Plugin> {
-    Ok(Plugin::new(server.cluster.control_plane(None)?.kubeconfig(), NAMESPACE))
+fn server_plugin(server: &SharedServer) -> Outcome<Plugin> {
+    Ok(Plugin::new(server.cluster.control_plane(None)?.audited_kubeconfig(), NAMESPACE))
 }
 
-/// The finding of one check of `check -o json`.
-fn finding(said: &Said, name: &str) -> Outcome<Value> {
-    let document: Value = serde_json::from_str(&said.out)?;
+/// Returns the finding of one check from `check -o json`.
+fn finding(output: &PluginOutput, name: &str) -> Outcome<Value> {
+    let document: Value = serde_json::from_str(&output.out)?;
     let all = document["findings"].as_array().cloned().unwrap_or_default();
-    all.into_iter().find(|one| one["name"] == name).ok_or_else(|| format!("no {name} in {}", said.out).into())
+    all.into_iter()
+        .find(|one| one["name"] == name)
+        .ok_or_else(|| format!("no {name} in {}", output.out).into())
 }
 
-pub(crate) async fn the_definitions_of_each_generation_are_told(server: Arc<Server>) -> Outcome {
-    let _turn = server.turn.lock().await;
+pub(crate) async fn check_reports_the_stored_api_version(server: Arc<SharedServer>) -> Outcome {
+    let _turn = server.exclusive.lock().await;
     let client = server.cluster.control_plane(None)?.client();
-    let plugin = plugin(&server)?;
-    for home in HOMES {
-        home.definition.put(&client).await?;
-        let said = plugin.run(&["check", "-o", "json"]).await?.expect(1)?;
-        let stored = match home.definition.stored {
-            Stored::V1Alpha1 => "stored as v1alpha1",
-            Stored::V1Beta1 => "stored as v1beta1",
+    let plugin = server_plugin(&server)?;
+    for home in DEFINITION_SETS {
+        home.definition.install(&client).await?;
+        let output = plugin.run(&["check", "-o", "json"]).await?.expect(1)?;
+        let stored = match home.definition.stored_version {
+            StoredVersion::V1Alpha1 => "stored as v1alpha1",
+            StoredVersion::V1Beta1 => "stored as v1beta1",
         };
-        let found = finding(&said, "definitions")?;
+        let found = finding(&output, "crds")?;
         ensure!(found["outcome"] == "passed", "{found}");
         ensure!(found["text"].as_str().is_some_and(|text| text.contains(stored)), "{found}");
-        ensure!(finding(&said, "operator")?["code"] == "KD0230", "{}", said.out);
+        ensure!(finding(&output, "operator")?["code"] == "KD0230", "{}", output.out);
     }
     Ok(())
 }
 
-pub(crate) async fn an_operator_that_does_not_run_is_told(server: Arc<Server>) -> Outcome {
-    let _turn = server.turn.lock().await;
+pub(crate) async fn check_reports_an_operator_that_is_not_running(server: Arc<SharedServer>) -> Outcome {
+    let _turn = server.exclusive.lock().await;
     let client = server.cluster.control_plane(None)?.client();
-    let plugin = plugin(&server)?;
-    HOMES[HOMES.len() - 1].definition.put(&client).await?;
+    let plugin = server_plugin(&server)?;
+    DEFINITION_SETS[DEFINITION_SETS.len() - 1].definition.install(&client).await?;
     let up = ["up", "acme/tiny", "--backend=mocker", "--storage-class=none", "--detach"];
-    let said = plugin.run(&up).await?.expect(6)?;
+    let output = plugin.run(&up).await?.expect(6)?;
     ensure!(
-        said.err.contains("error [KD0230]") && said.err.contains("no Dynamo operator is there"),
+        output.err.contains("error [KD0230]") && output.err.contains("no Dynamo operator found"),
         "{}",
-        said.err
+        output.err
     );
 
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), NAMESPACE);
@@ -68,14 +70,28 @@ pub(crate) async fn an_operator_that_does_not_run_is_told(server: Arc<Server>) -
         } },
     });
     deployments.create(&PostParams::default(), &serde_json::from_value(operator)?).await?;
-    let said = plugin.run(&["check", "-o", "json"]).await?.expect(3)?;
-    let found = finding(&said, "operator")?;
-    ensure!(found["outcome"] == "waits", "{found}");
-    ensure!(found["text"].as_str().is_some_and(|text| text.contains("default/operator 0/1")), "{found}");
-    let off = Patch::Merge(json!({ "spec": { "replicas": 0 } }));
-    deployments.patch("operator", &PatchParams::default(), &off).await?;
-    let said = plugin.run(&["check", "-o", "json"]).await?.expect(1)?;
-    ensure!(finding(&said, "operator")?["outcome"] == "failed", "{}", said.out);
+    let output = plugin.run(&["check", "-o", "json"]).await?.expect(3)?;
+    let found = finding(&output, "operator")?;
+    ensure!(found["outcome"] == "waiting", "{found}");
+    ensure!(
+        found["text"]
+            .as_str()
+            .is_some_and(|text| text.contains("deployment \"default/operator\" has 0/1 ready pods")),
+        "{found}"
+    );
+    // The default release is the newest one that this operator supports, not the newest one of the plugin.
+    let model = ["acme/tiny", "--backend=mocker", "--storage-class=none"];
+    let plan = plugin.run(&[&["up"], &model[..], &["--plan", "-o", "json"]].concat()).await?.expect(0)?;
+    let plan: Value = serde_json::from_str(&plan.out)?;
+    let values = plan["values"].as_array().cloned().unwrap_or_default();
+    let release = values.iter().find(|one| one["field"] == "release").cloned().unwrap_or_default();
+    ensure!(release["value"] == "1.5.1" && release["source"] == "detected", "{release}");
+    let output = plugin.run(&[&["check"], &model[..], &["-o", "json"]].concat()).await?;
+    ensure!(finding(&output, "operator-version")?["outcome"] == "passed", "{}", output.out);
+    let scaled_down = Patch::Merge(json!({ "spec": { "replicas": 0 } }));
+    deployments.patch("operator", &PatchParams::default(), &scaled_down).await?;
+    let output = plugin.run(&["check", "-o", "json"]).await?.expect(1)?;
+    ensure!(finding(&output, "operator")?["outcome"] == "failed", "{}", output.out);
     let ready = Patch::Merge(json!({ "status": { "replicas": 1, "readyReplicas": 1 } }));
     deployments.patch_status("operator", &PatchParams::default(), &ready).await?;
 
@@ -87,8 +103,8 @@ pub(crate) async fn an_operator_that_does_not_run_is_told(server: Arc<Server>) -
             "resources": ["dynamographdeployments"] }],
     }] });
     webhooks.create(&PostParams::default(), &serde_json::from_value(webhook)?).await?;
-    let said = plugin.run(&["check", "-o", "json"]).await?.expect(1)?;
-    ensure!(finding(&said, "webhook")?["code"] == "KD0215", "{}", said.out);
+    let output = plugin.run(&["check", "-o", "json"]).await?.expect(1)?;
+    ensure!(finding(&output, "webhook")?["code"] == "KD0215", "{}", output.out);
     webhooks.delete("silent", &DeleteParams::default()).await?;
     deployments.delete("operator", &DeleteParams::background()).await?;
     Ok(())

@@ -1,93 +1,94 @@
-//! The matrix tier: what is rendered for every combination of release, engine, mode, shape, router and offload is put
-//! before those who must understand it: the release's own parsers, a real API server, the operators' admission rules.
+//! The matrix tier: renders every combination of release, engine, mode, parallelism, router, and offload, and
+//! checks the result with the release's own parsers, a real API server, and the operators' admission rules.
 
+mod admission;
 mod check;
-mod found;
-mod parser;
-mod server;
+mod detection;
+mod parsers;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use kubectl_dynamo::plan::ServingPlan;
-use kubectl_dynamo_tests::cells::Cell;
-use kubectl_dynamo_tests::kubernetes::{self, Layout, definitions, programs};
-use kubectl_dynamo_tests::{Outcome, cases, tier};
+use kubectl_dynamo_core::plan::ServingPlan;
+use kubectl_dynamo_tests::intents::Cell;
+use kubectl_dynamo_tests::kubernetes::{self, ClusterLayout, definitions, programs};
+use kubectl_dynamo_tests::{Outcome, cases, suite};
 use tokio::runtime::Runtime;
 use tokio::sync::Mutex;
 
 fn main() -> ExitCode {
     let parsers = cases![
-        parser::every_command_is_read_as_it_was_meant,
-        parser::the_words_of_another_release_are_refused,
-        parser::a_router_without_events_is_read_as_one,
+        parsers::parsers_read_every_command_as_intended,
+        parsers::parsers_reject_arguments_of_another_release,
+        parsers::parsers_read_disabled_kv_events,
     ];
     let server = cases![
-        server::every_object_of_every_cell_is_accepted,
-        server::what_is_wrong_is_refused,
-        check::the_definitions_of_each_generation_are_told,
-        check::an_operator_that_does_not_run_is_told,
-        found::logs_are_json_and_nodes_of_eks_are_borne_where_they_are,
+        admission::api_server_accepts_every_object_of_every_cell,
+        admission::api_server_rejects_invalid_objects,
+        check::check_reports_the_stored_api_version,
+        check::check_reports_an_operator_that_is_not_running,
+        detection::detects_log_collector_and_eks_auto_mode,
     ];
-    // The parsers first: they may have to be installed, and the cluster's namespace has no network.
+    // Parsers run first: they may have to be installed, and the cluster's namespace has no network.
     let passed = [
-        tier::passes("matrix", parser::missing(), vec![parsers], parser::start),
-        tier::passes(
+        suite::run_groups("matrix", parsers::missing(), vec![parsers], parsers::start),
+        suite::run_groups(
             "matrix",
-            programs::control_plane_missing().or_else(definitions::missing),
+            programs::control_plane_missing_reason().or_else(definitions::missing_reason),
             vec![server],
             start,
         ),
     ];
-    tier::exit_code(passed == [true, true])
+    suite::exit_code(passed == [true, true])
 }
 
-/// A cluster in which one case after the other puts definitions of its own.
-struct Server {
-    cluster: kubernetes::Cluster,
-    turn: Mutex<()>,
+/// A cluster in which each case installs its own CRDs, one after the other.
+struct SharedServer {
+    cluster: kubernetes::TestCluster,
+    exclusive: Mutex<()>,
 }
 
-fn start() -> Outcome<(Runtime, Server)> {
-    let prepared = kubernetes::prepare(Layout::Bare)?;
+fn start() -> Outcome<(Runtime, SharedServer)> {
+    let prepared = kubernetes::prepare(ClusterLayout::Bare)?;
     let runtime = Runtime::new()?;
     let cluster = runtime.block_on(prepared.start())?;
-    Ok((runtime, Server { cluster, turn: Mutex::new(()) }))
+    Ok((runtime, SharedServer { cluster, exclusive: Mutex::new(()) }))
 }
 
-/// The cells that must be accepted, with their plans; how many there are, and how many are refused as listed.
-struct Accepted {
+/// The valid cells with their plans, and the numbers of valid and rejected cells.
+struct AcceptedPlans {
     plans: Vec<(Cell, ServingPlan)>,
-    refused: usize,
+    unsupported: usize,
 }
 
-impl Accepted {
-    fn of_all() -> Outcome<Self> {
-        let mut accepted = Self { plans: Vec::new(), refused: 0 };
+impl AcceptedPlans {
+    fn from_all_cells() -> Outcome<Self> {
+        let mut accepted = Self { plans: Vec::new(), unsupported: 0 };
         for cell in Cell::all() {
             match cell.plan()? {
                 Some(plan) => accepted.plans.push((cell, plan)),
-                None => accepted.refused += 1,
+                None => accepted.unsupported += 1,
             }
         }
         Ok(accepted)
     }
 
-    /// Prints the counts, and fails with what is wrong, if anything is.
-    fn conclude(&self, whom: &str, wrong: &Wrong) -> Outcome {
+    /// Prints the counts, and fails if anything is wrong.
+    fn report(&self, checker: &str, failures: &Failures) -> Outcome {
         use std::io::Write;
-        let (accepted, refused) = (self.plans.len() - wrong.len(), self.refused);
-        // A closed stdout leaves the result, which says the same.
+        let (accepted, unsupported) = (self.plans.len() - failures.len(), self.unsupported);
+        // If stdout is closed, the result still reports the same.
         let _ = writeln!(
             std::io::stdout().lock(),
-            "{whom}: {} cells: {accepted} accepted, {refused} refused as listed, {} wrong",
-            self.plans.len() + refused,
-            wrong.len()
+            "{checker}: {} cells: {accepted} accepted, {unsupported} rejected as listed, {} wrong",
+            self.plans.len() + unsupported,
+            failures.len()
         );
-        let told: Vec<String> = wrong.iter().take(5).map(|(cell, why)| format!("{cell}: {why}")).collect();
-        if told.is_empty() { Ok(()) } else { Err(told.join("\n").into()) }
+        let messages: Vec<String> =
+            failures.iter().take(5).map(|(cell, why)| format!("{cell}: {why}")).collect();
+        if messages.is_empty() { Ok(()) } else { Err(messages.join("\n").into()) }
     }
 }
 
-/// What is wrong with a cell, by the cell's name; the first complaint of each.
-type Wrong = BTreeMap<String, String>;
+/// Problems by cell name; the first one of each cell.
+type Failures = BTreeMap<String, String>;

@@ -1,10 +1,10 @@
-"""Asks a release of Dynamo, from its own wheel, whether it understands command lines.
+"""Checks with the parsers in a Dynamo wheel whether command lines are valid.
 
     parsers.py PACKAGES FLAGS
 
-Reads one JSON object a line: {"args": ["-m", "dynamo.vllm", ...], "env": {...}}, and answers one a line:
-{"error": null or text, "seen": {...}}. Only the parsers run: what they import of engines and of Dynamo's
-compiled core stands in as a name without meaning. vLLM's half is checked by its flags' names alone.
+Reads one JSON object per line: {"args": ["-m", "dynamo.vllm", ...], "env": {...}}, and prints one per line:
+{"error": null or text, "seen": {...}}. Only the parsers run: their imports of engines and of Dynamo's compiled
+core are replaced by dummy modules. Of vLLM's flags only the names are checked.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from unittest.mock import MagicMock
 
 PACKAGES, FLAGS = sys.argv[1:3]
 
-# Not in the wheel: the compiled core and what wraps it, engines, and clients that no parser needs.
+# Not in the wheel: the compiled core and its wrappers, engines, and clients that the parsers do not need.
 ABSENT = (
     "dynamo._core dynamo.llm dynamo.runtime dynamo.nixl_connect dynamo.prometheus_names vllm torch "
     "transformers numpy uvloop zmq prometheus_client kubernetes aiohttp sglang tensorrt_llm blake3 kvbm "
@@ -29,7 +29,7 @@ ABSENT = (
 
 
 class Absent(types.ModuleType):
-    """A module every name of which exists and means nothing."""
+    """A dummy module in which every name exists."""
 
     __path__ = []
 
@@ -55,12 +55,12 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 def structure(value):
-    """JSON as vLLM's configuration objects show it: by attributes at the top, dictionaries below."""
+    """JSON like vLLM's configuration objects: attributes at the top level, dictionaries below."""
     return types.SimpleNamespace(**{"kv_connector_extra_config": None, "enable_kv_cache_events": False, **value})
 
 
 class EngineArgs:
-    """vLLM's own arguments: their names, and the values that Dynamo's parsers look at."""
+    """vLLM's arguments: their names, and the values that Dynamo's parsers use."""
 
     NUMBERS = ("--tensor-parallel-size", "--pipeline-parallel-size", "--data-parallel-size", "--max-model-len")
     STRUCTURES = ("--kv-transfer-config", "--kv-events-config")
@@ -126,7 +126,7 @@ def worker():
         "connectors": connectors(config, engine),
     }
     events = args.create_kv_events_config
-    # How often it is given the whole configuration, and how often the engine's too, differs between releases.
+    # The number of configuration arguments differs between releases.
     count = events.__code__.co_argcount
     given = {1: (engine,), 2: (config, engine)}[count] if hasattr(config, "disaggregation_mode") else (config,)
     made = events(*given)
@@ -135,7 +135,7 @@ def worker():
 
 
 def connectors(config, engine):
-    """The names of the KV connectors in their order, whichever way they were given."""
+    """Returns the names of the KV connectors in order, for every way to set them."""
     if getattr(config, "connector_list", None):
         return config.connector_list
     given = engine.kv_transfer_config

@@ -1,5 +1,5 @@
-//! What `down` does with the cache: it stays, one model goes, or the whole claim; never under somebody's feet. And what
-//! the verbs of `cache` do on a real volume.
+//! How `down` treats the cache: keep it, remove one model, or delete the PVC, but never while another
+//! deployment uses it. Also the `cache` verbs on a real volume.
 
 use std::sync::Arc;
 
@@ -12,66 +12,70 @@ use kubectl_dynamo_tests::{Outcome, ensure};
 use serde_json::{Value, json};
 
 use crate::Shared;
-use crate::plugin::{explained, up};
+use crate::plugin::{up_args, with_pod_details};
 
-pub(crate) async fn down_removes_the_model_or_its_claim_when_told_to(shared: Arc<Shared>) -> Outcome {
-    let place = shared.place("cache").await?;
-    let volume = place.volume("model-cache", "manual").await?;
+pub(crate) async fn down_delete_cache_removes_model_or_pvc(shared: Arc<Shared>) -> Outcome {
+    let namespace = shared.namespace("cache").await?;
+    let volume = namespace.create_volume("model-cache", "manual").await?;
     let model = volume.join(crate::MODEL);
-    let plugin = shared.plugin(&place)?;
-    explained(plugin.run(&up(&shared, &["--name=one"])).await?.expect(0), &place).await?;
-    explained(plugin.run(&up(&shared, &["--name=two"])).await?.expect(0), &place).await?;
+    let plugin = shared.plugin(&namespace)?;
+    with_pod_details(plugin.run(&up_args(&shared, &["--name=one"])).await?.expect(0), &namespace).await?;
+    with_pod_details(plugin.run(&up_args(&shared, &["--name=two"])).await?.expect(0), &namespace).await?;
 
-    let refused = plugin.run(&["down", "one", "-y", "--delete-cache=pvc"]).await?.expect(7)?;
-    ensure!(refused.err.contains("KD0414") && refused.err.contains("two-worker"), "{}", refused.err);
+    let rejected = plugin.run(&["down", "one", "-y", "--delete-cache=pvc"]).await?.expect(7)?;
+    ensure!(rejected.err.contains("KD0414") && rejected.err.contains("two-worker"), "{}", rejected.err);
     plugin.run(&["status", "one"]).await?.expect(0)?;
 
     plugin.run(&["down", "two", "-y", "--wait"]).await?.expect(0)?;
     ensure!(
         model.join("model.safetensors").is_file(),
-        "the model went with a deployment that did not name it"
+        "the model was removed with a deployment that does not use it"
     );
     let command = ["down", "one", "-y", "--delete-cache=model", "--progress=plain"];
-    explained(plugin.run(&command).await?.expect(0), &place).await?;
-    ensure!(!model.exists(), "the model is still there");
-    let jobs: Api<Job> = Api::namespaced(place.client(), place.name());
-    let left = jobs.list(&ListParams::default()).await?.items;
-    ensure!(left.iter().all(|job| job.metadata.deletion_timestamp.is_some()), "jobs stay: {left:?}");
+    with_pod_details(plugin.run(&command).await?.expect(0), &namespace).await?;
+    ensure!(!model.exists(), "the model was not removed");
+    let jobs: Api<Job> = Api::namespaced(namespace.client(), namespace.name());
+    let remaining = jobs.list(&ListParams::default()).await?.items;
+    ensure!(
+        remaining.iter().all(|job| job.metadata.deletion_timestamp.is_some()),
+        "Jobs were not deleted: {remaining:?}"
+    );
 
-    explained(plugin.run(&up(&shared, &["--name=one"])).await?.expect(0), &place).await?;
-    explained(plugin.run(&["down", "one", "-y", "--delete-cache=pvc"]).await?.expect(0), &place).await?;
-    let claims: Api<PersistentVolumeClaim> = Api::namespaced(place.client(), place.name());
-    await_condition(claims, "model-cache", |claim: Option<&PersistentVolumeClaim>| claim.is_none()).await?;
-    place.delete().await
+    with_pod_details(plugin.run(&up_args(&shared, &["--name=one"])).await?.expect(0), &namespace).await?;
+    with_pod_details(plugin.run(&["down", "one", "-y", "--delete-cache=pvc"]).await?.expect(0), &namespace)
+        .await?;
+    let pvcs: Api<PersistentVolumeClaim> = Api::namespaced(namespace.client(), namespace.name());
+    await_condition(pvcs, "model-cache", |pvc: Option<&PersistentVolumeClaim>| pvc.is_none()).await?;
+    namespace.delete().await
 }
 
-pub(crate) async fn a_byte_that_changed_on_the_volume_is_found(shared: Arc<Shared>) -> Outcome {
-    let place = shared.place("verify").await?;
-    let volume = place.volume("model-cache", "manual").await?;
+pub(crate) async fn cache_verify_detects_a_changed_byte(shared: Arc<Shared>) -> Outcome {
+    let namespace = shared.namespace("verify").await?;
+    let volume = namespace.create_volume("model-cache", "manual").await?;
     let model = volume.join(crate::MODEL);
-    let plugin = shared.plugin(&place)?;
+    let plugin = shared.plugin(&namespace)?;
     let mut pull = vec!["cache", "pull", crate::MODEL, "--storage-class=manual", "--timeout=4m"];
     pull.extend(["--fetcher-image", fetcher::REFERENCE, "--env", &shared.hub_environment]);
-    explained(plugin.run(&pull).await?.expect(0), &place).await?;
+    with_pod_details(plugin.run(&pull).await?.expect(0), &namespace).await?;
     let verify = ["cache", "verify", crate::MODEL, "--timeout=4m"];
-    let said = explained(plugin.run(&verify).await?.expect(0), &place).await?;
-    ensure!(said.out.contains("is what was fetched: commit "), "{}", said.out);
+    let output = with_pod_details(plugin.run(&verify).await?.expect(0), &namespace).await?;
+    ensure!(output.out.contains("is verified: commit "), "{}", output.out);
 
     let weights = model.join("model.safetensors");
     let mut bytes = std::fs::read(&weights)?;
     let last = bytes.last_mut().ok_or("no weights were fetched")?;
     *last ^= 1;
     std::fs::write(&weights, bytes)?;
-    let said = explained(plugin.run(&verify).await?.expect(7), &place).await?;
+    let output = with_pod_details(plugin.run(&verify).await?.expect(7), &namespace).await?;
     let fact = "model.safetensors does not match its hash";
-    ensure!(said.err.contains("error [KD0422]") && said.err.contains(fact), "{}", said.err);
+    ensure!(output.err.contains("error [KD0422]") && output.err.contains(fact), "{}", output.err);
 
-    explained(plugin.run(&["cache", "rm", crate::MODEL, "-y"]).await?.expect(0), &place).await?;
-    ensure!(!model.exists(), "the model is still there");
-    let said = plugin.run(&["cache", "list", "-o", "json"]).await?.expect(0)?;
-    let listed: Value = serde_json::from_str(&said.out)?;
+    with_pod_details(plugin.run(&["cache", "rm", crate::MODEL, "-y"]).await?.expect(0), &namespace).await?;
+    ensure!(!model.exists(), "the model was not removed");
+    let output = plugin.run(&["cache", "list", "-o", "json"]).await?.expect(0)?;
+    let listed: Value = serde_json::from_str(&output.out)?;
     ensure!(listed["items"] == json!([]), "{listed:#}");
-    explained(plugin.run(&pull).await?.expect(0), &place).await?;
-    explained(plugin.run(&verify).await?.expect(0), &place).await?;
-    place.delete().await
+    with_pod_details(plugin.run(&pull).await?.expect(0), &namespace).await?;
+    with_pod_details(plugin.run(&verify).await?.expect(0), &namespace).await?;
+    namespace.delete().await
 }

@@ -1,4 +1,4 @@
-//! A conversation with a deployment of the cluster, through the plugin's own tunnel.
+//! Chats with a deployment in the cluster through the plugin's port-forward.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -11,68 +11,70 @@ use serde_json::Value;
 use tokio::io::AsyncReadExt;
 
 use crate::Shared;
-use crate::plugin::{explained, forwarded, streamed_words, up};
+use crate::plugin::{forwarded_url, streamed_word_count, up_args, with_pod_details};
 
-/// What a person types and sees from nothing to an answer; the README shows it.
-pub(crate) async fn a_person_gets_from_up_to_an_answer(shared: Arc<Shared>) -> Outcome {
-    let place = shared.place("demo").await?;
-    place.volume("model-cache", "manual").await?;
-    let plugin = shared.plugin(&place)?;
+/// The commands and output from nothing to an answer; the README shows them.
+pub(crate) async fn up_then_chat_answers(shared: Arc<Shared>) -> Outcome {
+    let namespace = shared.namespace("demo").await?;
+    namespace.create_volume("model-cache", "manual").await?;
+    let plugin = shared.plugin(&namespace)?;
     let mut transcript = String::new();
 
-    let said = explained(plugin.run(&up(&shared, &["--name=tiny"])).await?.expect(0), &place).await?;
-    writeln!(transcript, "$ kubectl dynamo up {}\n{}", crate::MODEL, said.err)?;
+    let output =
+        with_pod_details(plugin.run(&up_args(&shared, &["--name=tiny"])).await?.expect(0), &namespace)
+            .await?;
+    writeln!(transcript, "$ kubectl dynamo up {}\n{}", crate::MODEL, output.err)?;
 
-    let said = plugin.run(&["chat", "tiny", "Hello, who are you?"]).await?.expect(0)?;
-    ensure!(said.out.split_whitespace().count() >= 8, "hardly an answer: {}", said.out);
-    ensure!(said.err.contains("mock"), "it does not say that the words mean nothing: {}", said.err);
-    writeln!(transcript, "$ kubectl dynamo chat tiny 'Hello, who are you?'\n{}{}", said.out, said.err)?;
+    let output = plugin.run(&["chat", "tiny", "Hello, who are you?"]).await?.expect(0)?;
+    ensure!(output.out.split_whitespace().count() >= 8, "the answer is too short: {}", output.out);
+    ensure!(output.err.contains("mock"), "the mocker notice is missing: {}", output.err);
+    writeln!(transcript, "$ kubectl dynamo chat tiny 'Hello, who are you?'\n{}{}", output.out, output.err)?;
 
-    let said = plugin.run(&["chat", "tiny", "-o", "json", "Once more."]).await?.expect(0)?;
-    let answer: Value = serde_json::from_str(&said.out)?;
+    let output = plugin.run(&["chat", "tiny", "-o", "json", "Once more."]).await?.expect(0)?;
+    let answer: Value = serde_json::from_str(&output.out)?;
     ensure!(answer["kind"] == "ChatCompletion", "{answer}");
 
-    let said = plugin.run(&["endpoint", "tiny"]).await?.expect(0)?;
-    ensure!(said.out.contains("http://tiny-frontend.demo.svc:8000/v1"), "{}", said.out);
-    ensure!(said.out.contains(crate::MODEL), "{}", said.out);
-    let said = plugin.run(&["status", "tiny"]).await?.expect(0)?;
-    writeln!(transcript, "$ kubectl dynamo status tiny\n{}", said.out)?;
-    let said = plugin.run(&["down", "tiny", "-y"]).await?.expect(0)?;
-    writeln!(transcript, "$ kubectl dynamo down tiny -y\n{}", said.err)?;
+    let output = plugin.run(&["endpoint", "tiny"]).await?.expect(0)?;
+    ensure!(output.out.contains("http://tiny-frontend.demo.svc:8000/v1"), "{}", output.out);
+    ensure!(output.out.contains(crate::MODEL), "{}", output.out);
+    let output = plugin.run(&["status", "tiny"]).await?.expect(0)?;
+    writeln!(transcript, "$ kubectl dynamo status tiny\n{}", output.out)?;
+    let output = plugin.run(&["down", "tiny", "-y"]).await?.expect(0)?;
+    writeln!(transcript, "$ kubectl dynamo down tiny -y\n{}", output.err)?;
     std::fs::write(shared.cluster.folder().join("log/transcript.txt"), transcript)?;
-    place.delete().await
+    namespace.delete().await
 }
 
-/// The frontend's pod dies in the middle of an answer: the error is told, and the next question is answered by the
-/// pod that comes instead, through the same forward.
-pub(crate) async fn a_forward_outlives_the_frontend_that_a_chat_loses(shared: Arc<Shared>) -> Outcome {
-    let place = shared.place("replaced").await?;
-    place.volume("model-cache", "manual").await?;
-    let plugin = shared.plugin(&place)?;
-    // About a third of a second a token.
-    let words = up(&shared, &["--name=tiny", "--", "--speedup-ratio", "0.02"]);
-    explained(plugin.run(&words).await?.expect(0), &place).await?;
+/// The frontend's pod is deleted in the middle of an answer. `chat` reports the error, and the replacement
+/// pod answers the next question through the same port-forward.
+pub(crate) async fn port_forward_survives_frontend_replacement(shared: Arc<Shared>) -> Outcome {
+    let namespace = shared.namespace("replaced").await?;
+    namespace.create_volume("model-cache", "manual").await?;
+    let plugin = shared.plugin(&namespace)?;
+    // About 0.3 s per token.
+    let args = up_args(&shared, &["--name=tiny", "--", "--speedup-ratio", "0.02"]);
+    with_pod_details(plugin.run(&args).await?.expect(0), &namespace).await?;
     let mut forward = plugin.command(&["port-forward", "tiny"]).spawn()?;
-    let url = forwarded(&mut forward).await?;
+    let url = forwarded_url(&mut forward).await?;
 
     let mut chat = plugin.command(&["chat", "tiny", "hello", "--max-tokens=1000"]).spawn()?;
-    chat.stdout.as_mut().ok_or("a child without an output")?.read_u8().await?;
-    let pods: Api<Pod> = Api::namespaced(place.client(), place.name());
+    chat.stdout.as_mut().ok_or("child does not have stdout")?.read_u8().await?;
+    let pods: Api<Pod> = Api::namespaced(namespace.client(), namespace.name());
     let frontends = ListParams::default().labels("nvidia.com/dynamo-component-type=frontend");
     for pod in pods.list(&frontends).await? {
         pods.delete(&pod.name_any(), &DeleteParams::default().grace_period(0)).await?;
     }
-    let ended = chat.wait_with_output().await?;
-    let err = String::from_utf8(ended.stderr)?;
-    ensure!(ended.status.code() == Some(1), "{}: {err}", ended.status);
+    let output = chat.wait_with_output().await?;
+    let err = String::from_utf8(output.stderr)?;
+    ensure!(output.status.code() == Some(1), "{}: {err}", output.status);
     ensure!(err.contains("KD0809") || err.contains("KD0810"), "{err}");
 
-    // A frontend is ready before it lists its models, and that moment is no event of Kubernetes.
+    // A frontend becomes ready before it lists its models, and Kubernetes has no event for that.
     let limit = std::time::Instant::now() + std::time::Duration::from_secs(120);
-    while let Err(error) = streamed_words(&url).await {
-        ensure!(std::time::Instant::now() < limit, "{error}\n{}", place.describe().await?);
+    while let Err(error) = streamed_word_count(&url).await {
+        ensure!(std::time::Instant::now() < limit, "{error}\n{}", namespace.describe().await?);
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     }
     forward.kill().await?;
-    place.delete().await
+    namespace.delete().await
 }

@@ -1,115 +1,118 @@
-//! The node tier: a real node runs the fetcher's image and Dynamo's frontend and mocker.
+//! The node tier: a real node runs the fetcher image and Dynamo's frontend and mocker.
 
 mod cache;
 mod chat;
+mod failures;
+mod image_self_check;
 mod logs;
 mod operator;
 mod plugin;
-mod pods;
+mod port_forward;
 mod restart;
 mod screens;
-mod trouble;
-mod tunnel;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use kubectl_dynamo_tests::hub::{Access, Hub, Repository, Settings};
+use kubectl_dynamo_tests::hub::{Hub, HubSettings, Repository, RepositoryAccess};
 use kubectl_dynamo_tests::images::{fetcher, runtime};
 use kubectl_dynamo_tests::kubernetes::case_namespace::CaseNamespace;
 use kubectl_dynamo_tests::kubernetes::definitions::{self, GraphGeneration};
-use kubectl_dynamo_tests::kubernetes::{self, Cluster, Layout, node, programs};
-use kubectl_dynamo_tests::operator::Operator;
-use kubectl_dynamo_tests::{Outcome, cases, model, tier};
+use kubectl_dynamo_tests::kubernetes::{self, ClusterLayout, TestCluster, node, programs};
+use kubectl_dynamo_tests::operator::TestOperator;
+use kubectl_dynamo_tests::{Outcome, cases, model, suite};
 use tokio::runtime::Runtime;
 
-/// The models of the hub.
+/// The public model on the hub.
 const MODEL: &str = "acme/tiny";
 const GATED_MODEL: &str = "acme/gated";
-/// What opens the gated one; generated for no service in the world.
+/// Token for the gated model; it is not valid anywhere else.
 const TOKEN: &str = "hf_only_for_the_hub_of_these_tests";
-/// The weights' size: several ranges for the fetcher.
+/// Size of the weights: several ranges for the fetcher.
 const WEIGHTS_BYTES: usize = 24 << 20;
 
-/// What the cases share.
+/// State that the cases share.
 struct Shared {
-    // The operator and the hub stop before their cluster goes.
-    _operator: Operator,
+    // The operator and the hub stop before their cluster.
+    _operator: TestOperator,
     hub: Hub,
-    /// `HF_ENDPOINT=…` as pods reach the hub.
+    /// `HF_ENDPOINT=…`, with the hub's URL for pods.
     hub_environment: String,
     model_folder: PathBuf,
-    cluster: Cluster,
+    cluster: TestCluster,
     generation: GraphGeneration,
 }
 
 impl Shared {
-    /// Which object version this cluster stores.
+    /// Returns the graph API version that this cluster stores.
     fn generation(&self) -> GraphGeneration {
         self.generation
     }
 
-    /// The Dynamo release there is an image of on this cluster's node.
+    /// Returns the Dynamo release whose image is on this cluster's node.
     fn release(&self) -> &'static str {
         release(self.generation)
     }
 
-    /// A namespace for the case `name`.
-    async fn place(&self, name: &str) -> Outcome<CaseNamespace> {
+    /// Creates a namespace for the case `name`.
+    async fn namespace(&self, name: &str) -> Outcome<CaseNamespace> {
         CaseNamespace::create(&self.cluster, self.cluster.control_plane(self.generation())?, name).await
     }
 }
 
 fn main() -> ExitCode {
-    let missing = || programs::node_missing().or_else(definitions::missing).or_else(runtime::missing);
+    let missing =
+        || programs::node_missing_reason().or_else(definitions::missing_reason).or_else(runtime::missing);
     let newer = cases![
-        pods::the_runtime_image_holds_dynamo,
-        operator::an_aggregated_graph_answers_before_and_after_a_rollout,
-        plugin::up_downloads_the_model_and_ends_with_an_answer,
-        plugin::the_same_up_again_changes_nothing,
-        plugin::killed_at_any_step_the_same_command_goes_on,
-        plugin::the_init_container_downloads_where_no_job_may,
-        plugin::a_disaggregated_graph_with_kv_routing_answers,
-        plugin::the_kv_router_finds_the_cached_prefix,
-        plugin::port_forward_carries_a_streamed_chat_until_down,
-        plugin::a_gated_model_needs_its_token,
-        plugin::a_token_is_in_its_secret_alone,
-        chat::a_person_gets_from_up_to_an_answer,
-        screens::a_run_that_serves_and_one_that_fails_draw_their_stages,
-        cache::down_removes_the_model_or_its_claim_when_told_to,
-        cache::a_byte_that_changed_on_the_volume_is_found,
-        restart::a_restart_starts_every_pod_anew_and_ends_with_an_answer,
-        trouble::a_detached_up_comes_up_by_itself,
-        trouble::an_image_that_cannot_be_pulled_is_named,
-        trouble::a_worker_without_a_gpu_waits_and_one_that_crashes_ends_it,
-        trouble::a_change_that_fails_is_rolled_back_and_answers_again,
-        chat::a_forward_outlives_the_frontend_that_a_chat_loses,
-        logs::a_restarted_container_is_read_on_and_a_cut_stream_is_mended,
-        tunnel::the_whole_answer_comes_after_a_half_close,
-        tunnel::twenty_connections_at_once_keep_their_bytes_apart,
-        tunnel::a_tunnel_outlives_its_pod_and_its_api_server,
-        tunnel::a_port_that_nobody_listens_on_is_told,
+        image_self_check::runtime_image_contains_dynamo,
+        operator::aggregated_graph_answers_before_and_after_rollout,
+        plugin::up_downloads_the_model_and_passes_the_smoke_test,
+        plugin::second_up_changes_nothing,
+        plugin::rerun_after_kill_resumes_at_every_step,
+        plugin::init_container_downloads_for_late_binding_volumes,
+        plugin::disaggregated_graph_with_kv_router_answers,
+        plugin::kv_router_reuses_the_cached_prefix,
+        plugin::port_forward_carries_a_streamed_chat,
+        plugin::gated_model_requires_a_token,
+        plugin::token_is_stored_only_in_its_secret,
+        chat::up_then_chat_answers,
+        screens::successful_and_failed_up_draw_their_stages,
+        cache::down_delete_cache_removes_model_or_pvc,
+        cache::cache_verify_detects_a_changed_byte,
+        restart::restart_replaces_every_pod_and_passes_the_smoke_test,
+        failures::detached_up_becomes_ready,
+        failures::unpullable_image_is_reported,
+        failures::unschedulable_worker_waits_and_crashing_worker_fails,
+        failures::failed_change_is_rolled_back_and_serves_again,
+        chat::port_forward_survives_frontend_replacement,
+        logs::logs_follow_survives_container_restart_and_disconnect,
+        port_forward::response_is_complete_after_client_half_close,
+        port_forward::twenty_concurrent_connections_do_not_mix_bytes,
+        port_forward::port_forward_survives_pod_and_connection_loss,
+        port_forward::closed_container_port_is_reported,
     ];
-    // The same deployments where the cluster stores the older object version, with an older Dynamo.
+    // The same deployments with Dynamo 0.9.1, on a cluster that stores v1alpha1. Its frontend does not report cached
+    // tokens.
     let older = cases![
-        plugin::up_downloads_the_model_and_ends_with_an_answer,
-        plugin::the_same_up_again_changes_nothing,
-        plugin::killed_at_any_step_the_same_command_goes_on,
-        plugin::a_disaggregated_graph_with_kv_routing_answers,
-        plugin::the_kv_router_finds_the_cached_prefix,
-        plugin::port_forward_carries_a_streamed_chat_until_down,
-        restart::a_restart_starts_every_pod_anew_and_ends_with_an_answer,
+        plugin::up_downloads_the_model_and_passes_the_smoke_test,
+        plugin::second_up_changes_nothing,
+        plugin::rerun_after_kill_resumes_at_every_step,
+        plugin::disaggregated_graph_with_kv_router_answers,
+        plugin::port_forward_carries_a_streamed_chat,
+        restart::restart_replaces_every_pod_and_passes_the_smoke_test,
+        failures::pods_without_etcd_report_the_discovery_service,
     ];
-    // It takes the node from everybody.
-    let alone = cases![trouble::a_node_whose_kubelet_stops_is_named_until_it_goes_on];
-    // One after the other: there is one node at a time on a machine.
-    let passed = [(GraphGeneration::V1Beta1, vec![newer]), (GraphGeneration::V1Alpha1, vec![older, alone])]
-        .map(|(generation, groups)| tier::passes("node", missing(), groups, || start(generation)));
-    tier::exit_code(passed == [true, true])
+    // It needs the node exclusively.
+    let exclusive = cases![failures::unresponsive_node_is_reported_until_it_recovers];
+    // One cluster after the other: only one node at a time on a machine.
+    let passed =
+        [(GraphGeneration::V1Beta1, vec![newer]), (GraphGeneration::V1Alpha1, vec![older, exclusive])]
+            .map(|(generation, groups)| suite::run_groups("node", missing(), groups, || start(generation)));
+    suite::exit_code(passed == [true, true])
 }
 
-/// An older release serves where the cluster stores the older object version.
+/// Returns the older release for a cluster that stores v1alpha1.
 fn release(generation: GraphGeneration) -> &'static str {
     match generation {
         GraphGeneration::V1Alpha1 => runtime::OLDER,
@@ -118,26 +121,27 @@ fn release(generation: GraphGeneration) -> &'static str {
 }
 
 fn start(generation: GraphGeneration) -> Outcome<(Runtime, Shared)> {
-    let prepared = kubernetes::prepare(Layout::Node(generation))?;
+    let prepared = kubernetes::prepare(ClusterLayout::Node(generation))?;
     let runtime = Runtime::new()?;
     let shared = runtime.block_on(async {
         let cluster = prepared.start().await?;
-        node::import(cluster.folder(), &runtime::archive(release(generation))?)?;
-        node::import(cluster.folder(), &fetcher::archive(cluster.folder())?)?;
+        node::import_image(cluster.folder(), &runtime::build_archive(release(generation))?)?;
+        node::import_image(cluster.folder(), &fetcher::build_archive(cluster.folder())?)?;
         let plane = cluster.control_plane(generation)?;
-        node::make_storage_classes(plane).await?;
+        node::create_storage_classes(plane).await?;
         let log = cluster.folder().join("log/operator.log");
-        let operator = Operator::start(plane, cluster.authority(), &log).await?;
+        let operator = TestOperator::start(plane, cluster.authority(), &log).await?;
         let model_folder = cluster.folder().join("hub/tiny");
-        model::write_with_weights(&model_folder, WEIGHTS_BYTES)?;
-        let gated = Access::Gated { token: TOKEN.to_owned() };
+        model::write_model_with_weights(&model_folder, WEIGHTS_BYTES)?;
+        let gated = RepositoryAccess::Gated { token: TOKEN.to_owned() };
         let repositories = vec![
             Repository::from_folder(MODEL, &model_folder)?,
             Repository::from_folder(GATED_MODEL, &model_folder)?.with_access(gated),
         ];
         let listen = SocketAddr::from((node::ADDRESS, 0));
         let hub =
-            Hub::start(Settings { listen, cdn_listen: listen, repositories, ..Settings::default() }).await?;
+            Hub::start(HubSettings { listen, cdn_listen: listen, repositories, ..HubSettings::default() })
+                .await?;
         let hub_environment = format!("HF_ENDPOINT={}", hub.url);
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Shared {
             _operator: operator,

@@ -1,5 +1,5 @@
-//! The operator's part deploys and changes what hand-written graphs ask for, through the states that the real one
-//! was recorded in, and real pods answer.
+//! The test operator deploys and updates hand-written graphs through the states that were recorded of the
+//! real one, and real pods answer.
 
 use std::sync::Arc;
 
@@ -14,9 +14,9 @@ use tokio::sync::watch;
 use crate::Shared;
 
 /// State and reason of a status, and the phase of its rollout.
-type Standing = (Option<String>, Option<String>, Option<String>);
+type ObservedState = (Option<String>, Option<String>, Option<String>);
 
-/// What `operator-1.5/aggregated-with-rollouts` went through, each time it changed: a deployment, then a new worker.
+/// The states in `operator-1.5/aggregated-with-rollouts`: a deployment, then a new worker.
 const RECORDED: [[Option<&str>; 3]; 6] = [
     [None, None, None],
     [Some("pending"), Some("some_resources_are_not_ready"), None],
@@ -26,17 +26,17 @@ const RECORDED: [[Option<&str>; 3]; 6] = [
     [Some("successful"), Some("all_resources_are_ready"), Some("Completed")],
 ];
 
-pub(crate) async fn an_aggregated_graph_answers_before_and_after_a_rollout(shared: Arc<Shared>) -> Outcome {
-    let place = shared.place("aggregated").await?;
-    model::write(&place.claim("model-cache").await?.join("tiny"))?;
-    let graphs = dynamo::graphs(place.client(), shared.generation(), place.name());
-    let mut graph = dynamo::aggregated("agg", "model-cache", "tiny");
-    let seen = record(&graphs, "agg", standing);
+pub(crate) async fn aggregated_graph_answers_before_and_after_rollout(shared: Arc<Shared>) -> Outcome {
+    let namespace = shared.namespace("aggregated").await?;
+    model::write_model(&namespace.create_pvc("model-cache").await?.join("tiny"))?;
+    let graphs = dynamo::graphs(namespace.client(), shared.generation(), namespace.name());
+    let mut graph = dynamo::aggregated_graph("agg", "model-cache", "tiny");
+    let states = record_changes(&graphs, "agg", observed_state);
     dynamo::apply(&graphs, &graph).await?;
     if let Err(error) = dynamo::wait_until_ready(&graphs, "agg").await {
-        return Err(format!("{error}\n{}", place.describe().await?).into());
+        return Err(format!("{error}\n{}", namespace.describe().await?).into());
     }
-    let frontend = dynamo::frontend(&place.client(), place.name(), "agg-frontend").await?;
+    let frontend = dynamo::frontend_url(&namespace.client(), namespace.name(), "agg-frontend").await?;
     let answer = dynamo::chat(&frontend, "tiny", "hello").await?;
     ensure!(answer["usage"]["completion_tokens"] == 8, "{answer}");
 
@@ -44,49 +44,49 @@ pub(crate) async fn an_aggregated_graph_answers_before_and_after_a_rollout(share
     main["env"] = json!([{"name": "ROLLED", "value": "1"}]);
     dynamo::apply(&graphs, &graph).await?;
     if let Err(error) = dynamo::wait_until_ready(&graphs, "agg").await {
-        return Err(format!("{error}\n{}", place.describe().await?).into());
+        return Err(format!("{error}\n{}", namespace.describe().await?).into());
     }
     dynamo::chat(&frontend, "tiny", "hello again").await?;
-    let seen = seen.borrow().clone();
-    let expected: Vec<Standing> = RECORDED
+    let states = states.borrow().clone();
+    let expected: Vec<ObservedState> = RECORDED
         .iter()
         .map(|[state, reason, phase]| {
             (state.map(str::to_owned), reason.map(str::to_owned), phase.map(str::to_owned))
         })
         .collect();
-    ensure!(seen == expected, "the states were {seen:#?}");
+    ensure!(states == expected, "the states were {states:#?}");
 
-    let uid = graphs.get("agg").await?.metadata.uid.ok_or("an object without a uid")?;
+    let uid = graphs.get("agg").await?.metadata.uid.ok_or("the object does not have a uid")?;
     graphs.delete("agg", &DeleteParams::default()).await?;
     await_condition(graphs.clone(), "agg", conditions::is_deleted::<DynamicObject>(&uid)).await?;
-    place.delete().await
+    namespace.delete().await
 }
 
-fn standing(graph: &Value) -> Standing {
+fn observed_state(graph: &Value) -> ObservedState {
     let (state, reason) = dynamo::state_and_reason(graph);
     (state, reason, graph["status"]["rollingUpdate"]["phase"].as_str().map(str::to_owned))
 }
 
-/// Notes what is read of the graph from now on, each time that it changes.
-pub(crate) fn record<T: PartialEq + Send + Sync + 'static>(
+/// Records a value of the graph from now on, each time that it changes.
+pub(crate) fn record_changes<T: PartialEq + Send + Sync + 'static>(
     graphs: &Api<DynamicObject>,
     name: &str,
     read: fn(&Value) -> T,
 ) -> watch::Receiver<Vec<T>> {
-    let (noted, seen) = watch::channel(Vec::new());
+    let (states, receiver) = watch::channel(Vec::new());
     let mut changes = watch_object(graphs.clone(), name).boxed();
     tokio::spawn(async move {
         while let Ok::<_, watcher::Error>(Some(graph)) = changes.try_next().await {
             let Some(graph) = graph else { continue };
-            let now = read(&serde_json::to_value(graph).unwrap_or_default());
-            noted.send_if_modified(|noted| {
-                let is_new = noted.last() != Some(&now);
+            let current = read(&serde_json::to_value(graph).unwrap_or_default());
+            states.send_if_modified(|states| {
+                let is_new = states.last() != Some(&current);
                 if is_new {
-                    noted.push(now);
+                    states.push(current);
                 }
                 is_new
             });
         }
     });
-    seen
+    receiver
 }

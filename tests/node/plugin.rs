@@ -1,4 +1,4 @@
-//! What a user sees: the plugin brings a model from a hub to an answered chat, through real pods.
+//! End-to-end: the plugin takes a model from a hub to a chat answer, with real pods.
 
 use std::sync::Arc;
 
@@ -8,19 +8,19 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::ResourceExt;
 use kube::api::{Api, DynamicObject, ListParams, LogParams};
 use kube::runtime::wait::await_condition;
-use kubectl_dynamo_tests::hub::Host;
+use kubectl_dynamo_tests::hub::HubHost;
 use kubectl_dynamo_tests::kubernetes::case_namespace::CaseNamespace;
 use kubectl_dynamo_tests::kubernetes::definitions::GraphGeneration;
-use kubectl_dynamo_tests::plugin::{Plugin, Said};
+use kubectl_dynamo_tests::plugin::{Plugin, PluginOutput};
 use kubectl_dynamo_tests::{Outcome, dynamo, ensure};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::Shared;
 
-/// The words of `up` that every case needs: what engine, what image, which class has volumes here.
-pub(crate) fn up<'a>(shared: &'a Shared, more: &[&'a str]) -> Vec<&'a str> {
-    let mut words = vec![
+/// Arguments of `up` for every case: engine, image, and a storage class with volumes.
+pub(crate) fn up_args<'a>(shared: &'a Shared, more: &[&'a str]) -> Vec<&'a str> {
+    let mut args = vec![
         "up",
         crate::MODEL,
         "--backend=mocker",
@@ -33,16 +33,16 @@ pub(crate) fn up<'a>(shared: &'a Shared, more: &[&'a str]) -> Vec<&'a str> {
         "--env",
         &shared.hub_environment,
     ];
-    words.extend_from_slice(more);
-    words
+    args.extend_from_slice(more);
+    args
 }
 
-pub(crate) async fn up_downloads_the_model_and_ends_with_an_answer(shared: Arc<Shared>) -> Outcome {
-    let place = shared.place("up").await?;
-    let volume = place.volume("model-cache", "manual").await?;
-    let plugin = shared.plugin(&place)?;
-    let said = explained(plugin.run(&up(&shared, &[])).await?.expect(0), &place).await?;
-    ensure!(said.err.contains("smoke test: done"), "{}", said.err);
+pub(crate) async fn up_downloads_the_model_and_passes_the_smoke_test(shared: Arc<Shared>) -> Outcome {
+    let namespace = shared.namespace("up").await?;
+    let volume = namespace.create_volume("model-cache", "manual").await?;
+    let plugin = shared.plugin(&namespace)?;
+    let output = with_pod_details(plugin.run(&up_args(&shared, &[])).await?.expect(0), &namespace).await?;
+    ensure!(output.err.contains("smoke test: done"), "{}", output.err);
 
     let files = std::fs::read_dir(&shared.model_folder)?.collect::<Result<Vec<_>, _>>()?;
     for file in &files {
@@ -50,104 +50,115 @@ pub(crate) async fn up_downloads_the_model_and_ends_with_an_answer(shared: Arc<S
         ensure!(std::fs::read(&fetched)? == std::fs::read(file.path())?, "{} differs", fetched.display());
     }
     let from_storage =
-        shared.hub.requests().iter().any(|request| request.host == Host::Cdn && request.status < 300);
-    ensure!(from_storage, "no weights came from the storage host: {:?}", shared.hub.requests());
-    ensure!(fetch_jobs(&place).await? == 1, "not one fetch job");
-    let looks = fetchers_of_pods(&place).await?;
-    ensure!(!looks.is_empty(), "no pod has a fetcher");
+        shared.hub.requests().iter().any(|request| request.host == HubHost::Cdn && request.status < 300);
+    ensure!(from_storage, "no weights were fetched from the storage host: {:?}", shared.hub.requests());
+    ensure!(fetch_job_count(&namespace).await? == 1, "expected one fetch Job");
+    let events = init_container_events(&namespace).await?;
+    ensure!(!events.is_empty(), "no pod has a fetch container");
     // The receipt is enough for them.
     ensure!(
-        looks.iter().all(|look| look["event"] == "complete" && look["bytes_fetched"] == 0),
-        "a pod fetched again: {looks:?}"
+        events.iter().all(|event| event["event"] == "complete" && event["bytes_fetched"] == 0),
+        "a pod fetched the model again: {events:?}"
     );
-    place.delete().await
+    namespace.delete().await
 }
 
-pub(crate) async fn the_same_up_again_changes_nothing(shared: Arc<Shared>) -> Outcome {
-    let place = shared.place("again").await?;
-    place.volume("model-cache", "manual").await?;
-    let plugin = shared.plugin(&place)?;
-    explained(plugin.run(&up(&shared, &[])).await?.expect(0), &place).await?;
+pub(crate) async fn second_up_changes_nothing(shared: Arc<Shared>) -> Outcome {
+    let namespace = shared.namespace("again").await?;
+    namespace.create_volume("model-cache", "manual").await?;
+    let plugin = shared.plugin(&namespace)?;
+    with_pod_details(plugin.run(&up_args(&shared, &[])).await?.expect(0), &namespace).await?;
 
     let plane = shared.cluster.control_plane(shared.generation())?;
-    let versions = place.versions(shared.generation()).await?;
-    let position = plane.audit().position()?;
+    let versions = namespace.resource_versions(shared.generation()).await?;
+    let position = plane.audit_log().position()?;
     let counted = ["--as=counted-again", "--as-group=system:masters"];
-    let said = plugin.run(&up(&shared, &counted)).await?.expect(0)?;
-    ensure!(said.err.contains("unchanged") && said.err.contains("smoke test: done"), "{}", said.err);
-    let asked = plane.audit().requests_for(position, "counted-again")?;
-    ensure!(asked.len() <= 25, "{} requests: {asked:?}", asked.len());
-    for request in plane.audit().requests_since(position, place.name())? {
+    let output = plugin.run(&up_args(&shared, &counted)).await?.expect(0)?;
+    ensure!(output.err.contains("unchanged") && output.err.contains("smoke test: done"), "{}", output.err);
+    let requests = plane.audit_log().requests_for(position, "counted-again")?;
+    ensure!(requests.len() <= 25, "{} requests: {requests:?}", requests.len());
+    for request in plane.audit_log().requests_since(position, namespace.name())? {
         let changes =
             matches!(request.verb.as_str(), "create" | "update" | "patch" | "delete") && !request.dry_run;
         let known = versions.get(&(request.resource.clone(), request.name.clone()));
-        let moved = request.resource_version.is_none() || known != request.resource_version.as_ref();
-        // The port-forward of the smoke test is a `create` too, and changes no object.
-        ensure!(!changes || request.resource == "pods" || !moved, "{request:?} moved from {known:?}");
+        let has_changed = request.resource_version.is_none() || known != request.resource_version.as_ref();
+        // The port-forward of the smoke test is a `create` too, but it changes no object.
+        ensure!(!changes || request.resource == "pods" || !has_changed, "{request:?} changed from {known:?}");
     }
-    ensure!(versions == place.versions(shared.generation()).await?, "a resource version moved");
-    place.delete().await
+    ensure!(
+        versions == namespace.resource_versions(shared.generation()).await?,
+        "a resource version changed"
+    );
+    namespace.delete().await
 }
 
-pub(crate) async fn killed_at_any_step_the_same_command_goes_on(shared: Arc<Shared>) -> Outcome {
-    let place = shared.place("killed").await?;
-    place.volume("model-cache", "manual").await?;
-    let plugin = shared.plugin(&place)?;
+pub(crate) async fn rerun_after_kill_resumes_at_every_step(shared: Arc<Shared>) -> Outcome {
+    let namespace = shared.namespace("killed").await?;
+    namespace.create_volume("model-cache", "manual").await?;
+    let plugin = shared.plugin(&namespace)?;
     for step in ["preflight: done", "objects: done", "model fetch: waiting", "deploy: done", "ready: waiting"]
     {
-        let (running, seen) = plugin.run_until(&up(&shared, &["--progress=plain"]), step).await?;
-        let mut running = running.ok_or_else(|| format!("it ended before {step:?}:\n{}", seen.join("\n")))?;
+        let (running, lines) = plugin.run_until(&up_args(&shared, &["--progress=plain"]), step).await?;
+        let mut running = running.ok_or_else(|| format!("exited before {step:?}:\n{}", lines.join("\n")))?;
         running.kill().await?;
     }
-    let said = explained(plugin.run(&up(&shared, &[])).await?.expect(0), &place).await?;
-    ensure!(said.err.contains("smoke test: done"), "{}", said.err);
-    ensure!(fetch_jobs(&place).await? == 1, "not one fetch job");
-    place.delete().await
+    let output = with_pod_details(plugin.run(&up_args(&shared, &[])).await?.expect(0), &namespace).await?;
+    ensure!(output.err.contains("smoke test: done"), "{}", output.err);
+    ensure!(fetch_job_count(&namespace).await? == 1, "expected one fetch Job");
+    namespace.delete().await
 }
 
-pub(crate) async fn the_init_container_downloads_where_no_job_may(shared: Arc<Shared>) -> Outcome {
-    let place = shared.place("once").await?;
-    let volume = place.volume("model-cache", "late").await?;
-    let plugin = shared.plugin(&place)?;
-    let words = up(&shared, &["--storage-class=late", "--access-mode=ReadWriteOnce"]);
-    let words: Vec<&str> = words.into_iter().filter(|word| *word != "--storage-class=manual").collect();
-    explained(plugin.run(&words).await?.expect(0), &place).await?;
-    ensure!(fetch_jobs(&place).await? == 0, "a fetch job ran on a claim that binds late");
+pub(crate) async fn init_container_downloads_for_late_binding_volumes(shared: Arc<Shared>) -> Outcome {
+    let namespace = shared.namespace("once").await?;
+    let volume = namespace.create_volume("model-cache", "late").await?;
+    let plugin = shared.plugin(&namespace)?;
+    let args = up_args(&shared, &["--storage-class=late", "--access-mode=ReadWriteOnce"]);
+    let args: Vec<&str> = args.into_iter().filter(|arg| *arg != "--storage-class=manual").collect();
+    with_pod_details(plugin.run(&args).await?.expect(0), &namespace).await?;
+    ensure!(fetch_job_count(&namespace).await? == 0, "a fetch Job ran on a PVC with late binding");
     ensure!(volume.join(crate::MODEL).join("model.safetensors").is_file(), "no model on the volume");
-    place.delete().await
+    namespace.delete().await
 }
 
-pub(crate) async fn a_disaggregated_graph_with_kv_routing_answers(shared: Arc<Shared>) -> Outcome {
-    let place = shared.place("disagg").await?;
-    place.volume("model-cache", "manual").await?;
-    let plugin = shared.plugin(&place)?;
-    let words = up(&shared, &["--mode=disagg", "--router-mode=kv", "--name=pair"]);
-    explained(plugin.run(&words).await?.expect(0), &place).await?;
-    let frontend = dynamo::frontend(&place.client(), place.name(), "pair-frontend").await?;
+pub(crate) async fn disaggregated_graph_with_kv_router_answers(shared: Arc<Shared>) -> Outcome {
+    let namespace = shared.namespace("disagg").await?;
+    namespace.create_volume("model-cache", "manual").await?;
+    let plugin = shared.plugin(&namespace)?;
+    let args = up_args(&shared, &["--mode=disagg", "--router-mode=kv", "--name=pair"]);
+    with_pod_details(plugin.run(&args).await?.expect(0), &namespace).await?;
+    let frontend = dynamo::frontend_url(&namespace.client(), namespace.name(), "pair-frontend").await?;
     let answer = dynamo::chat(&frontend, crate::MODEL, "hello").await?;
     ensure!(answer["usage"]["completion_tokens"] == 8, "{answer}");
-    // From 1.0 on a change of its workers would leave it without answers, so nobody makes it by mistake.
+    // A change of its workers loses requests, so it needs confirmation.
     if shared.generation() == GraphGeneration::V1Beta1 {
         let change = plugin.run(&["up", "pair", "--env=A=b"]).await?.expect(2)?;
-        for fact in ["KD0002", "prefill and decode restart", "the last start took", "add -y"] {
+        for fact in ["KD0002", "2 of 199 requests failed", "--yes"] {
             ensure!(change.err.contains(fact), "{fact} is not in {}", change.err);
         }
     }
-    place.delete().await
+    namespace.delete().await
 }
 
-pub(crate) async fn the_kv_router_finds_the_cached_prefix(shared: Arc<Shared>) -> Outcome {
-    let place = shared.place("routed").await?;
-    place.volume("model-cache", "manual").await?;
-    let plugin = shared.plugin(&place)?;
-    let words =
-        up(&shared, &["--router-mode=kv", "--replicas=2", "--name=routed", "--", "--block-size", "16"]);
-    explained(plugin.run(&words).await?.expect(0), &place).await?;
-    let frontend = dynamo::frontend(&place.client(), place.name(), "routed-frontend").await?;
+pub(crate) async fn kv_router_reuses_the_cached_prefix(shared: Arc<Shared>) -> Outcome {
+    let namespace = shared.namespace("routed").await?;
+    namespace.create_volume("model-cache", "manual").await?;
+    let plugin = shared.plugin(&namespace)?;
+    let args =
+        up_args(&shared, &["--router-mode=kv", "--replicas=2", "--name=routed", "--", "--block-size", "16"]);
+    with_pod_details(plugin.run(&args).await?.expect(0), &namespace).await?;
+    if shared.generation() == GraphGeneration::V1Beta1 {
+        let output = plugin.run(&["test", "routed"]).await?.expect(0)?;
+        for text in
+            ["1 frontend lists", "each of 2 registered workers answers", "exact, ", "4 concurrent streams"]
+        {
+            ensure!(output.out.contains(text), "{text} is not in {}", output.out);
+        }
+    }
+    let frontend = dynamo::frontend_url(&namespace.client(), namespace.name(), "routed-frontend").await?;
     let cached =
         |answer: &Value| answer.pointer("/usage/prompt_tokens_details/cached_tokens").and_then(Value::as_u64);
-    // Workers tell the router of their blocks a moment later, which a busy machine makes longer. Taking turns would never
-    // send the same prompt to the same one of two workers twice in a row.
+    // Workers report their blocks to the router with a delay, which is longer on a busy machine. Round-robin
+    // would never send the same prompt to the same one of two workers twice in a row.
     let mut answers = Vec::new();
     for beginning in ["one", "two", "three", "four", "five"] {
         let prompt =
@@ -156,98 +167,98 @@ pub(crate) async fn the_kv_router_finds_the_cached_prefix(shared: Arc<Shared>) -
         let second = dynamo::chat(&frontend, crate::MODEL, &prompt).await?;
         ensure!(cached(&first) == Some(0), "{first}");
         if cached(&second) >= Some(64) {
-            return place.delete().await;
+            return namespace.delete().await;
         }
         answers.push(second);
     }
-    Err(format!("no prompt was found in a cache: {answers:#?}").into())
+    Err(format!("no cached prompt: {answers:#?}").into())
 }
 
-pub(crate) async fn port_forward_carries_a_streamed_chat_until_down(shared: Arc<Shared>) -> Outcome {
-    let place = shared.place("forward").await?;
-    place.volume("model-cache", "manual").await?;
-    let plugin = shared.plugin(&place)?;
-    explained(plugin.run(&up(&shared, &["--name=tiny"])).await?.expect(0), &place).await?;
+pub(crate) async fn port_forward_carries_a_streamed_chat(shared: Arc<Shared>) -> Outcome {
+    let namespace = shared.namespace("forward").await?;
+    namespace.create_volume("model-cache", "manual").await?;
+    let plugin = shared.plugin(&namespace)?;
+    with_pod_details(plugin.run(&up_args(&shared, &["--name=tiny"])).await?.expect(0), &namespace).await?;
 
     let mut forward = plugin.command(&["port-forward", "tiny"]).spawn()?;
-    let url = forwarded(&mut forward).await?;
-    ensure!(streamed_words(&url).await? == 8, "not eight words");
+    let url = forwarded_url(&mut forward).await?;
+    ensure!(streamed_word_count(&url).await? == 8, "expected eight words");
     forward.kill().await?;
 
-    let said = plugin.run(&["status", "tiny"]).await?.expect(0)?;
-    ensure!(said.out.starts_with("✔ UP"), "{}", said.out);
-    let said = plugin.run(&["list"]).await?.expect(0)?;
+    let output = plugin.run(&["status", "tiny"]).await?.expect(0)?;
+    ensure!(output.out.starts_with("✔ UP"), "{}", output.out);
+    let output = plugin.run(&["list"]).await?.expect(0)?;
     ensure!(
-        said.out.lines().any(|line| line.starts_with("tiny ") && line.contains(" ready ")),
+        output.out.lines().any(|line| line.starts_with("tiny ") && line.contains(" ready ")),
         "{}",
-        said.out
+        output.out
     );
-    let said = plugin.run(&["logs", "tiny", "-c", "fetch"]).await?.expect(0)?;
-    ensure!(!said.out.is_empty(), "the fetch said nothing");
+    let output = plugin.run(&["logs", "tiny", "-c", "fetch"]).await?.expect(0)?;
+    ensure!(!output.out.is_empty(), "the fetch log is empty");
 
-    let said = plugin.run(&["down", "tiny", "-y"]).await?.expect(0)?;
+    let output = plugin.run(&["down", "tiny", "-y"]).await?.expect(0)?;
     ensure!(
-        said.out.contains("pvc/model-cache") || said.err.contains("pvc/model-cache"),
+        output.out.contains("pvc/model-cache") || output.err.contains("pvc/model-cache"),
         "{}{}",
-        said.out,
-        said.err
+        output.out,
+        output.err
     );
-    let graphs = dynamo::graphs(place.client(), shared.generation(), place.name());
+    let graphs = dynamo::graphs(namespace.client(), shared.generation(), namespace.name());
     await_condition(graphs, "tiny", |graph: Option<&DynamicObject>| graph.is_none()).await?;
-    let claims: Api<PersistentVolumeClaim> = Api::namespaced(place.client(), place.name());
-    ensure!(claims.get_opt("model-cache").await?.is_some(), "the cache went with the graph");
-    place.delete().await
+    let pvcs: Api<PersistentVolumeClaim> = Api::namespaced(namespace.client(), namespace.name());
+    ensure!(pvcs.get_opt("model-cache").await?.is_some(), "the cache was deleted with the graph");
+    namespace.delete().await
 }
 
-pub(crate) async fn a_gated_model_needs_its_token(shared: Arc<Shared>) -> Outcome {
-    let place = shared.place("gated").await?;
-    place.volume("model-cache", "manual").await?;
-    let said = up_with_token(&shared, &place, "hf_wrong").await?.expect(4)?;
-    ensure!(said.err.contains("KD0410"), "{}", said.err);
-    // The Job's template is the same, so it is the failed Job itself that must be tried again.
-    let said = up_with_token(&shared, &place, crate::TOKEN).await?.expect(0);
-    let said = explained(said, &place).await?;
-    ensure!(said.err.contains("tried again"), "{}", said.err);
-    place.delete().await
+pub(crate) async fn gated_model_requires_a_token(shared: Arc<Shared>) -> Outcome {
+    let namespace = shared.namespace("gated").await?;
+    namespace.create_volume("model-cache", "manual").await?;
+    let output = up_with_token(&shared, &namespace, "hf_wrong").await?.expect(4)?;
+    ensure!(output.err.contains("KD0410"), "{}", output.err);
+    // The Job's template is the same, so the failed Job itself must be run again.
+    let output = up_with_token(&shared, &namespace, crate::TOKEN).await?.expect(0);
+    let output = with_pod_details(output, &namespace).await?;
+    ensure!(output.err.contains("recreated"), "{}", output.err);
+    namespace.delete().await
 }
 
-pub(crate) async fn a_token_is_in_its_secret_alone(shared: Arc<Shared>) -> Outcome {
-    let place = shared.place("token").await?;
-    place.volume("model-cache", "manual").await?;
-    explained(up_with_token(&shared, &place, crate::TOKEN).await?.expect(0), &place).await?;
-    let graphs = dynamo::graphs(place.client(), shared.generation(), place.name());
-    let jobs: Api<Job> = Api::namespaced(place.client(), place.name());
-    let pods: Api<Pod> = Api::namespaced(place.client(), place.name());
+pub(crate) async fn token_is_stored_only_in_its_secret(shared: Arc<Shared>) -> Outcome {
+    let namespace = shared.namespace("token").await?;
+    namespace.create_volume("model-cache", "manual").await?;
+    with_pod_details(up_with_token(&shared, &namespace, crate::TOKEN).await?.expect(0), &namespace).await?;
+    let graphs = dynamo::graphs(namespace.client(), shared.generation(), namespace.name());
+    let jobs: Api<Job> = Api::namespaced(namespace.client(), namespace.name());
+    let pods: Api<Pod> = Api::namespaced(namespace.client(), namespace.name());
     let all = ListParams::default();
     for objects in [
         serde_json::to_string(&graphs.list(&all).await?.items)?,
         serde_json::to_string(&jobs.list(&all).await?.items)?,
         serde_json::to_string(&pods.list(&all).await?.items)?,
-        place.describe().await?,
+        namespace.describe().await?,
     ] {
         ensure!(!objects.contains(crate::TOKEN), "the token is in an object or a log");
     }
-    place.delete().await
+    namespace.delete().await
 }
 
-/// `up` of the gated model with this token on standard input, which may stand in nothing that `up` says.
-async fn up_with_token(shared: &Shared, place: &CaseNamespace, token: &str) -> Outcome<Said> {
-    let mut words = up(shared, &["--hf-token-stdin"]);
-    words[1] = crate::GATED_MODEL;
-    let said = shared.plugin(place)?.run_with_input(&words, &format!("{token}\n")).await?;
-    ensure!(!format!("{}{}", said.out, said.err).contains(token), "the token is in the output");
-    Ok(said)
+/// Runs `up` for the gated model with this token on stdin. The token must not appear in the output.
+async fn up_with_token(shared: &Shared, namespace: &CaseNamespace, token: &str) -> Outcome<PluginOutput> {
+    let mut args = up_args(shared, &["--hf-token-stdin"]);
+    args[1] = crate::GATED_MODEL;
+    let output = shared.plugin(namespace)?.run_with_input(&args, &format!("{token}\n")).await?;
+    ensure!(!format!("{}{}", output.out, output.err).contains(token), "the token is in the output");
+    Ok(output)
 }
 
-/// How many fetch jobs there are.
-async fn fetch_jobs(place: &CaseNamespace) -> Outcome<usize> {
-    let jobs: Api<Job> = Api::namespaced(place.client(), place.name());
+/// Returns the number of fetch Jobs.
+async fn fetch_job_count(namespace: &CaseNamespace) -> Outcome<usize> {
+    let jobs: Api<Job> = Api::namespaced(namespace.client(), namespace.name());
     Ok(jobs.list(&ListParams::default()).await?.items.len())
 }
 
-/// The last event of each init container that fetches.
-async fn fetchers_of_pods(place: &CaseNamespace) -> Outcome<Vec<Value>> {
-    let pods: Api<Pod> = Api::namespaced(place.client(), place.name());
+/// Returns the last event of each init container that fetches.
+async fn init_container_events(namespace: &CaseNamespace) -> Outcome<Vec<Value>> {
+    let pods: Api<Pod> = Api::namespaced(namespace.client(), namespace.name());
     let parameters = LogParams { container: Some("model-fetch".into()), ..LogParams::default() };
     let mut events = Vec::new();
     for pod in pods.list(&ListParams::default()).await?.items {
@@ -260,27 +271,27 @@ async fn fetchers_of_pods(place: &CaseNamespace) -> Outcome<Vec<Value>> {
     Ok(events)
 }
 
-/// The result, or its error with what the pods were doing.
-pub(crate) async fn explained<T>(result: Outcome<T>, place: &CaseNamespace) -> Outcome<T> {
+/// Returns the result; adds the state of the pods to an error.
+pub(crate) async fn with_pod_details<T>(result: Outcome<T>, namespace: &CaseNamespace) -> Outcome<T> {
     match result {
         Ok(value) => Ok(value),
-        Err(error) => Err(format!("{error}\n{}", place.describe().await?).into()),
+        Err(error) => Err(format!("{error}\n{}", namespace.describe().await?).into()),
     }
 }
 
-/// The address that a running `port-forward` says it listens on.
-pub(crate) async fn forwarded(forward: &mut tokio::process::Child) -> Outcome<String> {
-    let out = forward.stdout.take().ok_or("a child without an output")?;
-    let err = forward.stderr.take().ok_or("a child without an error stream")?;
+/// Returns the address on which a running `port-forward` listens.
+pub(crate) async fn forwarded_url(forward: &mut tokio::process::Child) -> Outcome<String> {
+    let out = forward.stdout.take().ok_or("child does not have stdout")?;
+    let err = forward.stderr.take().ok_or("child does not have stderr")?;
     let (mut out, mut err) = (BufReader::new(out).lines(), BufReader::new(err).lines());
     loop {
         let line = tokio::select! {
             line = out.next_line() => line?,
             line = err.next_line() => line?,
         };
-        let line = line.ok_or("port-forward ended")?;
-        if let Some(place) = line.find("127.0.0.1:") {
-            let address: String = line[place..]
+        let line = line.ok_or("port-forward exited")?;
+        if let Some(position) = line.find("127.0.0.1:") {
+            let address: String = line[position..]
                 .chars()
                 .take_while(|letter| !letter.is_whitespace() && *letter != '/')
                 .collect();
@@ -290,8 +301,8 @@ pub(crate) async fn forwarded(forward: &mut tokio::process::Child) -> Outcome<St
     }
 }
 
-/// How many words a streamed chat of eight tokens brings, each in an event of its own.
-pub(crate) async fn streamed_words(url: &str) -> Outcome<usize> {
+/// Returns the number of words in a streamed chat of eight tokens, one per event.
+pub(crate) async fn streamed_word_count(url: &str) -> Outcome<usize> {
     let body = serde_json::json!({
         "model": crate::MODEL,
         "stream": true,
@@ -313,8 +324,8 @@ pub(crate) async fn streamed_words(url: &str) -> Outcome<usize> {
 }
 
 impl Shared {
-    /// The plugin for the user whose requests are audited, in the case's namespace.
-    pub(crate) fn plugin(&self, place: &CaseNamespace) -> Outcome<Plugin> {
-        Ok(Plugin::new(self.cluster.control_plane(self.generation())?.kubeconfig(), place.name()))
+    /// Returns the plugin for the audited user in the case's namespace.
+    pub(crate) fn plugin(&self, namespace: &CaseNamespace) -> Outcome<Plugin> {
+        Ok(Plugin::new(self.cluster.control_plane(self.generation())?.audited_kubeconfig(), namespace.name()))
     }
 }

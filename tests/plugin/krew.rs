@@ -1,5 +1,5 @@
-//! The krew package: the rules of krew's manifest and index, and an installation with krew's own steps
-//! (staging folder, checksum, file moves into the store, one link in the bin folder).
+//! The krew package: the rules of krew's manifest and index, and an installation with krew's steps (staging
+//! folder, checksum, file moves into the store, one link in the bin folder).
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -15,16 +15,16 @@ use crate::programs;
 
 const BASE_URL: &str = "https://downloads.example/dynamo";
 
-/// A finished release in a folder.
-pub(crate) struct Release {
+/// A packaged release in a folder.
+pub(crate) struct KrewPackage {
     folder: PathBuf,
-    pub(crate) manifest: Manifest,
+    pub(crate) manifest: KrewManifest,
 }
 
-/// A plugin manifest with the fields that krew knows; others are refused, as krew's index does.
+/// A plugin manifest with the fields that krew knows. Other fields are rejected, as in krew's index.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Manifest {
+pub(crate) struct KrewManifest {
     api_version: String,
     kind: String,
     metadata: Metadata,
@@ -71,22 +71,22 @@ struct FileMove {
     to: String,
 }
 
-impl Release {
-    /// The built plugin, packed once for all cases.
-    pub(crate) fn of_the_plugin() -> &'static Self {
-        static RELEASE: LazyLock<Release> = LazyLock::new(|| {
+impl KrewPackage {
+    /// Returns the built plugin, packaged once for all cases.
+    pub(crate) fn for_plugin() -> &'static Self {
+        static RELEASE: LazyLock<KrewPackage> = LazyLock::new(|| {
             let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("release");
-            Release::pack(&programs::kubectl_dynamo(), &folder, &[])
+            KrewPackage::pack(&programs::kubectl_dynamo(), &folder, &[])
         });
         &RELEASE
     }
 
-    /// Packs a program with `krew/release`.
+    /// Packages a program with `krew/release`.
     fn pack(program: &Path, folder: &Path, options: &[&str]) -> Self {
         let mut arguments = vec![OsStr::new("--output"), folder.as_os_str()];
         arguments.extend([OsStr::new("--binary"), program.as_os_str()]);
         arguments.extend(options.iter().map(OsStr::new));
-        programs::run("krew/release", &arguments);
+        programs::run_repository_command("krew/release", &arguments);
         let text = fs::read_to_string(folder.join("dynamo.yaml")).expect("the manifest was written");
         let manifest = serde_saphyr::from_str(&text).expect("krew knows every field");
         Self { folder: folder.to_path_buf(), manifest }
@@ -96,38 +96,39 @@ impl Release {
         self.folder.join(platform.uri.rsplit('/').next().unwrap_or_default())
     }
 
-    /// Installs for linux/amd64 below `krew_root` as krew does, and returns the folder for PATH.
+    /// Installs the package for linux/amd64 below `krew_root` as krew does, and returns the folder for PATH.
     pub(crate) fn install(&self, krew_root: &Path) -> PathBuf {
         let spec = &self.manifest.spec;
-        let wanted = BTreeMap::from([("os".into(), "linux".into()), ("arch".into(), "amd64".into())]);
-        let platform = spec.platforms.iter().find(|platform| platform.selector.match_labels == wanted);
-        let platform = platform.expect("there is an archive for linux/amd64");
+        let labels = BTreeMap::from([("os".into(), "linux".into()), ("arch".into(), "amd64".into())]);
+        let platform = spec.platforms.iter().find(|platform| platform.selector.match_labels == labels);
+        let platform = platform.expect("an archive for linux/amd64 exists");
 
-        let staging = tempfile::tempdir().expect("a temporary folder can be made");
+        let staging = tempfile::tempdir().expect("can create a temporary folder");
         unpack(&self.archive(platform), &platform.sha256, staging.path());
         let store = krew_root.join("store").join(&self.manifest.metadata.name).join(&spec.version);
-        fs::create_dir_all(&store).expect("the store can be made");
+        fs::create_dir_all(&store).expect("can create the store");
         for step in &platform.files {
             let target = if step.to == "." { &step.from } else { &step.to };
             fs::copy(staging.path().join(&step.from), store.join(target))
-                .expect("the archive holds the file");
+                .expect("the archive contains the file");
         }
         let bin = krew_root.join("bin");
-        fs::create_dir_all(&bin).expect("the bin folder can be made");
+        fs::create_dir_all(&bin).expect("can create the bin folder");
         let link = format!("kubectl-{}", self.manifest.metadata.name.replace('-', "_"));
         std::os::unix::fs::symlink(store.join(&platform.bin), bin.join(link)).expect("the link is new");
         bin
     }
 }
 
-/// Checks the checksum and unpacks; krew takes only folders and regular files with paths inside the archive.
+/// Verifies the checksum and unpacks. krew only accepts folders and regular files with paths inside the
+/// archive.
 fn unpack(archive: &Path, sha256: &str, into: &Path) {
     assert_eq!(checksum(archive), sha256);
-    for entry in entries(archive) {
+    for entry in archive_entries(archive) {
         assert!(entry.path.components().all(|part| matches!(part, Component::Normal(_))), "{:?}", entry.path);
     }
-    let file = GzDecoder::new(File::open(archive).expect("the archive is there"));
-    tar::Archive::new(file).unpack(into).expect("the archive is whole");
+    let file = GzDecoder::new(File::open(archive).expect("the archive exists"));
+    tar::Archive::new(file).unpack(into).expect("the archive is complete");
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -138,15 +139,15 @@ struct Entry {
     owner: u64,
 }
 
-fn entries(archive: &Path) -> Vec<Entry> {
-    let mut tar = tar::Archive::new(GzDecoder::new(File::open(archive).expect("the archive is there")));
+fn archive_entries(archive: &Path) -> Vec<Entry> {
+    let mut tar = tar::Archive::new(GzDecoder::new(File::open(archive).expect("the archive exists")));
     let entries = tar.entries().expect("the archive is a tar");
     let read = entries.map(|entry| {
-        let entry = entry.expect("the archive is whole");
+        let entry = entry.expect("the archive is complete");
         let header = entry.header();
         assert!(header.entry_type().is_file(), "only regular files are packed");
         Entry {
-            path: entry.path().expect("paths are text").into_owned(),
+            path: entry.path().expect("paths are UTF-8").into_owned(),
             mode: header.mode().expect("a mode is a number"),
             modified: header.mtime().expect("a time is a number"),
             owner: header.uid().expect("an owner is a number"),
@@ -156,18 +157,18 @@ fn entries(archive: &Path) -> Vec<Entry> {
 }
 
 fn checksum(file: &Path) -> String {
-    let bytes = fs::read(file).expect("the archive is there");
+    let bytes = fs::read(file).expect("the archive exists");
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Stands for a program where only the packing matters, and is smaller than one.
-fn any_program() -> PathBuf {
+/// Returns a small file instead of the program, if only the packaging matters.
+fn small_program() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../krew/release")
 }
 
 #[test]
-fn the_manifest_follows_krews_rules() {
-    let manifest = &Release::of_the_plugin().manifest;
+fn manifest_follows_krew_rules() {
+    let manifest = &KrewPackage::for_plugin().manifest;
     assert_eq!(manifest.api_version, "krew.googlecontainertools.github.com/v1alpha2");
     assert_eq!(manifest.kind, "Plugin");
     assert_eq!(manifest.metadata.name, "dynamo");
@@ -189,15 +190,15 @@ fn the_manifest_follows_krews_rules() {
         assert_eq!(platform.bin, "kubectl-dynamo");
         let moved: Vec<&str> = platform.files.iter().map(|step| step.from.as_str()).collect();
         assert!(moved.contains(&"LICENSE") && moved.contains(&platform.bin.as_str()), "{moved:?}");
-        assert!(platform.files.iter().all(|step| step.to == "."), "krew refuses targets that are not clean");
+        assert!(platform.files.iter().all(|step| step.to == "."), "krew rejects targets that are not clean");
     }
 }
 
 #[test]
-fn the_base_url_is_one_setting() {
-    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+fn base_url_option_sets_the_download_url() {
+    let folder = tempfile::tempdir().expect("can create a temporary folder");
     let uri = |options: &[&str]| {
-        Release::pack(&any_program(), folder.path(), options).manifest.spec.platforms.remove(0).uri
+        KrewPackage::pack(&small_program(), folder.path(), options).manifest.spec.platforms.remove(0).uri
     };
     let version = env!("CARGO_PKG_VERSION");
     let archive = format!("kubectl-dynamo-v{version}-linux-amd64.tar.gz");
@@ -211,16 +212,16 @@ fn the_base_url_is_one_setting() {
 }
 
 #[test]
-fn the_archive_holds_program_and_licence_and_nothing_of_the_build() {
-    let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    let release = Release::pack(&any_program(), &folder.path().join("one"), &[]);
+fn archive_contains_only_program_and_license() {
+    let folder = tempfile::tempdir().expect("can create a temporary folder");
+    let release = KrewPackage::pack(&small_program(), &folder.path().join("one"), &[]);
     let platform = &release.manifest.spec.platforms[0];
     let entry = |path: &str, mode| Entry { path: path.into(), mode, modified: 0, owner: 0 };
     let archive = release.archive(platform);
-    assert_eq!(entries(&archive), [entry("LICENSE", 0o644), entry("kubectl-dynamo", 0o755)]);
-    let again = Release::pack(&any_program(), &folder.path().join("other"), &[]);
+    assert_eq!(archive_entries(&archive), [entry("LICENSE", 0o644), entry("kubectl-dynamo", 0o755)]);
+    let again = KrewPackage::pack(&small_program(), &folder.path().join("other"), &[]);
     assert_eq!(again.manifest.spec.platforms[0].sha256, platform.sha256);
-    let noted =
+    let checksum_file =
         fs::read_to_string(archive.with_extension("gz.sha256")).expect("the checksum file was written");
-    assert!(noted.starts_with(&platform.sha256));
+    assert!(checksum_file.starts_with(&platform.sha256));
 }

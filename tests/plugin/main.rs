@@ -1,5 +1,5 @@
-//! The packages as their users get them: the krew archive and manifest, unpacked as krew does and run through
-//! the real kubectl, the image of the fetcher, and the examples.
+//! The packages as users get them: the krew archive and manifest, installed as krew does and run through the
+//! real kubectl, the fetcher image, and the examples.
 
 mod completion;
 mod examples;

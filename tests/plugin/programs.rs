@@ -1,4 +1,4 @@
-//! The real kubectl, and the commands of this repository that pack its programs.
+//! The real kubectl, and this repository's packaging commands.
 
 use std::ffi::OsStr;
 use std::io::Write;
@@ -7,17 +7,18 @@ use std::process::{Command, Output};
 use std::sync::LazyLock;
 
 use kubectl_dynamo_tests::cache;
-use kubectl_dynamo_tests::kubernetes::programs::compiled;
+use kubectl_dynamo_tests::kubernetes::programs::compiled_program;
 pub(crate) use kubectl_dynamo_tests::programs::{kubectl_dynamo, model_fetcher};
 
-/// The real kubectl, or `None` with a line that says why cases that need it do not run.
+/// Returns the real kubectl, or `None` after printing why the cases that need it are skipped.
 pub(crate) fn kubectl() -> Option<&'static Path> {
     static KUBECTL: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
-        let found = compiled("kubectl");
+        let found = compiled_program("kubectl");
         if let Err(reason) = &found {
             let reason = format!("plugin tier cannot run through kubectl: {reason}");
             assert!(std::env::var_os("REQUIRE_ALL_TIERS").is_none_or(|value| value != "1"), "{reason}");
-            // Past the test harness, which keeps what passing tests print; a closed stderr changes nothing.
+            // Written directly because the test harness captures the output of passing tests. A closed stderr
+            // does not matter.
             let _ = writeln!(std::io::stderr().lock(), "{reason}");
         }
         found.ok()
@@ -25,8 +26,8 @@ pub(crate) fn kubectl() -> Option<&'static Path> {
     KUBECTL.as_deref()
 }
 
-/// Runs one of this repository's own commands and fails with what it says.
-pub(crate) fn run<S: AsRef<OsStr>>(command: &str, arguments: &[S]) -> Output {
+/// Runs one of this repository's commands and fails with its output.
+pub(crate) fn run_repository_command<S: AsRef<OsStr>>(command: &str, arguments: &[S]) -> Output {
     let command = cache::repository().join(command);
     let output = Command::new(&command).args(arguments).env("KUBECTL_DYNAMO_BIN", kubectl_dynamo()).output();
     let output = output.expect("the command is executable");

@@ -1,25 +1,23 @@
-//! Random wishes: each renders graphs that Dynamo's definitions accept, the same bytes each time, or is refused with a
-//! code and a way out. `PROPTEST_CASES` says how many; ten thousand unless it does.
+//! Random intents: each one renders graphs that Dynamo's CRDs accept, with the same bytes each time, or is
+//! rejected with a code and a fix. `PROPTEST_CASES` sets the number of intents (default: ten thousand).
 
-use kubectl_dynamo::error::Explain;
-use kubectl_dynamo::intent::{
-    AccessMode, Backend, Cache, DiskTier, DiskVolume, KvOffload, ModelRef, Parallelism, Placement, Router,
-    RouterMode, ServingIntent, TokenSecret, Toleration, TolerationEffect, Topology, WorkerGroup,
+use kubectl_dynamo_core::error::Explain;
+use kubectl_dynamo_core::intent::{
+    AccessMode, Backend, Cache, DiskTier, DiskVolume, KvOffload, ModelRef, OutputParsers, Parallelism,
+    Placement, Router, RouterMode, ServingIntent, TokenSecret, Toleration, TolerationEffect, Topology,
+    WorkerGroup,
 };
-use kubectl_dynamo::plan::{FetchPlacement, Logging, ModelPlace, Surroundings, plan};
-use kubectl_dynamo::release::{CATALOG, Release};
-use kubectl_dynamo::resources::{GraphApi, render};
-use kubectl_dynamo_tests::kubernetes::definitions::Stored;
+use kubectl_dynamo_core::plan::{FetchPlacement, Logging, ModelLocation, RenderEnvironment, plan};
+use kubectl_dynamo_core::release::{CATALOG, Release};
+use kubectl_dynamo_core::resources::{GraphApi, render};
+use kubectl_dynamo_tests::kubernetes::definitions::StoredVersion;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
+use crate::case_count;
 use crate::schema::GraphSchema;
-
-fn cases() -> u32 {
-    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(10_000)
-}
 
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![
@@ -44,7 +42,7 @@ fn pairs() -> impl Strategy<Value = Vec<(String, String)>> {
     vec((prop_oneof![text(), Just("DYN_ROUTER_MODE".to_owned()), Just("HF_TOKEN".to_owned())], text()), 0..4)
 }
 
-/// Engine flags that a plan moves, replaces or refuses.
+/// Engine flags that a plan moves, replaces, or rejects.
 const FLAGS: &[&str] =
     &["--migration-limit", "--migration_limit=3", "--connector", "--kv-transfer-config={}", "--no-such"];
 
@@ -82,7 +80,7 @@ fn offload() -> impl Strategy<Value = Option<KvOffload>> {
     let volume = prop_oneof![
         option::of(text()).prop_map(|storage_class| DiskVolume::Ephemeral { storage_class }),
         text().prop_map(|path| DiskVolume::HostPath { path }),
-        text().prop_map(|claim| DiskVolume::Claim { claim }),
+        text().prop_map(|name| DiskVolume::Pvc { name }),
     ];
     let disk = option::of((size(), volume).prop_map(|(size, volume)| DiskTier { size, volume }));
     option::of((size(), disk).prop_map(|(cpu, disk)| KvOffload { cpu, disk }))
@@ -119,14 +117,19 @@ fn placement() -> impl Strategy<Value = Placement> {
 
 fn cache() -> impl Strategy<Value = Cache> {
     prop_oneof![
-        text().prop_map(|claim| Cache::Existing { claim }),
-        (text(), size(), option::of(text())).prop_map(|(claim, size, storage_class)| Cache::Made {
-            claim,
+        text().prop_map(|pvc| Cache::Existing { pvc }),
+        (text(), size(), option::of(text())).prop_map(|(pvc, size, storage_class)| Cache::Managed {
+            pvc,
             size,
             storage_class,
             access_mode: AccessMode::ReadWriteMany,
         }),
     ]
+}
+
+/// A parser that every release has, one that a few releases have, one that none has, or no parser.
+fn parser() -> impl Strategy<Value = Option<String>> {
+    option::of(prop_oneof![Just("none".to_owned()), Just("mistral".into()), Just("glm45".into()), text()])
 }
 
 fn intent() -> impl Strategy<Value = ServingIntent> {
@@ -137,10 +140,12 @@ fn intent() -> impl Strategy<Value = ServingIntent> {
     let served = option::of(text());
     let backend = prop_oneof![Just(Backend::Vllm), Just(Backend::Mocker)];
     let secret = option::of(Just(TokenSecret::default()));
-    let first = (text(), model, served, backend, secret, any::<bool>());
+    let parsers =
+        (parser(), parser()).prop_map(|(tool_call, reasoning)| OutputParsers { tool_call, reasoning });
+    let first = (text(), model, served, backend, secret, any::<bool>(), parsers);
     (first, topology(), router(), offload(), vec(text(), 0..3), cache(), placement(), 0u32..3).prop_map(
         |(
-            (name, model, served, backend, token_secret, trust_remote_code),
+            (name, model, served, backend, token_secret, trust_remote_code, parsers),
             topology,
             router,
             kv_offload,
@@ -157,6 +162,7 @@ fn intent() -> impl Strategy<Value = ServingIntent> {
                 backend,
                 topology,
                 router,
+                parsers,
                 frontend_replicas,
                 kv_offload,
                 engine_args,
@@ -173,30 +179,36 @@ fn release() -> impl Strategy<Value = &'static Release> {
 }
 
 #[test]
-fn every_wish_renders_what_dynamo_takes_or_is_refused_with_a_code() {
-    // Without optimisation a wish's strategies are deeper than a test's stack.
-    let thread = std::thread::Builder::new().stack_size(64 << 20).spawn(try_random_wishes).expect("a thread");
+fn random_intents_render_valid_graphs_or_fail_with_a_code() {
+    // Without optimization, the strategies for intents need more than a test's stack.
+    let thread =
+        std::thread::Builder::new().stack_size(64 << 20).spawn(try_random_intents).expect("a thread");
     if let Err(panic) = thread.join() {
         std::panic::resume_unwind(panic);
     }
 }
 
-fn try_random_wishes() {
+fn try_random_intents() {
     let schemas = [
-        (GraphApi::V1Alpha1, GraphSchema::of("0.9.1", Stored::V1Alpha1, "v1alpha1")),
-        (GraphApi::V1Beta1, GraphSchema::of("1.5.0-main-20260821", Stored::V1Beta1, "v1beta1")),
+        (GraphApi::V1Alpha1, GraphSchema::from_definition("0.9.1", StoredVersion::V1Alpha1, "v1alpha1")),
+        (
+            GraphApi::V1Beta1,
+            GraphSchema::from_definition("1.5.0-main-20260821", StoredVersion::V1Beta1, "v1beta1"),
+        ),
     ];
-    let newer = GraphSchema::of("1.4.0-main-20260730", Stored::V1Alpha1, "v1alpha1");
+    let newer = GraphSchema::from_definition("1.4.0-main-20260730", StoredVersion::V1Alpha1, "v1alpha1");
     let logging = prop_oneof![Just(Logging::Plain), Just(Logging::Json)];
-    let config = Config { cases: cases(), failure_persistence: None, ..Config::default() };
+    let cases = case_count(10_000);
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
     let rendered = std::cell::Cell::new(0u32);
     let result =
         TestRunner::new(config).run(&(intent(), release(), logging), |(intent, release, logging)| {
-            let surroundings = Surroundings { model: ModelPlace::Volume(FetchPlacement::Job), logging };
-            let plan = match plan(&intent, release, release.version, surroundings) {
+            let environment =
+                RenderEnvironment { model: ModelLocation::Volume(FetchPlacement::Job), logging };
+            let plan = match plan(&intent, release, release.version, environment) {
                 Ok(plan) => plan,
-                Err(refused) => {
-                    prop_assert!(refused.code().is_some() && refused.hint().is_some(), "{refused}");
+                Err(error) => {
+                    prop_assert!(error.code().is_some() && error.hint().is_some(), "{error}");
                     return Ok(());
                 }
             };
@@ -205,16 +217,16 @@ fn try_random_wishes() {
                 let objects = render(&plan, "serving", *api);
                 prop_assert_eq!(&objects, &render(&plan, "serving", *api));
                 let graph = &objects.last().expect("a graph is rendered last").object;
-                // The field for images without a version came to v1alpha1 later than that definition.
+                // The field for images without a version was added to v1alpha1 after that CRD.
                 let overridden =
                     graph["spec"]["services"]["frontend"].get("runtimeVersionOverride").is_some();
                 let schema = if overridden { &newer } else { schema };
-                prop_assert_eq!(schema.complaint(graph), None);
+                prop_assert_eq!(schema.first_violation(graph), None);
             }
             Ok(())
         });
     if let Err(failure) = result {
         panic!("{failure}");
     }
-    assert!(rendered.get() > cases() / 4, "only {} wishes were rendered", rendered.get());
+    assert!(rendered.get() > cases / 4, "only {} intents were rendered", rendered.get());
 }

@@ -1,9 +1,11 @@
-//! One recorded case: what a watch brought, in order, and what was seen after each event.
+//! One recording: the events of a watch in order, and the observed state after each event.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use kubectl_dynamo::diagnosis::Evidence;
-use kubectl_dynamo::readiness::GRAPH_LABEL;
+use kubectl_dynamo_core::diagnosis::Snapshot;
+use kubectl_dynamo_core::object::ObjectView;
+use kubectl_dynamo_core::readiness::{DeploymentReducer, ObjectChange, ObservedKind};
 use kubectl_dynamo_tests::{Outcome, cache};
 use serde_json::Value;
 
@@ -30,58 +32,62 @@ pub(crate) const RECORDINGS: [&str; 19] = [
     "operator-1.5/worker-crashes",
 ];
 
-/// Where the recordings are: `DYNAMO_RECORDINGS`, else beside this repository.
+const GRAPH: &str = "DynamoGraphDeployment";
+
+/// Returns the folder of the recordings: `DYNAMO_RECORDINGS`, else next to this repository.
 fn folder() -> PathBuf {
     cache::set("DYNAMO_RECORDINGS").unwrap_or_else(|| cache::repository().join("../shared/recorded"))
 }
 
-/// Why there is nothing to play, if so.
+/// Returns why there are no recordings, if there are none.
 pub(crate) fn missing() -> Option<String> {
     let folder = folder();
     (!folder.is_dir()).then(|| format!("no recordings in {}", folder.display()))
 }
 
-/// One moment: the seconds since the start, and everything that was seen by then.
+/// The observed state at one time, in seconds since the start.
 pub(crate) struct Moment {
     pub(crate) seconds: f64,
-    pub(crate) evidence: Evidence,
+    pub(crate) evidence: Snapshot,
 }
 
-/// The moments of a recording: one after each event about the graph, its components, Deployments and pods.
+/// Returns the states of a recording: one after each event about the graph, its components, Deployments, and
+/// pods.
 pub(crate) fn moments(name: &str) -> Outcome<Vec<Moment>> {
     let text = std::fs::read_to_string(folder().join(format!("{name}.ndjson")))?;
-    let mut evidence = Evidence::default();
+    let events = text.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
+    let graph = events.iter().map(|event| ObjectView::new(&event["object"])).find(|one| one.kind() == GRAPH);
+    let mut objects =
+        DeploymentReducer::for_deployment(graph.ok_or("no graph was recorded")?.name(), BTreeMap::new());
     let mut moments = Vec::new();
-    for line in text.lines() {
-        let mut event: Value = serde_json::from_str(line)?;
-        let seconds = event["seconds"].as_f64().ok_or("an event without a time")?;
-        let gone = event["type"] == "DELETED";
+    for mut event in events {
+        let seconds = event["seconds"].as_f64().ok_or("the event does not have a time")?;
         let object = event["object"].take();
-        if take(&mut evidence, object, gone) {
-            moments.push(Moment { seconds, evidence: evidence.clone() });
+        let Some(kind) = kind(&object) else { continue };
+        let change = match event["type"].as_str() {
+            Some("DELETED") => ObjectChange::Deleted(object),
+            _ => ObjectChange::Applied(object),
+        };
+        if objects.apply(kind, change)? {
+            let evidence = Snapshot {
+                observation: objects.observation().clone(),
+                events: objects.events().to_vec(),
+                ..Snapshot::default()
+            };
+            moments.push(Moment { seconds, evidence });
         }
     }
     Ok(moments)
 }
 
-/// Notes one event; answers whether it can change a verdict.
-fn take(evidence: &mut Evidence, object: Value, gone: bool) -> bool {
-    let seen = &mut evidence.seen;
-    let list = match object["kind"].as_str() {
-        Some("DynamoGraphDeployment") => {
-            seen.graph = Some(object).filter(|_| !gone);
-            return true;
-        }
-        Some("DynamoComponentDeployment") => &mut seen.components,
-        Some("Deployment") => &mut seen.workloads,
-        Some("Pod") if object["metadata"]["labels"][GRAPH_LABEL].is_string() => &mut seen.pods,
-        Some("Event") => &mut evidence.events,
-        _ => return false,
-    };
-    let can_change = object["kind"] != "Event";
-    list.retain(|one| one["metadata"]["uid"] != object["metadata"]["uid"]);
-    if !gone {
-        list.push(object);
-    }
-    can_change
+/// Returns the kind of a recorded object, if a reducer stores it.
+fn kind(object: &Value) -> Option<ObservedKind> {
+    Some(match ObjectView::new(object).kind() {
+        GRAPH => ObservedKind::Graph,
+        "DynamoComponentDeployment" => ObservedKind::ComponentDeployment,
+        "Deployment" => ObservedKind::Deployment,
+        "Pod" => ObservedKind::Pod,
+        "Event" => ObservedKind::Event,
+        _ => return None,
+    })
 }

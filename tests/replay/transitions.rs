@@ -1,26 +1,29 @@
-//! Where each recorded deployment stood, every time that changed: the transcript is read in review.
+//! Lists the state transitions of each recorded deployment; review changes of the transcript.
 
 use std::fmt::Write;
 use std::sync::Arc;
 
-use kubectl_dynamo::diagnosis::{Verdict, diagnose};
+use kubectl_dynamo_core::diagnosis::{DiagnosisResult, diagnose};
 use kubectl_dynamo_tests::Outcome;
 
 use crate::Shared;
 use crate::recording::{RECORDINGS, moments};
 
-pub(crate) async fn every_transition_is_what_it_was(_: Arc<Shared>) -> Outcome {
+pub(crate) async fn transitions_match_the_snapshots(_: Arc<Shared>) -> Outcome {
     for name in RECORDINGS {
         let mut transcript = String::new();
         let mut last = String::new();
         for moment in moments(name)? {
-            let graph = moment.evidence.seen.graph.is_some();
-            let now = match diagnose(&moment.evidence).verdict {
+            let graph = moment.evidence.observation.graph.is_some();
+            let now = match diagnose(&moment.evidence).result {
                 _ if !graph => "absent".to_owned(),
-                Verdict::Reported => "reported ready".to_owned(),
-                Verdict::ComingUp { waits_for } => format!("waits for {waits_for}"),
-                Verdict::Held { cause } => format!("held {}: {cause}", cause.code),
-                Verdict::Broken { cause } => format!("broken {}: {cause}", cause.code),
+                DiagnosisResult::Ready => "reported ready".to_owned(),
+                DiagnosisResult::Progressing { waits_for: pending } => format!("waits for {pending}"),
+                DiagnosisResult::Terminating { waits_for: pending } => {
+                    format!("deleting: waits for {pending}")
+                }
+                DiagnosisResult::Blocked { cause } => format!("held {}: {cause}", cause.code),
+                DiagnosisResult::Failed { cause } => format!("broken {}: {cause}", cause.code),
             };
             if now != last {
                 writeln!(transcript, "{:7.1}  {now}", moment.seconds)?;

@@ -1,9 +1,9 @@
-//! Where the tests keep what is costly to make: outside the checkout, in folders named by version or by hash.
-//! `tests/run` fills it; its place is `KUBECTL_DYNAMO_TEST_CACHE`, so a cold run can be tried with an empty folder.
+//! Stores expensive test artifacts outside the checkout, in folders named by version or hash. `tests/run`
+//! fills the cache. `KUBECTL_DYNAMO_TEST_CACHE` selects its folder, so a cold run can use an empty one.
 
 use std::path::{Path, PathBuf};
 
-/// The cache folder of the tests: the setting, else the user's cache folder.
+/// Returns the cache folder of the tests: the environment variable, else the user's cache folder.
 pub fn folder() -> PathBuf {
     if let Some(folder) = set("KUBECTL_DYNAMO_TEST_CACHE") {
         return folder;
@@ -12,12 +12,12 @@ pub fn folder() -> PathBuf {
     user.unwrap_or_else(|| PathBuf::from("/var/cache")).join("kubectl-dynamo-tests")
 }
 
-/// The root of this repository.
+/// Returns the root of this repository.
 pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("/"))
 }
 
-/// A path taken from an environment variable that is set and not empty.
+/// Returns the path in an environment variable if it is set and not empty.
 pub fn set(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
 }

@@ -1,12 +1,12 @@
-//! The operator's own mapping of a v1alpha1 graph to a v1beta1 one, as far as graphs of ours go, and pieces of graphs
-//! that are found in different places in each shape.
+//! The operator's conversion of a v1alpha1 graph to v1beta1, as far as rendered graphs need it, and access to
+//! fields that differ between the two API versions.
 
 use serde_json::{Map, Value, json};
 
-/// The v1beta1 graph that means the same. What has no home there is left out: claims and annotations of a service.
+/// Converts a graph to v1beta1. PVCs and service annotations do not exist there and are dropped.
 pub fn to_v1beta1(graph: &Value) -> Value {
-    let none = Map::new();
-    let services = graph["spec"]["services"].as_object().unwrap_or(&none);
+    let empty = Map::new();
+    let services = graph["spec"]["services"].as_object().unwrap_or(&empty);
     let components: Vec<Value> = services.iter().map(|(name, service)| component(name, service)).collect();
     json!({
         "apiVersion": "nvidia.com/v1beta1",
@@ -18,7 +18,7 @@ pub fn to_v1beta1(graph: &Value) -> Value {
 
 fn component(name: &str, service: &Value) -> Value {
     let kind = service.get("subComponentType").unwrap_or(&service["componentType"]);
-    let mut component = json!({ "name": name, "type": kind, "podTemplate": template(service) });
+    let mut component = json!({ "name": name, "type": kind, "podTemplate": pod_template(service) });
     for field in ["replicas", "multinode", "runtimeVersionOverride"] {
         if let Some(value) = service.get(field) {
             component[field] = value.clone();
@@ -32,25 +32,25 @@ fn component(name: &str, service: &Value) -> Value {
     component
 }
 
-fn template(service: &Value) -> Value {
+fn pod_template(service: &Value) -> Value {
     let mut pod = service["extraPodSpec"].clone();
     let mut main =
         pod.as_object_mut().and_then(|pod| pod.remove("mainContainer")).unwrap_or_else(|| json!({}));
     main["name"] = json!("main");
-    for (ours, theirs) in
+    for (alpha_field, beta_field) in
         [("envs", "env"), ("livenessProbe", "livenessProbe"), ("readinessProbe", "readinessProbe")]
     {
-        if let Some(value) = service.get(ours) {
-            main[theirs] = value.clone();
+        if let Some(value) = service.get(alpha_field) {
+            main[beta_field] = value.clone();
         }
     }
     if let Some(resources) = service.get("resources") {
-        main["resources"] = renamed_gpu(resources);
+        main["resources"] = rename_gpu_resource(resources);
     }
     for mount in service["volumeMounts"].as_array().into_iter().flatten() {
         push(&mut main, "volumeMounts", json!({ "name": mount["name"], "mountPath": mount["mountPoint"] }));
-        let claim = json!({ "claimName": mount["name"] });
-        push(&mut pod, "volumes", json!({ "name": mount["name"], "persistentVolumeClaim": claim }));
+        let pvc = json!({ "claimName": mount["name"] });
+        push(&mut pod, "volumes", json!({ "name": mount["name"], "persistentVolumeClaim": pvc }));
     }
     pod["containers"] = json!([main]);
     let mut template = json!({ "spec": pod });
@@ -60,15 +60,15 @@ fn template(service: &Value) -> Value {
     template
 }
 
-fn renamed_gpu(resources: &Value) -> Value {
-    let mut renamed = resources.clone();
-    let limits = renamed.pointer_mut("/limits").and_then(Value::as_object_mut);
+fn rename_gpu_resource(resources: &Value) -> Value {
+    let mut resources_copy = resources.clone();
+    let limits = resources_copy.pointer_mut("/limits").and_then(Value::as_object_mut);
     if let Some(limits) = limits
         && let Some(gpus) = limits.remove("gpu")
     {
         limits.insert("nvidia.com/gpu".into(), gpus);
     }
-    renamed
+    resources_copy
 }
 
 fn push(object: &mut Value, field: &str, item: Value) {
@@ -79,8 +79,8 @@ fn push(object: &mut Value, field: &str, item: Value) {
     }
 }
 
-/// The graph with the lists sorted whose order means nothing: components, volumes and mounts, by name.
-pub fn sorted(mut graph: Value) -> Value {
+/// Returns the graph with unordered lists (components, volumes, mounts) sorted by name.
+pub fn sort_lists(mut graph: Value) -> Value {
     let by_name = |list: &mut Value| {
         if let Some(list) = list.as_array_mut() {
             list.sort_by_key(|item| item["name"].as_str().unwrap_or_default().to_owned());
@@ -102,29 +102,29 @@ pub fn sorted(mut graph: Value) -> Value {
     graph
 }
 
-/// What one component of a graph runs.
+/// The command of one component of a graph.
 #[derive(Debug, Clone)]
-pub struct Command {
-    /// `frontend`, `worker`, `prefill` or `decode`.
+pub struct ComponentCommand {
+    /// `frontend`, `worker`, `prefill`, or `decode`.
     pub component: String,
     /// Program and arguments.
-    pub words: Vec<String>,
+    pub argv: Vec<String>,
     /// Variables with a plain value.
     pub environment: Map<String, Value>,
 }
 
-/// What the components of a v1beta1 graph run.
-pub fn commands(graph: &Value) -> Vec<Command> {
+/// Returns the commands of the components of a v1beta1 graph.
+pub fn commands(graph: &Value) -> Vec<ComponentCommand> {
     let components = graph["spec"]["components"].as_array().into_iter().flatten();
     components
         .map(|component| {
             let main = &component["podTemplate"]["spec"]["containers"][0];
-            let words = [&main["command"], &main["args"]];
-            let words = words.into_iter().flat_map(|list| list.as_array().into_iter().flatten());
+            let argv = [&main["command"], &main["args"]];
+            let argv = argv.into_iter().flat_map(|list| list.as_array().into_iter().flatten());
             let environment = main["env"].as_array().into_iter().flatten();
-            Command {
+            ComponentCommand {
                 component: text(&component["name"]),
-                words: words.map(text).collect(),
+                argv: argv.map(text).collect(),
                 environment: environment
                     .filter(|variable| variable.get("valueFrom").is_none())
                     .map(|variable| (text(&variable["name"]), json!(text(&variable["value"]))))

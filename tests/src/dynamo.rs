@@ -1,4 +1,5 @@
-//! Dynamo's graph deployments as cases write them by hand, and what a frontend answers.
+//! Hand-written graph deployments for test cases, and requests to a frontend.
+//! It does not use the code under test.
 
 use std::time::Duration;
 
@@ -13,18 +14,19 @@ use crate::images::runtime;
 use crate::kubernetes::definitions::GraphGeneration;
 use crate::{Outcome, ensure};
 
-/// Where pods of the cases find the model.
+/// Mount path of the model in test pods.
 pub const MODEL_FOLDER: &str = "/opt/models";
 
-/// The graph deployments of a namespace.
+/// Returns the API for graph deployments in a namespace.
 pub fn graphs(client: Client, generation: GraphGeneration, namespace: &str) -> Api<DynamicObject> {
     let kind = GroupVersionKind::gvk("nvidia.com", generation.version(), "DynamoGraphDeployment");
     Api::namespaced_with(client, namespace, &ApiResource::from_gvk(&kind))
 }
 
-/// A v1beta1 graph of one frontend and one mocker that serves `MODEL_FOLDER/model` from the claim, as `model`.
-pub fn aggregated(name: &str, claim: &str, model: &str) -> Value {
-    let mount = json!([{"name": claim, "mountPath": MODEL_FOLDER}]);
+/// Returns a v1beta1 graph with one frontend and one mocker that serves `MODEL_FOLDER/model` from the PVC as
+/// `model`.
+pub fn aggregated_graph(name: &str, pvc: &str, model: &str) -> Value {
+    let mount = json!([{"name": pvc, "mountPath": MODEL_FOLDER}]);
     let path = format!("{MODEL_FOLDER}/{model}");
     json!({
         "apiVersion": "nvidia.com/v1beta1",
@@ -55,25 +57,25 @@ pub fn aggregated(name: &str, claim: &str, model: &str) -> Value {
     })
 }
 
-/// A server-side apply of the object as its author.
+/// Applies the object with server-side apply as its author.
 pub async fn apply(graphs: &Api<DynamicObject>, graph: &Value) -> Result<DynamicObject, Error> {
     let name = graph["metadata"]["name"].as_str().unwrap_or_default();
     graphs.patch(name, &PatchParams::apply("author"), &Patch::Apply(graph)).await
 }
 
-/// The state and the Ready condition's reason of a graph.
+/// Returns the state and the reason of the Ready condition of a graph.
 pub fn state_and_reason(graph: &Value) -> (Option<String>, Option<String>) {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     (text(&graph["status"]["state"]), text(&graph["status"]["conditions"][0]["reason"]))
 }
 
-/// Waits until the operator says that this very specification of the graph is ready.
+/// Waits until the operator reports the current generation of the graph as ready.
 pub async fn wait_until_ready(graphs: &Api<DynamicObject>, name: &str) -> Outcome {
     let ready =
         await_condition(graphs.clone(), name, |graph: Option<&DynamicObject>| graph.is_some_and(is_ready));
     tokio::time::timeout(Duration::from_secs(300), ready)
         .await
-        .map_err(|_| format!("{name} is not ready in time"))??;
+        .map_err(|_| format!("timed out waiting for {name} to become ready"))??;
     Ok(())
 }
 
@@ -82,34 +84,35 @@ fn is_ready(graph: &DynamicObject) -> bool {
     condition["status"] == "True" && condition["observedGeneration"].as_i64() == graph.metadata.generation
 }
 
-/// The frontend's address as other pods have it: reachable from inside the cluster's network namespace.
-pub async fn frontend(client: &Client, namespace: &str, service: &str) -> Outcome<String> {
+/// Returns the frontend's URL inside the cluster's network namespace.
+pub async fn frontend_url(client: &Client, namespace: &str, service: &str) -> Outcome<String> {
     let services: Api<Service> = Api::namespaced(client.clone(), namespace);
     let address = services.get(service).await?.spec.and_then(|spec| spec.cluster_ip);
-    Ok(format!("http://{}:8000", address.ok_or("the frontend's service has no address")?))
+    Ok(format!("http://{}:8000", address.ok_or("the frontend's Service does not have a cluster IP")?))
 }
 
-/// One chat completion, asked again while the frontend does not know the model yet or is not reachable yet.
+/// Sends one chat completion. Retries while the frontend is unreachable or does not list the model yet.
 pub async fn chat(frontend: &str, model: &str, prompt: &str) -> Outcome<Value> {
     let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build()?;
     let body = json!({"model": model, "max_tokens": 8, "messages": [{"role": "user", "content": prompt}]});
     let limit = std::time::Instant::now() + Duration::from_secs(60);
     loop {
-        let asked = client.post(format!("{frontend}/v1/chat/completions")).json(&body).send().await;
-        let refusal = match asked {
+        let result = client.post(format!("{frontend}/v1/chat/completions")).json(&body).send().await;
+        let failure = match result {
             Ok(answer) if answer.status().is_success() => return Ok(answer.json().await?),
             Ok(answer) => format!("{}: {}", answer.status(), answer.text().await?),
             Err(error) => error.to_string(),
         };
-        ensure!(std::time::Instant::now() < limit, "no chat completion from {frontend}: {refusal}");
-        // Ready comes a moment before the frontend lists the model, and that moment is no event of Kubernetes.
+        ensure!(std::time::Instant::now() < limit, "no chat completion from {frontend}: {failure}");
+        // The graph becomes ready shortly before the frontend lists the model, and Kubernetes does not have an event
+        // for that.
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 
-/// The same as a v1alpha1 graph.
-pub fn aggregated_v1alpha1(name: &str, claim: &str, model: &str) -> Value {
-    let mount = json!([{"name": claim, "mountPoint": MODEL_FOLDER}]);
+/// Returns the same graph as v1alpha1.
+pub fn aggregated_graph_v1alpha1(name: &str, pvc: &str, model: &str) -> Value {
+    let mount = json!([{"name": pvc, "mountPoint": MODEL_FOLDER}]);
     let path = format!("{MODEL_FOLDER}/{model}");
     json!({
         "apiVersion": "nvidia.com/v1alpha1",

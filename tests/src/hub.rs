@@ -1,15 +1,15 @@
-//! A Hugging Face hub of our own: the protocol its clients speak, over HTTP or TLS, with faults on request.
+//! A test hub with the Hugging Face Hub protocol, over HTTP or TLS, with injectable faults.
 //!
-//! Two listeners: the hub itself, and the host its redirects lead to (the "CDN"), as huggingface.co has them. Serves
-//! folders as repositories. What the unmodified clients of PyPI and crates.io make of it is tested beside the
-//! fetcher, so that hub and fetcher cannot share one misreading.
+//! There are two listeners, as at huggingface.co: the hub and the host that its redirects point to (the
+//! "CDN"). Repositories are served from folders. Unmodified clients from PyPI and crates.io are tested
+//! against it too, so that hub and fetcher cannot share a misreading of the protocol.
 
-mod address;
 mod cdn;
 pub mod content;
+mod endpoints;
 pub mod fault;
+mod file_address;
 pub mod identity;
-mod pages;
 pub mod repository;
 mod server;
 
@@ -23,59 +23,60 @@ use bytes::Bytes;
 use tokio::task::JoinHandle;
 
 pub use fault::{Fault, FaultKind};
-pub use identity::Identity;
-pub use repository::{Access, Repository};
+pub use identity::TlsIdentity;
+pub use repository::{Repository, RepositoryAccess};
 
-/// Which of the two hosts a request came to.
+/// The host that received a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Host {
+pub enum HubHost {
     Hub,
     Cdn,
 }
 
-/// One request as it was seen.
+/// One received request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
-    pub host: Host,
+pub struct HubRequest {
+    pub host: HubHost,
     pub method: String,
     pub path: String,
     pub range: Option<String>,
     pub authorization: Option<String>,
+    pub user_agent: Option<String>,
     pub status: u16,
 }
 
-/// How the hub is set up.
+/// Settings of the hub.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct HubSettings {
     pub listen: SocketAddr,
     pub cdn_listen: SocketAddr,
-    /// Serve over TLS with this identity.
-    pub identity: Option<Identity>,
+    /// Serves over TLS with this identity.
+    pub identity: Option<TlsIdentity>,
     pub repositories: Vec<Repository>,
-    /// Entries on one page of a tree.
+    /// Number of entries per page of a tree.
     pub page_entries: usize,
-    /// Added before each answer.
+    /// Delay before each response.
     pub latency: Duration,
     /// Bytes per second of each CDN connection.
     pub connection_rate: Option<u64>,
-    /// The hub is a mirror below this path, such as `/mirrors/hub`.
+    /// Path prefix of a mirror, such as `/mirrors/hub`.
     pub path_prefix: String,
-    /// Where xet storage is, for files that are there.
+    /// URL of xet storage, for files stored there.
     pub xet_url: Option<String>,
-    /// Whether content is read again for each answer or held in memory.
-    pub content: ContentPlace,
+    /// Whether content is read for each response or kept in memory.
+    pub content: ContentStorage,
 }
 
-/// Where bodies come from.
+/// Where response bodies are read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ContentPlace {
+pub enum ContentStorage {
     #[default]
     Disk,
-    /// Read once at the start, so that a benchmark's hub costs little beside its clients.
+    /// Read once at start, so that a benchmark measures the clients and not the hub.
     Memory,
 }
 
-impl Default for Settings {
+impl Default for HubSettings {
     fn default() -> Self {
         let loopback = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
         Self {
@@ -88,46 +89,46 @@ impl Default for Settings {
             connection_rate: None,
             path_prefix: String::new(),
             xet_url: None,
-            content: ContentPlace::default(),
+            content: ContentStorage::default(),
         }
     }
 }
 
-/// What both hosts share.
-pub(crate) struct State {
-    pub(crate) settings: Settings,
+/// State shared by both hosts.
+pub(crate) struct HubState {
+    pub(crate) settings: HubSettings,
     pub(crate) cdn_url: String,
-    /// Content by place on disk, where it is held in memory.
-    pub(crate) memory: HashMap<PathBuf, Bytes>,
+    /// Content by path on disk, if it is kept in memory.
+    pub(crate) cached_content: HashMap<PathBuf, Bytes>,
     repositories: Mutex<Vec<Repository>>,
     faults: Mutex<Vec<Fault>>,
-    requests: Mutex<Vec<Request>>,
+    requests: Mutex<Vec<HubRequest>>,
     sent: std::sync::atomic::AtomicU64,
-    /// Signed addresses of an earlier generation have expired.
+    /// Signed URLs of an earlier generation have expired.
     pub(crate) generation: std::sync::atomic::AtomicU64,
 }
 
-/// A running hub; it ends when this is dropped.
+/// A running hub; dropping it stops it.
 pub struct Hub {
-    /// The address for `HF_ENDPOINT`.
+    /// URL for `HF_ENDPOINT`.
     pub url: String,
     pub cdn_url: String,
-    state: Arc<State>,
+    state: Arc<HubState>,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Hub {
     /// Starts both listeners.
-    pub async fn start(settings: Settings) -> std::io::Result<Self> {
+    pub async fn start(settings: HubSettings) -> std::io::Result<Self> {
         let hub = tokio::net::TcpListener::bind(settings.listen).await?;
         let cdn = tokio::net::TcpListener::bind(settings.cdn_listen).await?;
         let scheme = if settings.identity.is_some() { "https" } else { "http" };
         let url = format!("{scheme}://{}{}", hub.local_addr()?, settings.path_prefix);
         let cdn_url = format!("{scheme}://{}", cdn.local_addr()?);
-        let state = Arc::new(State {
-            memory: match settings.content {
-                ContentPlace::Disk => HashMap::new(),
-                ContentPlace::Memory => content::read_all(&settings.repositories)?,
+        let state = Arc::new(HubState {
+            cached_content: match settings.content {
+                ContentStorage::Disk => HashMap::new(),
+                ContentStorage::Memory => content::read_all(&settings.repositories)?,
             },
             repositories: Mutex::new(settings.repositories.clone()),
             settings,
@@ -138,23 +139,23 @@ impl Hub {
             generation: Default::default(),
         });
         let tasks = vec![
-            tokio::spawn(server::serve(hub, Host::Hub, state.clone())),
-            tokio::spawn(server::serve(cdn, Host::Cdn, state.clone())),
+            tokio::spawn(server::serve(hub, HubHost::Hub, state.clone())),
+            tokio::spawn(server::serve(cdn, HubHost::Cdn, state.clone())),
         ];
         Ok(Self { url, cdn_url, state, tasks })
     }
 
-    /// Makes a fault happen from now on.
+    /// Activates a fault.
     pub fn inject(&self, fault: Fault) {
         lock(&self.state.faults).push(fault);
     }
 
-    /// Ends all faults.
-    pub fn heal(&self) {
+    /// Removes all faults.
+    pub fn clear_faults(&self) {
         lock(&self.state.faults).clear();
     }
 
-    /// Every signed address given out so far is refused from now on.
+    /// Expires every signed URL issued so far.
     pub fn expire_addresses(&self) {
         self.state.generation.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
     }
@@ -162,22 +163,22 @@ impl Hub {
     /// Replaces or adds a repository.
     pub fn publish(&self, repository: Repository) {
         let mut repositories = lock(&self.state.repositories);
-        repositories.retain(|held| held.id != repository.id);
+        repositories.retain(|existing| existing.id != repository.id);
         repositories.push(repository);
     }
 
-    /// Every request so far.
-    pub fn requests(&self) -> Vec<Request> {
+    /// Returns all requests so far.
+    pub fn requests(&self) -> Vec<HubRequest> {
         lock(&self.state.requests).clone()
     }
 
-    /// Forgets the requests and the bytes counted so far.
-    pub fn forget_requests(&self) {
+    /// Resets the recorded requests and the byte counter.
+    pub fn reset_statistics(&self) {
         lock(&self.state.requests).clear();
         self.state.sent.store(0, std::sync::atomic::Ordering::SeqCst);
     }
 
-    /// Bytes of file content handed to the network so far.
+    /// Returns the number of content bytes sent so far.
     pub fn bytes_sent(&self) -> u64 {
         self.state.sent.load(std::sync::atomic::Ordering::SeqCst)
     }
@@ -189,22 +190,22 @@ impl Drop for Hub {
     }
 }
 
-impl State {
-    /// The repository of this name, whatever its capital letters.
+impl HubState {
+    /// Returns the repository with this name, ignoring case.
     pub(crate) fn repository(&self, id: &str) -> Option<Repository> {
-        lock(&self.repositories).iter().find(|held| held.id.eq_ignore_ascii_case(id)).cloned()
+        lock(&self.repositories).iter().find(|existing| existing.id.eq_ignore_ascii_case(id)).cloned()
     }
 
-    pub(crate) fn note(&self, request: Request) {
+    pub(crate) fn record_request(&self, request: HubRequest) {
         lock(&self.requests).push(request);
     }
 
-    pub(crate) fn count_sent(&self, bytes: u64) {
+    pub(crate) fn add_sent_bytes(&self, bytes: u64) {
         self.sent.fetch_add(bytes, std::sync::atomic::Ordering::SeqCst);
     }
 
-    /// The fault that is due for this request; one use of it is spent.
-    pub(crate) fn fault(&self, host: Host, path: &str) -> Option<FaultKind> {
+    /// Returns the fault for this request, if any, and decrements its remaining count.
+    pub(crate) fn next_due_fault(&self, host: HubHost, path: &str) -> Option<FaultKind> {
         let mut faults = lock(&self.faults);
         let due = faults.iter_mut().filter_map(|fault| fault.is_due(host, path).then_some(fault)).next()?;
         due.times -= 1;

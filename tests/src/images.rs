@@ -1,4 +1,5 @@
-//! Container images without a container engine: an archive made from a folder, which `ctr image import` takes.
+//! Builds container images without a container engine: an archive of a folder that `ctr image import`
+//! accepts.
 
 pub mod fetcher;
 pub mod runtime;
@@ -10,7 +11,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-/// What an image says of itself besides its files.
+/// The configuration of an image.
 #[derive(Debug, Clone)]
 pub struct Image {
     reference: String,
@@ -21,7 +22,7 @@ pub struct Image {
 }
 
 impl Image {
-    /// An image of the name `reference`, started as root in `/`.
+    /// Creates an image named `reference` that starts as root in `/`.
     pub fn new(reference: &str) -> Self {
         let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
         Self {
@@ -33,8 +34,8 @@ impl Image {
         }
     }
 
-    pub fn entrypoint(mut self, words: &[&str]) -> Self {
-        self.entrypoint = words.iter().map(|word| (*word).to_owned()).collect();
+    pub fn entrypoint(mut self, args: &[&str]) -> Self {
+        self.entrypoint = args.iter().map(|arg| (*arg).to_owned()).collect();
         self
     }
 
@@ -53,8 +54,8 @@ impl Image {
         self
     }
 
-    /// Writes the image as an archive, one layer for the files below each of `roots`; the archive appears only when it
-    /// is whole.
+    /// Writes the image as an archive with one layer for the files below each of `roots`. The archive gets
+    /// its name when it is complete.
     pub fn write(&self, roots: &[&Path], archive: &Path) -> io::Result<()> {
         let (layer, unfinished) = (archive.with_extension("layer"), archive.with_extension("unfinished"));
         let mut builder = tar::Builder::new(File::create(&unfinished)?);
@@ -69,14 +70,14 @@ impl Image {
         let configuration = self.configuration(&digests).to_string();
         let configuration_name = format!("{}.json", hexadecimal(&Sha256::digest(&configuration)));
         let manifest = json!([{"Config": configuration_name, "RepoTags": [self.reference], "Layers": names}]);
-        append(&mut builder, &configuration_name, configuration.as_bytes())?;
-        append(&mut builder, "manifest.json", manifest.to_string().as_bytes())?;
+        append_file(&mut builder, &configuration_name, configuration.as_bytes())?;
+        append_file(&mut builder, "manifest.json", manifest.to_string().as_bytes())?;
         builder.into_inner()?.sync_all()?;
         fs::rename(unfinished, archive)
     }
 
     fn configuration(&self, layers: &[String]) -> Value {
-        // A fixed time: the same files make the same image.
+        // A fixed time: the same files produce the same image.
         let created = "2026-01-01T00:00:00Z";
         json!({
             "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
@@ -94,10 +95,12 @@ impl Image {
     }
 }
 
-/// Writes the files below `root` as one uncompressed layer and answers its digest.
+/// Writes the files below `root` as one uncompressed layer and returns its digest.
 fn write_layer(root: &Path, layer: &Path) -> io::Result<String> {
-    let mut builder =
-        tar::Builder::new(Hashing { file: io::BufWriter::new(File::create(layer)?), hash: Sha256::new() });
+    let mut builder = tar::Builder::new(HashingWriter {
+        file: io::BufWriter::new(File::create(layer)?),
+        hash: Sha256::new(),
+    });
     builder.follow_symlinks(false);
     builder.append_dir_all("", root)?;
     let mut written = builder.into_inner()?;
@@ -105,7 +108,7 @@ fn write_layer(root: &Path, layer: &Path) -> io::Result<String> {
     Ok(format!("sha256:{}", hexadecimal(&written.hash.finalize())))
 }
 
-fn append(builder: &mut tar::Builder<File>, name: &str, content: &[u8]) -> io::Result<()> {
+fn append_file(builder: &mut tar::Builder<File>, name: &str, content: &[u8]) -> io::Result<()> {
     let mut header = tar::Header::new_gnu();
     header.set_size(content.len() as u64);
     header.set_mode(0o644);
@@ -116,12 +119,12 @@ fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-struct Hashing<W> {
+struct HashingWriter<W> {
     file: W,
     hash: Sha256,
 }
 
-impl<W: Write> Write for Hashing<W> {
+impl<W: Write> Write for HashingWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.file.write(bytes)?;
         self.hash.update(&bytes[..written]);

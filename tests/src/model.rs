@@ -1,5 +1,5 @@
-//! A tiny valid model folder for the mocker, made anew on each run: tokenizer and configuration, no weights.
-//! The tests have their own, so that the one in the plugin cannot excuse a misreading of what a frontend accepts.
+//! Writes a tiny valid model folder for the mocker: tokenizer and configuration, no weights. It does not
+//! share code with the plugin's version, so that a mistake in one of them is found.
 
 use std::path::Path;
 
@@ -7,15 +7,15 @@ use serde_json::{Map, Value, json};
 
 use crate::Outcome;
 
-/// The mocker emits the ids 1000 to 1999.
-const VOCABULARY: usize = 2048;
-const CONTEXT: usize = 2048;
-const SPECIAL: [&str; 2] = ["<|endoftext|>", "<|im_end|>"];
+/// The mocker emits the token IDs 1000 to 1999.
+const VOCABULARY_SIZE: usize = 2048;
+const CONTEXT_LENGTH: usize = 2048;
+const SPECIAL_TOKENS: [&str; 2] = ["<|endoftext|>", "<|im_end|>"];
 const CHAT_TEMPLATE: &str = "{% for message in messages %}{{ message['role'] + ': ' + message['content'] + '<|im_end|>' }}\
                              {% endfor %}{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}";
 
 /// Writes the model's files into the folder.
-pub fn write(folder: &Path) -> Outcome {
+pub fn write_model(folder: &Path) -> Outcome {
     std::fs::create_dir_all(folder)?;
     for (name, content) in files() {
         std::fs::write(folder.join(name), content.to_string())?;
@@ -23,22 +23,22 @@ pub fn write(folder: &Path) -> Outcome {
     Ok(())
 }
 
-/// Writes besides a file of weights of this many bytes, which a hub keeps in large file storage.
-pub fn write_with_weights(folder: &Path, bytes: usize) -> Outcome {
-    write(folder)?;
+/// Also writes a weights file of this many bytes, which a hub keeps in LFS.
+pub fn write_model_with_weights(folder: &Path, bytes: usize) -> Outcome {
+    write_model(folder)?;
     let mut header =
         json!({"weight": {"dtype": "U8", "shape": [bytes], "data_offsets": [0, bytes]}}).to_string();
     header.push_str(&" ".repeat(8 - header.len() % 8));
     let mut file = u64::try_from(header.len())?.to_le_bytes().to_vec();
     file.extend_from_slice(header.as_bytes());
-    // Not all the same, so that a part in the wrong place is found out.
-    file.extend((0..bytes).map(|place| (place.wrapping_mul(2_654_435_761) >> 13) as u8));
+    // Not all bytes are equal, so that misplaced parts are detected.
+    file.extend((0..bytes).map(|index| (index.wrapping_mul(2_654_435_761) >> 13) as u8));
     std::fs::write(folder.join("model.safetensors"), file)?;
     Ok(())
 }
 
 fn files() -> [(&'static str, Value); 4] {
-    let end_of_turn = SPECIAL[1];
+    let end_of_turn = SPECIAL_TOKENS[1];
     [
         (
             "config.json",
@@ -51,8 +51,8 @@ fn files() -> [(&'static str, Value); 4] {
                 "num_attention_heads": 4,
                 "num_key_value_heads": 2,
                 "head_dim": 16,
-                "max_position_embeddings": CONTEXT,
-                "vocab_size": VOCABULARY,
+                "max_position_embeddings": CONTEXT_LENGTH,
+                "vocab_size": VOCABULARY_SIZE,
                 "bos_token_id": 256,
                 "eos_token_id": 257,
             }),
@@ -63,27 +63,27 @@ fn files() -> [(&'static str, Value); 4] {
             "tokenizer_config.json",
             json!({
                 "tokenizer_class": "PreTrainedTokenizerFast",
-                "model_max_length": CONTEXT,
+                "model_max_length": CONTEXT_LENGTH,
                 "eos_token": end_of_turn,
-                "pad_token": SPECIAL[0],
+                "pad_token": SPECIAL_TOKENS[0],
                 "chat_template": CHAT_TEMPLATE,
             }),
         ),
     ]
 }
 
-/// One token for a byte, two specials, and readable words for the rest.
+/// Returns a tokenizer with one token per byte, two special tokens, and readable words for the rest.
 fn tokenizer() -> Value {
-    let mut words: Vec<String> = bytes_as_characters();
-    words.extend(SPECIAL.map(str::to_owned));
-    words.extend((words.len()..VOCABULARY).map(|id| format!("\u{120}word{id}")));
+    let mut tokens: Vec<String> = bytes_as_characters();
+    tokens.extend(SPECIAL_TOKENS.map(str::to_owned));
+    tokens.extend((tokens.len()..VOCABULARY_SIZE).map(|id| format!("\u{120}word{id}")));
     let ids: Map<String, Value> =
-        words.into_iter().zip(0..VOCABULARY).map(|(word, id)| (word, json!(id))).collect();
-    let added: Vec<Value> = SPECIAL
+        tokens.into_iter().zip(0..VOCABULARY_SIZE).map(|(token, id)| (token, json!(id))).collect();
+    let added: Vec<Value> = SPECIAL_TOKENS
         .iter()
-        .map(|word| {
+        .map(|token| {
             json!({
-                "id": ids[*word], "content": word, "special": true,
+                "id": ids[*token], "content": token, "special": true,
                 "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
             })
         })
@@ -99,7 +99,7 @@ fn tokenizer() -> Value {
     })
 }
 
-/// The character by which byte-level tokenizers write each byte: itself where it is printable.
+/// Returns the character that byte-level tokenizers use for each byte: the byte itself if it is printable.
 fn bytes_as_characters() -> Vec<String> {
     let is_printable = |byte: u32| matches!(byte, 33..=126 | 161..=172 | 174..=255);
     let mut next = 256;

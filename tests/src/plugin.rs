@@ -1,4 +1,5 @@
-//! The plugin as its users run it: a process with arguments, a kubeconfig and a namespace.
+//! Runs the plugin as users do: a process with arguments, a kubeconfig, and a namespace.
+//! Environment variables of the machine's user do not reach the plugin.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -17,9 +18,9 @@ pub struct Plugin {
     namespace: String,
 }
 
-/// How a run of it ended and what it wrote.
+/// Exit code and output of a finished run.
 #[derive(Debug, Clone)]
-pub struct Said {
+pub struct PluginOutput {
     pub code: Option<i32>,
     pub out: String,
     pub err: String,
@@ -30,118 +31,126 @@ impl Plugin {
         Self { program: programs::kubectl_dynamo(), kubeconfig, namespace: namespace.to_owned() }
     }
 
-    /// A command with these words; nothing of the machine's own user reaches it.
-    pub fn command(&self, words: &[&str]) -> Command {
+    /// Returns a command with these arguments; settings of the machine's user do not reach it.
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        command.arg("--kubeconfig").arg(&self.kubeconfig).arg("--namespace").arg(&self.namespace).args(words);
+        command.arg("--kubeconfig").arg(&self.kubeconfig).arg("--namespace").arg(&self.namespace).args(args);
         command.env_clear().env("HOME", self.kubeconfig.parent().unwrap_or(Path::new("/")));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         command
     }
 
-    /// The same as a line for a shell, for programs that want a terminal.
-    pub fn line(&self, words: &str) -> String {
+    /// Returns the same as a shell line, for tests that need a terminal.
+    pub fn shell_line(&self, args: &str) -> String {
         let (program, kubeconfig) = (self.program.display(), self.kubeconfig.display());
-        format!("{program} --kubeconfig {kubeconfig} --namespace {} {words}", self.namespace)
+        format!("{program} --kubeconfig {kubeconfig} --namespace {} {args}", self.namespace)
     }
 
-    /// A kubectl for the same user in the same namespace.
-    pub fn kubectl(&self, words: &[&str]) -> Outcome<Command> {
-        let mut command = Command::new(crate::kubernetes::programs::compiled("kubectl")?);
-        command.arg("--kubeconfig").arg(&self.kubeconfig).arg("--namespace").arg(&self.namespace).args(words);
+    /// Returns a kubectl command for the same user and namespace.
+    pub fn kubectl(&self, args: &[&str]) -> Outcome<Command> {
+        let mut command = Command::new(crate::kubernetes::programs::compiled_program("kubectl")?);
+        command.arg("--kubeconfig").arg(&self.kubeconfig).arg("--namespace").arg(&self.namespace).args(args);
         command.env_clear().env("HOME", self.kubeconfig.parent().unwrap_or(Path::new("/")));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         Ok(command)
     }
 
-    /// Runs it to its end.
-    pub async fn run(&self, words: &[&str]) -> Outcome<Said> {
-        said(self.command(words).output().await?)
+    /// Runs the plugin until it exits.
+    pub async fn run(&self, args: &[&str]) -> Outcome<PluginOutput> {
+        to_output(self.command(args).output().await?)
     }
 
-    /// Runs it to its end with this text on its standard input.
-    pub async fn run_with_input(&self, words: &[&str], input: &str) -> Outcome<Said> {
-        fed(self.command(words).stdin(Stdio::piped()), input).await
+    /// Runs the plugin with this text on stdin until it exits.
+    pub async fn run_with_input(&self, args: &[&str], input: &str) -> Outcome<PluginOutput> {
+        run_with_stdin(self.command(args).stdin(Stdio::piped()), input).await
     }
 
-    /// Runs kubectl to its end with this text on its standard input.
-    pub async fn run_kubectl(&self, words: &[&str], input: &str) -> Outcome<Said> {
-        fed(&mut self.kubectl(words)?, input).await
+    /// Runs kubectl with this text on stdin until it exits.
+    pub async fn run_kubectl(&self, args: &[&str], input: &str) -> Outcome<PluginOutput> {
+        run_with_stdin(&mut self.kubectl(args)?, input).await
     }
 
-    /// Starts it and answers it, still running, once a line of its stderr holds `text`; and the lines so far.
-    /// None when it ended before.
-    pub async fn run_until(&self, words: &[&str], text: &str) -> Outcome<(Option<Child>, Vec<String>)> {
-        let mut child = self.command(words).spawn()?;
-        let mut lines = BufReader::new(child.stderr.take().ok_or("a child without an error stream")?).lines();
-        let mut seen = Vec::new();
+    /// Starts the plugin and returns the running child once a line on stderr contains `text`, with the lines so far.
+    /// The child is `None` if it exited before.
+    pub async fn run_until(&self, args: &[&str], text: &str) -> Outcome<(Option<Child>, Vec<String>)> {
+        let mut child = self.command(args).spawn()?;
+        let mut lines = BufReader::new(child.stderr.take().ok_or("child does not have stderr")?).lines();
+        let mut read_lines = Vec::new();
         while let Some(line) = lines.next_line().await? {
-            let is_it = line.contains(text);
-            seen.push(line);
-            if is_it {
-                // The stream is read on, so that the child is not stopped by a full pipe.
+            let is_match = line.contains(text);
+            read_lines.push(line);
+            if is_match {
+                // Keeps reading, so that the child is not blocked by a full pipe.
                 tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-                return Ok((Some(child), seen));
+                return Ok((Some(child), read_lines));
             }
         }
         child.wait().await?;
-        Ok((None, seen))
+        Ok((None, read_lines))
     }
 }
 
-/// A run that has not ended, whose stderr is read line by line.
-pub struct Running {
+/// A running plugin whose stderr is read line by line.
+pub struct RunningPlugin {
     child: Child,
     lines: Lines<BufReader<ChildStderr>>,
-    said: String,
+    stderr: String,
 }
 
 impl Plugin {
-    /// Starts it.
-    pub fn start(&self, words: &[&str]) -> Outcome<Running> {
-        let mut child = self.command(words).spawn()?;
-        let lines = BufReader::new(child.stderr.take().ok_or("a child without an error stream")?).lines();
-        Ok(Running { child, lines, said: String::new() })
+    /// Starts the plugin.
+    pub fn start(&self, args: &[&str]) -> Outcome<RunningPlugin> {
+        let mut child = self.command(args).spawn()?;
+        let lines = BufReader::new(child.stderr.take().ok_or("child does not have stderr")?).lines();
+        Ok(RunningPlugin { child, lines, stderr: String::new() })
     }
 }
 
-impl Running {
-    /// Reads on until a line holds `text`.
-    pub async fn until(&mut self, text: &str) -> Outcome {
+impl RunningPlugin {
+    /// Reads until a line contains `text`.
+    pub async fn wait_for_line(&mut self, text: &str) -> Outcome {
         while let Some(line) = self.lines.next_line().await? {
-            self.said.push_str(&line);
-            self.said.push('\n');
+            self.stderr.push_str(&line);
+            self.stderr.push('\n');
             if line.contains(text) {
                 return Ok(());
             }
         }
-        Err(format!("it ended before it said {text:?}:\n{}", self.said).into())
+        Err(format!("exited before printing {text:?}:\n{}", self.stderr).into())
     }
 
-    /// Its process, while it runs.
+    /// Returns the process ID while it is running.
     pub fn id(&self) -> Option<u32> {
         self.child.id()
     }
 
-    /// Sends it a signal.
-    pub fn send(&self, signal: Signal) -> Outcome {
-        let id = self.child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?)).ok_or("it has ended")?;
+    /// Sends a signal to the process.
+    pub fn send_signal(&self, signal: Signal) -> Outcome {
+        let id = self
+            .child
+            .id()
+            .and_then(|id| Pid::from_raw(id.try_into().ok()?))
+            .ok_or("the process has exited")?;
         Ok(kill_process(id, signal)?)
     }
 
-    /// How it ended, and all it said.
-    pub async fn end(mut self) -> Outcome<Said> {
+    /// Waits until it exits and returns its output.
+    pub async fn finish(mut self) -> Outcome<PluginOutput> {
         while let Some(line) = self.lines.next_line().await? {
-            self.said.push_str(&line);
-            self.said.push('\n');
+            self.stderr.push_str(&line);
+            self.stderr.push('\n');
         }
         let output = self.child.wait_with_output().await?;
-        Ok(Said { code: output.status.code(), out: String::from_utf8(output.stdout)?, err: self.said })
+        Ok(PluginOutput {
+            code: output.status.code(),
+            out: String::from_utf8(output.stdout)?,
+            err: self.stderr,
+        })
     }
 }
 
-impl Said {
-    /// Itself, unless the exit code is another one.
+impl PluginOutput {
+    /// Returns the output unless the exit code differs from `code`.
     pub fn expect(self, code: i32) -> Outcome<Self> {
         ensure!(
             self.code == Some(code),
@@ -154,15 +163,15 @@ impl Said {
     }
 }
 
-async fn fed(command: &mut Command, input: &str) -> Outcome<Said> {
+async fn run_with_stdin(command: &mut Command, input: &str) -> Outcome<PluginOutput> {
     let mut child = command.spawn()?;
-    let mut stdin = child.stdin.take().ok_or("a child without an input")?;
+    let mut stdin = child.stdin.take().ok_or("child does not have stdin")?;
     stdin.write_all(input.as_bytes()).await?;
     drop(stdin);
-    said(child.wait_with_output().await?)
+    to_output(child.wait_with_output().await?)
 }
 
-fn said(output: std::process::Output) -> Outcome<Said> {
+fn to_output(output: std::process::Output) -> Outcome<PluginOutput> {
     let (out, err) = (String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?);
-    Ok(Said { code: output.status.code(), out, err })
+    Ok(PluginOutput { code: output.status.code(), out, err })
 }

@@ -1,4 +1,4 @@
-"""The program of a probe pod: a server whose clients tell it what to answer, and a writer of lines."""
+"""The program of a probe pod: a server whose clients control its responses, and a writer of log lines."""
 
 import os
 import socket
@@ -10,7 +10,7 @@ BLOCK = bytes(range(256)) * 4096
 
 
 def serve(connection):
-    """One connection: as many requests as its client has."""
+    """Handles all requests of one connection."""
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     with connection, connection.makefile("rb") as reader:
         for line in reader:
@@ -36,7 +36,7 @@ def listen():
 
 
 def write(rate, seconds):
-    """Numbered lines with the time they were written at, in ten batches a second."""
+    """Writes numbered lines with their time, in ten batches per second."""
     begun, number = time.time(), 0
     while number < rate * seconds:
         now = time.time()

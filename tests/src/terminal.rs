@@ -1,4 +1,5 @@
-//! A program in a pseudo-terminal, and somebody who types.
+//! Runs a program in a pseudo-terminal and types into it.
+//! It does not interpret escape sequences.
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -6,24 +7,24 @@ use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-/// Longest time until a program says what is waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Maximum time to wait for expected output.
+const OUTPUT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A running program. Its terminal is made by `script`, which every Debian has.
-pub struct Terminal {
+/// A running program. `script`, which every Debian has, provides its terminal.
+pub struct TestTerminal {
     child: Child,
     keyboard: Option<ChildStdin>,
     screen: Receiver<(Instant, String)>,
-    began: Instant,
-    seen: String,
-    /// When each piece of `seen` came.
-    moments: Vec<(Duration, String)>,
-    /// Up to where `seen` was waited for.
-    read: usize,
+    started: Instant,
+    output: String,
+    /// When each chunk of `output` arrived.
+    chunks: Vec<(Duration, String)>,
+    /// Offset in `output` after the last match.
+    search_start: usize,
 }
 
-impl Terminal {
-    /// Starts a command line in a terminal of 80 columns and 24 lines, with these variables and no others.
+impl TestTerminal {
+    /// Starts a command line in a terminal of 80 columns and 24 lines, with only these variables.
     ///
     /// # Errors
     /// `script` cannot be run.
@@ -31,7 +32,7 @@ impl Terminal {
         Self::start_sized((80, 24), line, folder, variables)
     }
 
-    /// The same, in a terminal of so many columns and lines.
+    /// Starts a command line in a terminal of the given columns and lines.
     ///
     /// # Errors
     /// `script` cannot be run.
@@ -58,31 +59,39 @@ impl Terminal {
             let (mut buffer, mut rest) = ([0; 4096], Vec::new());
             while let Ok(read @ 1..) = output.read(&mut buffer) {
                 rest.extend_from_slice(&buffer[..read]);
-                if sender.send((Instant::now(), take_text(&mut rest))).is_err() {
+                if sender.send((Instant::now(), drain_text(&mut rest))).is_err() {
                     break;
                 }
             }
         });
         let keyboard = child.stdin.take();
-        let began = Instant::now();
-        Ok(Self { child, keyboard, screen, began, seen: String::new(), moments: Vec::new(), read: 0 })
+        let started = Instant::now();
+        Ok(Self {
+            child,
+            keyboard,
+            screen,
+            started,
+            output: String::new(),
+            chunks: Vec::new(),
+            search_start: 0,
+        })
     }
 
-    /// Waits until the program says `words`, after what was waited for before.
+    /// Waits until the program prints `words` after the last match.
     ///
     /// # Errors
-    /// It ends or stays silent for a minute; with all that was seen.
-    pub fn wait_for(&mut self, words: &str) -> Result<(), String> {
-        let until = Instant::now() + PATIENCE;
+    /// The program exits or prints nothing for a minute; contains all output.
+    pub fn wait_for(&mut self, text: &str) -> Result<(), String> {
+        let deadline = Instant::now() + OUTPUT_TIMEOUT;
         loop {
-            if let Some(found) = self.seen[self.read..].find(words) {
-                self.read += found + words.len();
+            if let Some(found) = self.output[self.search_start..].find(text) {
+                self.search_start += found + text.len();
                 return Ok(());
             }
-            let left = until.saturating_duration_since(Instant::now());
-            match self.screen.recv_timeout(left) {
-                Ok(more) => self.take(more),
-                Err(_) => return Err(format!("`{words}` was not said:\n{}", self.seen)),
+            let remaining = deadline.saturating_duration_since(Instant::now());
+            match self.screen.recv_timeout(remaining) {
+                Ok(more) => self.record(more),
+                Err(_) => return Err(format!("`{text}` was not printed:\n{}", self.output)),
             }
         }
     }
@@ -90,7 +99,7 @@ impl Terminal {
     /// Types a line.
     ///
     /// # Errors
-    /// The program is gone.
+    /// The program has exited.
     pub fn type_line(&mut self, line: &str) -> Result<(), String> {
         self.type_keys(&format!("{line}\r"))
     }
@@ -98,46 +107,46 @@ impl Terminal {
     /// Types keys, such as `\u{3}` for Ctrl-C.
     ///
     /// # Errors
-    /// The program is gone.
+    /// The program has exited.
     pub fn type_keys(&mut self, keys: &str) -> Result<(), String> {
-        let keyboard = self.keyboard.as_mut().ok_or("the keyboard is gone")?;
+        let keyboard = self.keyboard.as_mut().ok_or("stdin is closed")?;
         keyboard.write_all(keys.as_bytes()).and_then(|()| keyboard.flush()).map_err(|error| error.to_string())
     }
 
-    fn take(&mut self, (at, more): (Instant, String)) {
-        self.seen.push_str(&more);
-        self.moments.push((at.saturating_duration_since(self.began), more));
+    fn record(&mut self, (at, more): (Instant, String)) {
+        self.output.push_str(&more);
+        self.chunks.push((at.saturating_duration_since(self.started), more));
     }
 
-    /// Waits for the end; how it ended, and everything that was on the screen.
+    /// Waits for the exit; returns the exit status and all output.
     ///
     /// # Errors
-    /// It cannot be waited for.
-    pub fn end(self) -> Result<(ExitStatus, String), String> {
-        let (status, moments) = self.end_in_moments()?;
-        Ok((status, moments.into_iter().map(|(_, text)| text).collect()))
+    /// Waiting fails.
+    pub fn finish(self) -> Result<(ExitStatus, String), String> {
+        let (status, chunks) = self.finish_with_chunks()?;
+        Ok((status, chunks.into_iter().map(|(_, text)| text).collect()))
     }
 
-    /// The same, with when each piece came.
+    /// Waits for the exit; returns the exit status and the output chunks with their times.
     ///
     /// # Errors
-    /// It cannot be waited for.
-    pub fn end_in_moments(mut self) -> Result<(ExitStatus, Vec<(Duration, String)>), String> {
-        while let Ok(more) = self.screen.recv_timeout(PATIENCE) {
-            self.take(more);
+    /// Waiting fails.
+    pub fn finish_with_chunks(mut self) -> Result<(ExitStatus, Vec<(Duration, String)>), String> {
+        while let Ok(more) = self.screen.recv_timeout(OUTPUT_TIMEOUT) {
+            self.record(more);
         }
         drop(self.keyboard.take());
         let status = self.child.wait().map_err(|error| error.to_string())?;
-        Ok((status, self.moments))
+        Ok((status, self.chunks))
     }
 }
 
-/// Takes whole letters off the beginning of what came; what cannot be one is shown as such.
-fn take_text(bytes: &mut Vec<u8>) -> String {
-    let whole = match std::str::from_utf8(bytes) {
+/// Removes complete characters from the start of `bytes`; invalid bytes are replaced.
+fn drain_text(bytes: &mut Vec<u8>) -> String {
+    let complete = match std::str::from_utf8(bytes) {
         Err(error) if error.error_len().is_none() => error.valid_up_to(),
         Ok(_) | Err(_) => bytes.len(),
     };
-    let rest = bytes.split_off(whole);
+    let rest = bytes.split_off(complete);
     String::from_utf8_lossy(&std::mem::replace(bytes, rest)).into_owned()
 }

@@ -1,41 +1,42 @@
-//! One Rust file as the rules see it: the paths it names in full, the methods it calls, its string literals.
-//! Comments and test code are left out. It reads tokens and not syntax, so macros are seen through as well.
+//! Parses one Rust file for the rules: the full paths it uses, the methods it calls, and its string literals.
+//! Comments and test code are skipped. It reads tokens and no syntax, so it also sees into macros.
 
 use std::collections::HashMap;
 use std::path::Path;
 
 use proc_macro2::{Delimiter, Group, Spacing, TokenStream, TokenTree};
 
-/// Something found in a file, and where.
+/// Something found in a file, and its line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Found {
+pub(crate) struct FoundToken {
     pub(crate) line: usize,
     pub(crate) text: String,
 }
 
-/// What one file names. Paths begin with `crate` or the name of a crate.
+/// The uses in one file. Paths start with `crate` or the name of a crate.
 #[derive(Debug, Default)]
-pub(crate) struct Source {
-    /// The module, as `crate::plan::engine_args`; `crate` for `lib.rs` and `main.rs`.
+pub(crate) struct ParsedSource {
+    /// The module, such as `crate::plan::engine_args`; `crate` for `lib.rs` and `main.rs`.
     pub(crate) module: String,
-    pub(crate) paths: Vec<Found>,
-    pub(crate) methods: Vec<Found>,
-    /// The content of string literals, documentation left out.
-    pub(crate) literals: Vec<Found>,
+    pub(crate) paths: Vec<FoundToken>,
+    pub(crate) methods: Vec<FoundToken>,
+    /// The content of string literals, except documentation.
+    pub(crate) literals: Vec<FoundToken>,
     /// Lines with `async`.
-    pub(crate) asyncs: Vec<Found>,
+    pub(crate) asyncs: Vec<FoundToken>,
 }
 
-impl Source {
-    /// Reads the text of the file at `path` below `src`.
+impl ParsedSource {
+    /// Parses the text of the file at `path` below `src`.
     ///
     /// # Panics
-    /// Text that is not Rust: it would not compile either.
+    /// The text is not valid Rust; it would not compile either.
     pub(crate) fn parse(path: &Path, text: &str) -> Self {
         let tokens: TokenStream =
-            text.parse().unwrap_or_else(|error| panic!("{} is not Rust: {error}", path.display()));
+            text.parse().unwrap_or_else(|error| panic!("{} is not valid Rust: {error}", path.display()));
         let module = module_of(path);
-        let mut scan = Scan { aliases: HashMap::new(), source: Source { module, ..Self::default() } };
+        let mut scan =
+            SourceScanner { aliases: HashMap::new(), source: ParsedSource { module, ..Self::default() } };
         let module = scan.source.module.clone();
         scan.walk(tokens, &module);
         scan.resolve_aliases();
@@ -43,7 +44,7 @@ impl Source {
     }
 }
 
-/// `plan/engine_args.rs` is `crate::plan::engine_args`.
+/// Returns the module of a path: `plan/engine_args.rs` is `crate::plan::engine_args`.
 fn module_of(path: &Path) -> String {
     let mut module = String::from("crate");
     let path = path.with_extension("");
@@ -55,13 +56,13 @@ fn module_of(path: &Path) -> String {
     module
 }
 
-struct Scan {
-    /// What a name brought in by `use` or `mod` stands for.
+struct SourceScanner {
+    /// The full path of each name that `use` or `mod` introduces.
     aliases: HashMap<String, String>,
-    source: Source,
+    source: ParsedSource,
 }
 
-impl Scan {
+impl SourceScanner {
     fn walk(&mut self, tokens: TokenStream, module: &str) {
         let tokens: Vec<TokenTree> = tokens.into_iter().collect();
         let mut at = 0;
@@ -76,7 +77,7 @@ impl Scan {
                 }
                 TokenTree::Ident(ident) if ident == "mod" => self.module(&tokens, at, module),
                 TokenTree::Ident(ident) if ident == "async" => {
-                    self.source.asyncs.push(Found { line: line_of(&tokens[at]), text: "async".into() });
+                    self.source.asyncs.push(FoundToken { line: line_of(&tokens[at]), text: "async".into() });
                     at + 1
                 }
                 TokenTree::Ident(_) => self.path(&tokens, at, module),
@@ -86,12 +87,12 @@ impl Scan {
                 }
                 TokenTree::Literal(literal) => {
                     let text = literal.to_string();
-                    // The character `'"'` holds one quotation mark and is no string.
+                    // The character `'"'` contains one quotation mark and is not a string.
                     if let (Some(start), Some(end)) = (text.find('"'), text.rfind('"'))
                         && start < end
                     {
                         let text = text[start + 1..end].to_owned();
-                        self.source.literals.push(Found { line: line_of(&tokens[at]), text });
+                        self.source.literals.push(FoundToken { line: line_of(&tokens[at]), text });
                     }
                     at + 1
                 }
@@ -100,17 +101,17 @@ impl Scan {
         }
     }
 
-    /// An attribute: documentation is skipped, and with `cfg(test)` the item it stands on.
+    /// Skips an attribute: documentation, and with `cfg(test)` also the item that follows.
     fn attribute(&mut self, tokens: &[TokenTree], at: usize, module: &str) -> usize {
         let inner = is_punct(tokens.get(at + 1), '!');
         let group_at = at + 1 + usize::from(inner);
         let Some(TokenTree::Group(group)) = tokens.get(group_at) else {
             return at + 1;
         };
-        let words: Vec<String> = group.stream().into_iter().map(|token| token.to_string()).collect();
-        match words.first().map(String::as_str) {
+        let names: Vec<String> = group.stream().into_iter().map(|token| token.to_string()).collect();
+        match names.first().map(String::as_str) {
             Some("doc") => group_at + 1,
-            Some("cfg") if words.get(1).is_some_and(|condition| condition == "(test)") => {
+            Some("cfg") if names.get(1).is_some_and(|condition| condition == "(test)") => {
                 if inner {
                     tokens.len()
                 } else {
@@ -124,7 +125,7 @@ impl Scan {
         }
     }
 
-    /// `mod name;` names a child; `mod name { … }` is read as that child.
+    /// `mod name;` declares a child; `mod name { … }` is parsed as that child.
     fn module(&mut self, tokens: &[TokenTree], at: usize, module: &str) -> usize {
         let Some(TokenTree::Ident(name)) = tokens.get(at + 1) else {
             return at + 1;
@@ -137,7 +138,7 @@ impl Scan {
         at + 3
     }
 
-    /// A path in an expression or a type, or the name of a method.
+    /// Reads a path in an expression or a type, or the name of a method.
     fn path(&mut self, tokens: &[TokenTree], start: usize, module: &str) -> usize {
         let mut text = tokens[start].to_string();
         let mut at = start + 1;
@@ -150,28 +151,28 @@ impl Scan {
         }
         let line = line_of(&tokens[start]);
         if at > start + 1 {
-            self.source.paths.push(Found { line, text: absolute(&text, module) });
+            self.source.paths.push(FoundToken { line, text: absolute(&text, module) });
         } else if start > 0 && is_punct(tokens.get(start - 1), '.') {
-            self.source.methods.push(Found { line, text });
+            self.source.methods.push(FoundToken { line, text });
         }
         at
     }
 
-    /// One branch of a `use` tree below `prefix`.
+    /// Reads one branch of a `use` tree below `prefix`.
     fn use_tree(&mut self, tokens: &[TokenTree], prefix: &str, module: &str) {
         let mut path = prefix.to_owned();
         let mut name = String::new();
         let mut line = 0;
-        let mut tokens_left = tokens.iter();
-        while let Some(token) = tokens_left.next() {
+        let mut remaining_tokens = tokens.iter();
+        while let Some(token) = remaining_tokens.next() {
             line = line_of(token);
             match token {
-                TokenTree::Ident(word) if word == "as" => {
-                    name = tokens_left.next().map(ToString::to_string).unwrap_or_default();
+                TokenTree::Ident(ident) if ident == "as" => {
+                    name = remaining_tokens.next().map(ToString::to_string).unwrap_or_default();
                 }
-                TokenTree::Ident(word) if word == "self" && !path.is_empty() => {}
-                TokenTree::Ident(word) => {
-                    name = word.to_string();
+                TokenTree::Ident(ident) if ident == "self" && !path.is_empty() => {}
+                TokenTree::Ident(ident) => {
+                    name = ident.to_string();
                     if !path.is_empty() {
                         path.push_str("::");
                     }
@@ -192,11 +193,11 @@ impl Scan {
             let name =
                 if name.is_empty() { path.rsplit("::").next().unwrap_or_default().into() } else { name };
             self.aliases.insert(name, path.clone());
-            self.source.paths.push(Found { line, text: path });
+            self.source.paths.push(FoundToken { line, text: path });
         }
     }
 
-    /// `fs::read` after `use std::fs` is `std::fs::read`.
+    /// Expands aliases: `fs::read` after `use std::fs` is `std::fs::read`.
     fn resolve_aliases(&mut self) {
         for path in &mut self.source.paths {
             let (first, rest) = path.text.split_once("::").unwrap_or((&path.text, ""));
@@ -207,7 +208,7 @@ impl Scan {
     }
 }
 
-/// Replaces a leading `self` and `super` by the module they stand for.
+/// Replaces a leading `self` or `super` by the module it refers to.
 fn absolute(path: &str, module: &str) -> String {
     let mut base = module.to_owned();
     let mut rest = path;
@@ -229,7 +230,7 @@ fn absolute(path: &str, module: &str) -> String {
     }
 }
 
-/// The index behind the item that begins at `at`: its `;` or its body.
+/// Returns the index after the item that starts at `at`: after its `;` or its body.
 fn end_of_item(tokens: &[TokenTree], at: usize) -> usize {
     let end = tokens[at..].iter().position(|token| match token {
         TokenTree::Punct(punct) => punct.as_char() == ';',
@@ -258,8 +259,8 @@ fn line_of(token: &TokenTree) -> usize {
 }
 
 #[test]
-fn reads_paths_in_use_lines_expressions_and_macros() {
-    let source = Source::parse(
+fn finds_paths_in_use_lines_expressions_and_macros() {
+    let source = ParsedSource::parse(
         Path::new("plan/engine_args.rs"),
         "//! Doc with tokio::spawn.\nuse std::{fs, env::{self, var as read}};\nuse super::Plan;\n\
          // kube::Client\nfn f() { fs::read(\"a\"); read('\"'); format!(\"{}\", tokio::spawn(env::args())); }\n\

@@ -1,76 +1,95 @@
-//! Why there is no answer. Dynamo refuses in three shapes: a body with `message` at the top, an empty 404, and an
-//! error inside a stream that began with 200.
+//! Errors of chat requests, with message code, hint, and exit code.
+//!
+//! The words of the endpoint are found elsewhere; these are the kinds that a user can act on.
 
-use crate::error::{Exit, Explain};
+use kubectl_dynamo_core::code::MessageCode;
+use kubectl_dynamo_core::command::{Fix, SuggestedCommand};
+use kubectl_dynamo_core::error::Explain;
 
-/// A turn that brought no whole answer.
+/// Why a request did not return a complete response.
 #[derive(Debug, thiserror::Error)]
 pub enum ChatError {
-    #[error("{url} cannot be reached: {cause}")]
+    #[error("cannot reach {url}: {cause}")]
     Unreachable { url: String, cause: String },
-    #[error("{url} is no HTTP address")]
-    NotAnAddress { url: String },
-    #[error("{url} refuses who asks: HTTP {status}, {message}")]
+    #[error("\"{url}\" is not a valid HTTP URL")]
+    InvalidUrl { url: String },
+    #[error("the API key is not valid: {reason}")]
+    InvalidKey { reason: String },
+    #[error("{url} denied access: HTTP {status}, {message}")]
     Access { url: String, status: u16, message: String },
-    #[error("the request was refused: HTTP {status}, {message}")]
+    #[error("the endpoint rejected the request: HTTP {status}, {message}")]
     Refused { status: u16, message: String },
-    #[error("{url} serves no model now (HTTP 404 with nothing in it)")]
-    NothingServes { url: String },
-    #[error("{url} lists no model")]
+    #[error("{url} does not serve a model (HTTP 404 with an empty body)")]
+    NoModelServed { url: String },
+    #[error("{url} does not list a model")]
     NoModel { url: String },
+    #[error("{url} does not list its models: {reason}")]
+    ModelsNotListed { url: String, reason: String },
     #[error("{url} lists several models: {models}")]
     WhichModel { url: String, models: String },
-    #[error("{url} does not list model {model}; it lists {models}")]
+    #[error("model \"{model}\" not found at {url} (available: {models})")]
     UnknownModel { url: String, model: String, models: String },
-    #[error("the answer broke off: {message}")]
-    BrokeOff { message: String },
-    #[error("the connection closed in the middle of the answer")]
-    CutOff,
-    #[error("{url} does not speak the OpenAI protocol: {what}")]
-    Foreign { url: String, what: String },
+    #[error("the response stream failed: {message}")]
+    StreamError { message: String },
+    #[error("the connection was closed before the end of the response")]
+    ConnectionClosed,
+    #[error("{url} is not an OpenAI-compatible endpoint: {reason}")]
+    NotOpenAi { url: String, reason: String },
+}
+
+/// Returns a hint with the same verb for deployments on a cluster and on this machine.
+fn on_cluster_or_here(verb: &str, text: &str) -> Fix {
+    let here = SuggestedCommand::plugin(verb).flag("--local");
+    SuggestedCommand::plugin(verb).after(text).text(", or ").command(here)
 }
 
 impl Explain for ChatError {
-    fn code(&self) -> Option<&'static str> {
+    fn code(&self) -> Option<MessageCode> {
         Some(match self {
-            Self::Unreachable { .. } => "KD0802",
-            Self::NotAnAddress { .. } => "KD0804",
-            Self::Access { .. } => "KD0805",
-            Self::Refused { .. } => "KD0806",
-            Self::NothingServes { .. } | Self::NoModel { .. } => "KD0807",
-            Self::WhichModel { .. } | Self::UnknownModel { .. } => "KD0808",
-            Self::BrokeOff { .. } => "KD0809",
-            Self::CutOff => "KD0810",
-            Self::Foreign { .. } => "KD0811",
+            Self::Unreachable { .. } => MessageCode::EndpointUnreachable,
+            Self::InvalidUrl { .. } => MessageCode::InvalidEndpointUrl,
+            Self::InvalidKey { .. } => MessageCode::InvalidValue,
+            Self::Access { .. } => MessageCode::EndpointAccessDenied,
+            Self::Refused { .. } => MessageCode::EndpointRequestRejected,
+            Self::NoModelServed { .. } | Self::NoModel { .. } => MessageCode::EndpointWithoutModel,
+            Self::WhichModel { .. } | Self::UnknownModel { .. } | Self::ModelsNotListed { .. } => {
+                MessageCode::EndpointModelNotSelected
+            }
+            Self::StreamError { .. } => MessageCode::AnswerFailed,
+            Self::ConnectionClosed => MessageCode::AnswerInterrupted,
+            Self::NotOpenAi { .. } => MessageCode::NotAnOpenAiEndpoint,
         })
     }
 
-    fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<Fix> {
         Some(match self {
-            Self::Unreachable { .. } => {
-                "see what runs: kubectl dynamo list, or kubectl dynamo list --local".into()
+            Self::Unreachable { .. } => on_cluster_or_here("list", "list the deployments: "),
+            Self::InvalidUrl { .. } => "specify a URL such as --url http://127.0.0.1:8000/v1".into(),
+            Self::InvalidKey { .. } => {
+                "store only the key, without \"Bearer\", in the variable: export OPENAI_API_KEY=\"$(cat key.txt)\"".into()
             }
-            Self::NotAnAddress { .. } => "for example --url http://127.0.0.1:8000/v1".into(),
             Self::Access { .. } => {
-                "name the variable that holds the key: --api-key-env OPENAI_API_KEY".into()
+                "specify the environment variable with the key: --api-key-env OPENAI_API_KEY".into()
             }
-            Self::Refused { .. } => "the endpoint's own words say what it wants changed".into(),
-            Self::NothingServes { .. } | Self::NoModel { .. } => {
-                "see what it waits for: kubectl dynamo status, or kubectl dynamo status --local".into()
+            Self::Refused { .. } => "change the request as described in the message of the endpoint".into(),
+            Self::NoModelServed { .. } | Self::NoModel { .. } => {
+                on_cluster_or_here("status", "check the deployment: ")
             }
-            Self::WhichModel { .. } | Self::UnknownModel { .. } => "name one with --model".into(),
-            Self::BrokeOff { .. } | Self::CutOff => {
-                "ask again; if it stays so: kubectl dynamo status, or kubectl dynamo status --local".into()
+            Self::WhichModel { .. } | Self::UnknownModel { .. } => "select a model with --model".into(),
+            Self::ModelsNotListed { .. } => "specify the model: --model MODEL".into(),
+            Self::StreamError { .. } | Self::ConnectionClosed => {
+                on_cluster_or_here("status", "retry; if it fails again: ")
             }
-            Self::Foreign { .. } => "give the address that ends in /v1".into(),
+            Self::NotOpenAi { .. } => "specify the URL that ends in /v1".into(),
         })
     }
+}
 
-    fn exit(&self) -> Exit {
-        match self {
-            Self::NotAnAddress { .. } | Self::WhichModel { .. } | Self::UnknownModel { .. } => Exit::Usage,
-            Self::Access { .. } => Exit::Access,
-            _ => Exit::Failed,
-        }
+/// Returns the message of the innermost cause; the outer errors only state that the request failed.
+pub(crate) fn innermost_cause(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
     }
+    error.to_string()
 }

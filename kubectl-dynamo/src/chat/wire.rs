@@ -1,119 +1,102 @@
-//! The OpenAI wire format, as far as a chat needs it, with what Dynamo adds and how it refuses.
+//! The request of a chat completion in OpenAI's wire format, with Dynamo's extensions.
+//! It does no I/O.
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::endpoint::Kind;
-use super::turn::{Usage, Workers};
+use super::ChatError;
 
-/// Who said something.
+/// The kind of server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndpointKind {
+    /// A Dynamo frontend, which accepts Dynamo's request fields.
+    Dynamo,
+    /// Another OpenAI-compatible server.
+    OpenAiCompatible,
+}
+
+/// The author of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Role {
+pub enum ChatRole {
     System,
     User,
     Assistant,
 }
 
-/// One thing that was said.
+/// One message of a chat.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Message {
-    pub role: Role,
+pub struct ChatMessage {
+    pub role: ChatRole,
     pub content: String,
 }
 
-/// One turn to ask for.
+/// One chat completion request.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Request {
+pub struct ChatRequest {
     pub model: String,
-    pub messages: Vec<Message>,
+    pub messages: Vec<ChatMessage>,
     pub max_tokens: Option<u32>,
     pub temperature: Option<f32>,
 }
 
-impl Request {
-    /// Its body. Fields of Dynamo's own go to Dynamo alone: others refuse what they do not know.
-    pub(super) fn body(&self, kind: Kind) -> Value {
-        let mut body = json!({
-            "model": self.model,
-            "messages": self.messages,
-            "stream": true,
-            "stream_options": { "include_usage": true },
-        });
-        if let Some(tokens) = self.max_tokens {
-            body["max_tokens"] = tokens.into();
-        }
-        if let Some(temperature) = self.temperature {
-            body["temperature"] = json!(temperature);
-        }
-        if kind == Kind::Dynamo {
-            body["nvext"] = json!({ "extra_fields": ["worker_id", "timing"] });
-        }
-        body
+/// The JSON of a request.
+#[derive(Serialize)]
+struct RequestBody<'a> {
+    model: &'a str,
+    messages: &'a [ChatMessage],
+    stream: bool,
+    stream_options: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f32>,
+    /// Dynamo's extension.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nvext: Option<Value>,
+}
+
+impl ChatRequest {
+    /// The JSON body. Dynamo's fields are sent only to Dynamo, because other servers may reject unknown
+    /// fields.
+    pub(super) fn body(&self, kind: EndpointKind) -> Value {
+        let nvext = match kind {
+            EndpointKind::Dynamo => Some(json!({ "extra_fields": ["worker_id", "timing"] })),
+            EndpointKind::OpenAiCompatible => None,
+        };
+        json!(RequestBody {
+            model: &self.model,
+            messages: &self.messages,
+            stream: true,
+            stream_options: json!({ "include_usage": true }),
+            max_tokens: self.max_tokens,
+            temperature: self.temperature,
+            nvext,
+        })
     }
 }
 
-/// A piece of an answer, in the order it comes.
+/// The body without the optional field that an error rejects; `None` if the error is about something else. Newer
+/// OpenAI models have another name for the token limit.
+pub(super) fn without_rejected_field(body: &Value, error: &ChatError) -> Option<Value> {
+    let ChatError::Refused { status: 400 | 422, message } = error else { return None };
+    let mut body = body.clone();
+    let fields = body.as_object_mut()?;
+    if message.contains("max_completion_tokens") {
+        let limit = fields.remove("max_tokens")?;
+        fields.insert("max_completion_tokens".into(), limit);
+        return Some(body);
+    }
+    let is_rejected = message.contains("stream_options") && fields.remove("stream_options").is_some();
+    is_rejected.then_some(body)
+}
+
+/// A part of a streamed response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Piece<'a> {
-    /// What a reasoning model thinks before it answers.
-    Thought(&'a str),
-    Answer(&'a str),
-}
-
-/// What one event of a stream holds.
-#[derive(Debug, Default, PartialEq)]
-pub(super) struct Chunk {
-    pub(super) thought: Option<String>,
-    pub(super) answer: Option<String>,
-    pub(super) finish_reason: Option<String>,
-    pub(super) usage: Option<Usage>,
-    pub(super) workers: Option<Workers>,
-}
-
-/// Reads one event, or the whole answer of an endpoint that does not stream.
-///
-/// # Errors
-/// The endpoint's words, when it reports an error inside a stream.
-pub(super) fn chunk(event: &Value) -> Result<Chunk, String> {
-    if let Some(message) = error_message(event) {
-        return Err(message);
-    }
-    let choice = &event["choices"][0];
-    let said = if choice["delta"].is_object() { &choice["delta"] } else { &choice["message"] };
-    let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(ToOwned::to_owned);
-    Ok(Chunk {
-        thought: text(&said["reasoning_content"]).or_else(|| text(&said["reasoning"])),
-        answer: text(&said["content"]),
-        finish_reason: text(&choice["finish_reason"]),
-        usage: usage(&event["usage"]),
-        workers: workers(&event["nvext"]["worker_id"]),
-    })
-}
-
-/// The message of an error in OpenAI's shape or in Dynamo's, which has its fields at the top.
-pub(super) fn error_message(body: &Value) -> Option<String> {
-    let error = &body["error"];
-    if let Some(message) = error["message"].as_str().or(error.as_str()) {
-        return Some(message.to_owned());
-    }
-    let message = body["message"].as_str()?;
-    body.get("choices").is_none().then(|| message.to_owned())
-}
-
-fn usage(usage: &Value) -> Option<Usage> {
-    Some(Usage {
-        prompt_tokens: usage["prompt_tokens"].as_u64()?,
-        completion_tokens: usage["completion_tokens"].as_u64()?,
-        cached_tokens: usage["prompt_tokens_details"]["cached_tokens"].as_u64(),
-    })
-}
-
-/// Dynamo's worker ids, in the digits its own logs and discovery use.
-fn workers(ids: &Value) -> Option<Workers> {
-    let id = |field: &str| ids[field].as_u64().map(|id| format!("{id:x}"));
-    let decode = id("decode_worker_id").or_else(|| ids.as_u64().map(|id| format!("{id:x}")))?;
-    Some(Workers { prefill: id("prefill_worker_id").filter(|prefill| *prefill != decode), decode })
+pub enum Delta<'a> {
+    /// Reasoning content, which comes before the answer.
+    Reasoning(&'a str),
+    Content(&'a str),
 }
 
 #[cfg(test)]
@@ -121,44 +104,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_errors_of_every_shape() {
-        for (body, message) in [
-            (
-                json!({"message": "Model not found", "type": "Not Found", "code": 404}),
-                Some("Model not found"),
-            ),
-            (json!({"error": {"message": "too long", "code": 500}}), Some("too long")),
-            (json!({"error": "plain"}), Some("plain")),
-            (json!({"choices": [{"delta": {"content": "x"}}]}), None),
-            (json!({"choices": [], "error": null}), None),
-        ] {
-            assert_eq!(chunk(&body).err().as_deref(), message, "{body}");
-        }
+    fn rejected_optional_fields_are_removed_once() {
+        let request =
+            ChatRequest { model: "m".into(), messages: vec![], max_tokens: Some(3), temperature: None };
+        let body = request.body(EndpointKind::OpenAiCompatible);
+        let refused = |message: &str| ChatError::Refused { status: 422, message: message.into() };
+        let stream_options = refused("body.stream_options: Extra inputs are not permitted");
+        let shorter = without_rejected_field(&body, &stream_options).expect("the field is optional");
+        assert!(shorter.get("stream_options").is_none() && shorter["max_tokens"] == 3);
+        assert_eq!(without_rejected_field(&shorter, &stream_options), None);
+        let max_tokens = refused("'max_tokens' is not supported. Use 'max_completion_tokens' instead.");
+        let renamed = without_rejected_field(&body, &max_tokens).expect("the field has another name");
+        assert!(renamed.get("max_tokens").is_none() && renamed["max_completion_tokens"] == 3);
+        assert_eq!(without_rejected_field(&renamed, &max_tokens), None);
+        assert_eq!(without_rejected_field(&body, &refused("too long")), None);
+        assert_eq!(without_rejected_field(&body, &ChatError::ConnectionClosed), None);
     }
 
     #[test]
-    fn reads_what_dynamo_adds() {
-        let event = json!({
-            "choices": [{"index": 0, "delta": {"content": " w"}, "finish_reason": null}],
-            "nvext": {"worker_id": {"prefill_worker_id": 16, "decode_worker_id": 255}},
-        });
-        let read = chunk(&event).expect("no error");
-        assert_eq!(read.answer.as_deref(), Some(" w"));
-        assert_eq!(read.workers, Some(Workers { prefill: Some("10".into()), decode: "ff".into() }));
-        let last = json!({
-            "choices": [],
-            "usage": {"prompt_tokens": 24, "completion_tokens": 4, "prompt_tokens_details": {"cached_tokens": 16}},
-        });
-        let usage = Usage { prompt_tokens: 24, completion_tokens: 4, cached_tokens: Some(16) };
-        assert_eq!(chunk(&last), Ok(Chunk { usage: Some(usage), ..Chunk::default() }));
-    }
-
-    #[test]
-    fn fields_of_dynamo_go_to_dynamo_alone() {
-        let request = Request { model: "m".into(), messages: vec![], max_tokens: Some(3), temperature: None };
-        assert!(request.body(Kind::Dynamo)["nvext"].is_object());
+    fn dynamo_fields_are_sent_only_to_dynamo() {
+        let request =
+            ChatRequest { model: "m".into(), messages: vec![], max_tokens: Some(3), temperature: None };
+        assert!(request.body(EndpointKind::Dynamo)["nvext"].is_object());
         assert_eq!(
-            request.body(Kind::Foreign),
+            request.body(EndpointKind::OpenAiCompatible),
             json!({"model": "m", "messages": [], "max_tokens": 3, "stream": true,
                    "stream_options": {"include_usage": true}})
         );

@@ -1,26 +1,27 @@
-//! `cache`: the models on claims: what is known of them, fetching one ahead, verifying one, removing some.
+//! `cache`: lists, pulls, verifies, and removes models on PersistentVolumeClaims (PVCs).
+//! This file only dispatches to one file per subcommand.
 
 mod error;
-mod known;
+mod inventory;
 mod list;
 mod pull;
 mod remove;
-mod target;
+mod selection;
 mod verify;
 
 use clap::Subcommand;
 
-use super::Context;
-use crate::error::{Exit, Result};
+use crate::context::Context;
+use kubectl_dynamo_core::error::{Exit, Result};
 
-/// The models on claims: list, fetch ahead, verify, remove
+/// Manage models on PVCs: list, pull, verify, and remove
 #[derive(Subcommand)]
 pub(super) enum CacheVerb {
-    List(list::ListArgs),
-    Pull(Box<pull::PullArgs>),
-    Verify(Box<verify::VerifyArgs>),
-    Rm(Box<remove::RmArgs>),
-    Prune(remove::PruneArgs),
+    List(list::CacheListArgs),
+    Pull(Box<pull::CachePullArgs>),
+    Verify(Box<verify::CacheVerifyArgs>),
+    Rm(Box<remove::CacheRmArgs>),
+    Prune(remove::CachePruneArgs),
 }
 
 impl CacheVerb {

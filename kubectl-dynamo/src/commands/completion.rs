@@ -1,5 +1,5 @@
-//! `completion`: scripts for shells, and the shim through which kubectl completes `kubectl dynamo`.
-//! What is offered is worked out in `candidates`; nothing of it ever writes an error to the terminal.
+//! `completion`: prints scripts for shells, and installs the program that completes `kubectl dynamo` in kubectl.
+//! The candidates come from `candidates`; completion must never write an error to the terminal.
 
 mod candidates;
 mod shim;
@@ -7,25 +7,26 @@ mod shim;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory};
+use clap::{Args, CommandFactory, ValueEnum};
 use clap_complete::CompleteEnv;
 use clap_complete::env::{Bash, EnvCompleter, Fish, Shells, Zsh};
 
-use super::{Context, Root, print_data, words};
-use crate::error::{Exit, Result};
-use crate::intent::Word;
+use crate::commands::Root;
+use crate::context::Context;
+use crate::output::print_data;
+use kubectl_dynamo_core::error::{Exit, Result};
 
-/// Complete verbs, flags and the names of what runs, in kubectl or in a shell
+/// Set up completion of verbs, flags, and names for kubectl or for a shell
 #[derive(Args)]
 #[command(after_help = EXAMPLES, arg_required_else_help = true)]
 pub(super) struct CompletionArgs {
-    /// Print the script with which this shell completes `kubectl-dynamo` itself
-    #[arg(value_parser = words::<Shell>(), conflicts_with = "install", required_unless_present = "install")]
+    /// Print the completion script for `kubectl-dynamo` in this shell
+    #[arg(conflicts_with = "install", required_unless_present = "install")]
     shell: Option<Shell>,
-    /// Place the program that kubectl asks when it completes `kubectl dynamo`
+    /// Install the program that kubectl runs to complete `kubectl dynamo`
     #[arg(long)]
     install: bool,
-    /// Folder of PATH to place it in; beside the plugin when absent
+    /// Folder in PATH to install it in (default: the plugin's folder)
     #[arg(long, value_name = "FOLDER", requires = "install")]
     dir: Option<PathBuf>,
 }
@@ -36,39 +37,27 @@ Examples:
   source <(kubectl completion bash)           must be loaded
   source <(kubectl dynamo completion bash)    for kubectl-dynamo called without kubectl";
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Shell {
     Bash,
     Zsh,
     Fish,
 }
 
-impl Word for Shell {
-    const ALL: &'static [Self] = &[Self::Bash, Self::Zsh, Self::Fish];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Bash => "bash",
-            Self::Zsh => "zsh",
-            Self::Fish => "fish",
-        }
-    }
-}
-
-/// The program, as it is called without kubectl.
+/// The name of the plugin's program when it is called without kubectl.
 const PROGRAM: &str = "kubectl-dynamo";
-/// The word with which the shim asks.
-const ASK: &str = "__complete";
-/// The variable with which the shells' scripts ask.
-const ASKING_SHELL: &str = "KUBECTL_DYNAMO_COMPLETE";
+/// The first argument of a completion request from the shim.
+const COMPLETE_COMMAND: &str = "__complete";
+/// The environment variable that marks a completion request from a shell's script.
+const COMPLETE_VARIABLE: &str = "KUBECTL_DYNAMO_COMPLETE";
 
 pub(super) fn run(args: &CompletionArgs, context: &Context) -> Result<Exit> {
     if let Some(shell) = args.shell {
         print_data(&script(shell)?)?;
         return Ok(Exit::Ok);
     }
-    let placed = shim::install(args.dir.as_deref())?;
-    context.report.closing(placed.lines());
+    let installation = shim::install(args.dir.as_deref())?;
+    context.report.summary(installation.lines());
     Ok(Exit::Ok)
 }
 
@@ -79,21 +68,22 @@ fn script(shell: Shell) -> Result<String> {
         Shell::Fish => &Fish,
     };
     let mut script = Vec::new();
-    shell.write_registration(ASKING_SHELL, PROGRAM, PROGRAM, PROGRAM, &mut script)?;
+    shell.write_registration(COMPLETE_VARIABLE, PROGRAM, PROGRAM, PROGRAM, &mut script)?;
     Ok(String::from_utf8_lossy(&script).into_owned())
 }
 
-/// Answers when kubectl or a shell asks for candidates, which is no verb and never an error.
-pub(super) fn answer(args: &[OsString]) -> Option<Exit> {
-    if args.get(1).is_some_and(|word| word == ASK) {
-        let answer = candidates::for_kubectl(Root::command(), &args[2..]);
-        return Some(print_data(&answer).map_or(Exit::Failed, |()| Exit::Ok));
+/// Answers a completion request from kubectl or a shell; returns `None` if the arguments are not such a
+/// request.
+pub(super) fn complete_if_requested(args: &[OsString]) -> Option<Exit> {
+    if args.get(1).is_some_and(|arg| arg == COMPLETE_COMMAND) {
+        let output = candidates::complete_for_kubectl(Root::command(), &args[2..]);
+        return Some(print_data(&output).map_or(Exit::Failed, |()| Exit::Ok));
     }
-    std::env::var_os(ASKING_SHELL)?;
-    let typed = args.iter().position(|word| word == "--").map_or(args, |end| &args[end + 1..]);
+    std::env::var_os(COMPLETE_VARIABLE)?;
+    let typed = args.iter().position(|arg| arg == "--").map_or(args, |separator| &args[separator + 1..]);
     CompleteEnv::with_factory(|| candidates::with_live_names(Root::command(), typed))
-        .var(ASKING_SHELL)
+        .var(COMPLETE_VARIABLE)
         .shells(Shells(&[&Bash, &Zsh, &Fish]))
         .try_complete(args.to_vec(), std::env::current_dir().ok().as_deref())
-        .map_or(Some(Exit::Failed), |answered| answered.then_some(Exit::Ok))
+        .map_or(Some(Exit::Failed), |is_completed| is_completed.then_some(Exit::Ok))
 }

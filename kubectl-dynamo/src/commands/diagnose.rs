@@ -1,86 +1,116 @@
-//! `diagnose`: from the graph down to the line that tells why it does not serve, with one code and one fix.
+//! `diagnose`: prints the causal chain from the graph down to the log line that shows why it is not serving,
+//! with one message code and one fix. The rules are in the core; this file must not decide a verdict.
 
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::evidence::{Logs, gather};
-use super::frontend::{self, Sought};
-use super::status::{StatusFormat, unlisted};
-use super::{Context, print_data, words};
-use crate::diagnosis::{Diagnosis, Verdict, diagnose, redacted, unserved};
-use crate::error::{Exit, Result};
+use crate::commands::enum_value_parser;
+use crate::context::Context;
+use crate::output::{StatusFormat, print_data};
+use crate::render::fetch_status;
+use crate::render::status::render_chain;
+use crate::typed_command::typed;
+use crate::workflow::fetch_status::FetchStatus;
+use crate::workflow::lookup::{self, DeploymentLookup};
+use crate::workflow::snapshot::{LogScope, gather};
+use crate::workflow::status::{diagnose_with_operator, failed_verdict, frontend_lists_no_model};
+use kubectl_dynamo_core::command::SuggestedCommand;
+use kubectl_dynamo_core::diagnosis::{Diagnosis, DiagnosisResult, model_not_listed, redact};
+use kubectl_dynamo_core::error::{Exit, Result};
+use kubectl_dynamo_core::readiness::components;
 
-/// Show why a deployment does not serve: the chain of causes, a code and a fix
+/// Show why a deployment is not serving: the chain of causes, a message code, and a fix
 #[derive(Args)]
 pub(super) struct DiagnoseArgs {
     /// Name of the deployment
     pub name: String,
     /// Output format
-    #[arg(short, long, value_parser = words::<StatusFormat>(), default_value = "text")]
+    #[arg(short, long, value_parser = enum_value_parser::<StatusFormat>(), default_value = "text")]
     pub output: StatusFormat,
 }
 
 pub(super) async fn run(args: DiagnoseArgs, context: &Context) -> Result<Exit> {
-    let Sought { cluster, platform, graph } = frontend::look(&args.name, context).await?;
+    let DeploymentLookup { cluster, platform, graph } = lookup::find_deployment(&args.name, context).await?;
     let Some(graph) = graph else {
-        return super::status::fetching(&args.name, &cluster, &platform, args.output).await;
+        let status = FetchStatus::find_unfinished(&args.name, &cluster, &platform, &context.report).await?;
+        print_data(&fetch_status::render(&status, args.output))?;
+        return Ok(status.exit());
     };
-    let mut gathered = gather(&cluster, graph.clone(), platform.graph_api, Logs::OfWaiting).await?;
-    let mut diagnosis = diagnose(&gathered.evidence);
-    if diagnosis.verdict == Verdict::Reported
-        && let Some(cause) = unlisted(&cluster, &args.name).await
+    let mut snapshot = gather(&cluster, graph.clone(), platform.graph_api, LogScope::NotReady).await?;
+    let mut diagnosis = diagnose_with_operator(&cluster, &snapshot.evidence).await;
+    if diagnosis.result == DiagnosisResult::Ready
+        && let Some(cause) = frontend_lists_no_model(&cluster, &args.name).await
     {
-        gathered = gather(&cluster, graph, platform.graph_api, Logs::OfAll).await?;
-        let cause = unserved(&gathered.evidence).unwrap_or(cause);
-        diagnosis.verdict = Verdict::Broken { cause };
+        snapshot = gather(&cluster, graph.clone(), platform.graph_api, LogScope::All).await?;
+        let cause = model_not_listed(&snapshot.evidence).unwrap_or(cause);
+        diagnosis.result = DiagnosisResult::Failed { cause };
     }
-    let skipped = gathered.skipped(&cluster);
+    let skipped = snapshot.skipped_messages(&cluster);
+    let failed_verdict = failed_verdict(&components(&graph, &snapshot.evidence.observation.pods));
     print_data(&match args.output {
-        StatusFormat::Text => screen(&args.name, &diagnosis, &skipped),
-        StatusFormat::Json => format!("{:#}\n", document(&args.name, &diagnosis, &skipped)),
+        StatusFormat::Text => screen(&args.name, &diagnosis, failed_verdict, &skipped),
+        StatusFormat::Json => format!("{:#}\n", document(&args.name, &diagnosis, failed_verdict, &skipped)),
     })?;
-    Ok(match &diagnosis.verdict {
-        Verdict::Reported => Exit::Ok,
-        Verdict::ComingUp { .. } | Verdict::Held { .. } => Exit::NotReadyInTime,
-        Verdict::Broken { .. } => Exit::Failed,
+    Ok(match &diagnosis.result {
+        DiagnosisResult::Ready => Exit::Ok,
+        DiagnosisResult::Progressing { .. } | DiagnosisResult::Blocked { .. } => Exit::NotReadyInTime,
+        DiagnosisResult::Failed { .. } | DiagnosisResult::Terminating { .. } => Exit::Failed,
     })
 }
 
-fn screen(name: &str, diagnosis: &Diagnosis, skipped: &[String]) -> String {
-    let mut text = match &diagnosis.verdict {
-        Verdict::Reported => format!("✔ {name} serves\n"),
-        Verdict::ComingUp { waits_for } => format!("… {name} comes up: it waits for {waits_for}\n"),
-        Verdict::Held { cause } => format!("… {name} waits: {cause} ({})\n", cause.code),
-        Verdict::Broken { cause } => format!("✗ {name} does not serve: {cause} ({})\n", cause.code),
+fn screen(name: &str, diagnosis: &Diagnosis, failed_verdict: &str, skipped: &[String]) -> String {
+    let mut text = match &diagnosis.result {
+        DiagnosisResult::Ready => format!("✔ deployment \"{name}\" is serving\n"),
+        DiagnosisResult::Progressing { waits_for } => {
+            format!("… deployment \"{name}\" is starting: waiting for {waits_for}\n")
+        }
+        DiagnosisResult::Terminating { waits_for } => {
+            format!("✗ deployment \"{name}\" is being deleted: waiting for {waits_for}\n")
+        }
+        DiagnosisResult::Blocked { cause } => {
+            format!("… deployment \"{name}\" is waiting: {cause} ({})\n", cause.code)
+        }
+        DiagnosisResult::Failed { cause } if failed_verdict == "DEGRADED" => {
+            format!("! deployment \"{name}\" serves with fewer pods: {cause} ({})\n", cause.code)
+        }
+        DiagnosisResult::Failed { cause } => {
+            format!("✗ deployment \"{name}\" is not serving: {cause} ({})\n", cause.code)
+        }
     };
-    text += &super::status::tree(&diagnosis.chain);
-    if let Some(cause) = diagnosis.verdict.cause() {
+    text += &render_chain(&diagnosis.chain);
+    if let Some(cause) = diagnosis.result.cause() {
         text += &format!(
             "  cause    {} {cause}\n  at       {}\n  fix      {}\n",
-            cause.code, cause.place, cause.fix
+            cause.code,
+            cause.location,
+            typed(cause.fix.clone())
         );
-        text += &format!("  more     kubectl dynamo explain {}\n", cause.code);
+        text += &format!(
+            "  more     {}\n",
+            SuggestedCommand::plugin("explain").operand(cause.code.as_str(), "CODE")
+        );
     }
-    for what in skipped {
-        text += &format!("  skipped  {what}\n");
+    for message in skipped {
+        text += &format!("  skipped  {message}\n");
     }
-    redacted(&text)
+    redact(&text)
 }
 
-fn document(name: &str, diagnosis: &Diagnosis, skipped: &[String]) -> Value {
+fn document(name: &str, diagnosis: &Diagnosis, failed_verdict: &str, skipped: &[String]) -> Value {
     let chain: Vec<Value> = diagnosis
         .chain
         .iter()
-        .map(|link| json!({ "kind": link.kind, "name": link.name, "says": redacted(&link.says) }))
+        .map(|link| json!({ "kind": link.kind, "name": link.name, "text": redact(&link.detail) }))
         .collect();
-    let (verdict, waits_for) = match &diagnosis.verdict {
-        Verdict::Reported => ("UP", None),
-        Verdict::ComingUp { waits_for } => ("COMING UP", Some(waits_for)),
-        Verdict::Held { .. } => ("COMING UP", None),
-        Verdict::Broken { .. } => ("DOWN", None),
+    let (verdict, waits_for) = match &diagnosis.result {
+        DiagnosisResult::Ready => ("UP", None),
+        DiagnosisResult::Progressing { waits_for } => ("STARTING", Some(waits_for)),
+        DiagnosisResult::Terminating { waits_for } => ("DELETING", Some(waits_for)),
+        DiagnosisResult::Blocked { .. } => ("STARTING", None),
+        DiagnosisResult::Failed { .. } => (failed_verdict, None),
     };
-    let cause = diagnosis.verdict.cause().map(|cause| {
-        json!({ "code": cause.code, "text": redacted(&cause.text), "place": cause.place, "fix": cause.fix })
+    let cause = diagnosis.result.cause().map(|cause| {
+        json!({ "code": cause.code, "text": redact(&cause.text), "object": cause.location.to_string(), "hint": typed(cause.fix.clone()) })
     });
     json!({
         "apiVersion": "kubectl-dynamo.dev/v1", "kind": "Diagnosis",

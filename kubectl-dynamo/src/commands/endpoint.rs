@@ -1,34 +1,35 @@
-//! `endpoint`: where a deployment answers, and under which model names.
+//! `endpoint`: prints the URL of a deployment and the model names that it serves.
+//! It must not keep a port-forward open; `port-forward` does that.
 
-use std::net::Ipv4Addr;
-use std::time::Duration;
-
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::frontend::Found;
-use super::summary::{intent, summary};
-use super::{Context, frontend, print_data, words};
-use crate::cluster::{Cluster, NO_RIGHT};
-use crate::error::{Exit, Result};
-use crate::intent::Word;
-use crate::smoke_test;
+use crate::commands::local::LocalEndpoint;
+use crate::context::Context;
+use crate::output::print_data;
+use crate::typed_command::{deployment_command, typed};
+use crate::workflow::lookup::{self, ClusterDeployment};
+use crate::workflow::status::list_models;
+use crate::workflow::summary::{stored_intent, summarize};
+use kubectl_dynamo_cluster::FORBIDDEN_CODE;
+use kubectl_dynamo_core::error::{Exit, Result};
 
-/// How long the frontend may take to name its models.
-const PATIENCE: Duration = Duration::from_secs(3);
-
-/// Show where a deployment answers, and its model names
+/// Print the URL and the model names of a deployment
 #[derive(Args)]
 pub(super) struct EndpointArgs {
     /// Name of the deployment
-    pub name: String,
-    /// Output format; `env` is for `eval`
-    #[arg(short, long, value_parser = words::<EndpointFormat>(), default_value = "text")]
+    #[arg(required_unless_present = "local")]
+    pub name: Option<String>,
+    /// Print the endpoint of a local deployment (default: the only one)
+    #[arg(long)]
+    pub local: bool,
+    /// Output format (`env` is for `eval`)
+    #[arg(short, long, default_value = "text")]
     pub output: EndpointFormat,
 }
 
 /// How an endpoint is printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum EndpointFormat {
     Text,
     Url,
@@ -36,45 +37,36 @@ pub(super) enum EndpointFormat {
     Json,
 }
 
-impl Word for EndpointFormat {
-    const ALL: &'static [Self] = &[Self::Text, Self::Url, Self::Env, Self::Json];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Text => "text",
-            Self::Url => "url",
-            Self::Env => "env",
-            Self::Json => "json",
-        }
-    }
+/// The endpoint of a deployment, on a cluster or on this machine.
+struct Endpoint {
+    name: String,
+    /// `None` on this machine.
+    namespace: Option<String>,
+    url: String,
+    models: Vec<String>,
 }
 
 pub(super) async fn run(args: EndpointArgs, context: &Context) -> Result<Exit> {
-    let found = frontend::find(&args.name, context).await?;
-    let summary = summary(&found.graph);
-    let url = summary.in_cluster_url();
-    let models = match args.output {
-        EndpointFormat::Url => Vec::new(),
-        _ => served(&found).await?,
+    let endpoint = match args.name {
+        name if args.local => {
+            let LocalEndpoint { name, url, models } = super::local::endpoint(name.as_deref()).await?;
+            Endpoint { name, namespace: None, url, models }
+        }
+        name => cluster_endpoint(&name.unwrap_or_default(), args.output, context).await?,
     };
+    let Endpoint { name, namespace, url, models } = endpoint;
     print_data(&match args.output {
         EndpointFormat::Url => format!("{url}\n"),
-        EndpointFormat::Text => format!(
-            "in-cluster  {url}\nmodels      {}\nfrom here   kubectl dynamo port-forward {} -n {}\n",
-            models.join(", "),
-            args.name,
-            found.cluster.namespace
-        ),
+        EndpointFormat::Text => text(&name, namespace.as_deref(), &url, &models),
         EndpointFormat::Env => format!(
             "export OPENAI_BASE_URL={}\nexport OPENAI_MODEL={}\n",
-            quoted(&url),
-            quoted(models.first().map(String::as_str).unwrap_or_default())
+            shell_quote(&url),
+            shell_quote(models.first().map(String::as_str).unwrap_or_default())
         ),
         EndpointFormat::Json => {
             let document = json!({
-                "apiVersion": "kubectl-dynamo.dev/v1", "kind": "Endpoint", "name": args.name,
-                "namespace": found.cluster.namespace, "url": url,
-                "models": models,
+                "apiVersion": "kubectl-dynamo.dev/v1", "kind": "Endpoint", "name": name, "namespace": namespace,
+                "url": url, "models": models,
             });
             format!("{document:#}\n")
         }
@@ -82,25 +74,41 @@ pub(super) async fn run(args: EndpointArgs, context: &Context) -> Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// The models that a deployment lists; without a right to ask it, the name it was asked to serve under.
-async fn served(found: &Found) -> Result<Vec<String>> {
-    match models(&found.cluster, summary(&found.graph).name.as_str()).await {
-        Err(error) if error.code() == Some(NO_RIGHT) => {
-            Ok(intent(&found.graph).map(|intent| intent.served_model_name).into_iter().collect())
+async fn cluster_endpoint(name: &str, output: EndpointFormat, context: &Context) -> Result<Endpoint> {
+    let deployment = lookup::get_deployment(name, context).await?;
+    let url = summarize(&deployment.graph).in_cluster_url();
+    let models = match output {
+        EndpointFormat::Url => Vec::new(),
+        _ => served_models(&deployment).await?,
+    };
+    Ok(Endpoint { name: name.into(), namespace: Some(deployment.cluster.namespace), url, models })
+}
+
+fn text(name: &str, namespace: Option<&str>, url: &str, models: &[String]) -> String {
+    let models = models.join(", ");
+    match namespace {
+        Some(namespace) => format!(
+            "in-cluster  {url}\nmodels      {models}\nfrom here   {}\n",
+            typed(deployment_command("port-forward", name, namespace))
+        ),
+        None => format!("endpoint    {url}\nmodels      {models}\n"),
+    }
+}
+
+/// Returns the models that a deployment lists, or its configured model name if the permission to connect is
+/// missing.
+async fn served_models(deployment: &ClusterDeployment) -> Result<Vec<String>> {
+    match list_models(&deployment.cluster, summarize(&deployment.graph).name.as_str()).await {
+        Err(error) if error.code() == Some(FORBIDDEN_CODE) => {
+            Ok(stored_intent(&deployment.graph).map(|intent| intent.served_model_name).into_iter().collect())
         }
         listed => listed,
     }
 }
 
-/// The models that a deployment lists, asked through a tunnel.
-pub(super) async fn models(cluster: &Cluster, name: &str) -> Result<Vec<String>> {
-    let tunnel = cluster.tunnel(frontend::target(name), (Ipv4Addr::LOCALHOST, 0).into()).await?;
-    Ok(smoke_test::models(&format!("http://{}/v1", tunnel.local), PATIENCE).await?)
-}
-
-/// A word that a shell takes as it is: the output is for `eval`, and a model may be served under any name.
-fn quoted(word: &str) -> String {
-    format!("'{}'", word.replace('\'', r"'\''"))
+/// Quotes a value for a shell, because the output is for `eval` and a model name may contain any character.
+fn shell_quote(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]
@@ -108,8 +116,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_name_can_end_its_quotation() {
-        assert_eq!(quoted("Qwen/Qwen3-0.6B"), "'Qwen/Qwen3-0.6B'");
-        assert_eq!(quoted("a'; rm -rf ~"), r"'a'\''; rm -rf ~'");
+    fn shell_quote_escapes_single_quotes() {
+        assert_eq!(shell_quote("Qwen/Qwen3-0.6B"), "'Qwen/Qwen3-0.6B'");
+        assert_eq!(shell_quote("a'; rm -rf ~"), r"'a'\''; rm -rf ~'");
     }
 }

@@ -1,48 +1,47 @@
-//! `explain`: what a message code means and what to do about it, without a cluster.
+//! `explain`: prints the meaning of a message code and how to fix the problem.
+//! It must not access a cluster.
 
 use clap::Args;
 
-use super::print_data;
-use crate::diagnosis::{explanation, explanations};
-use crate::error::{Exit, Explain, Result};
+use crate::output::print_data;
+use kubectl_dynamo_core::code::MessageCode;
+use kubectl_dynamo_core::command::{Fix, SuggestedCommand};
+use kubectl_dynamo_core::diagnosis::{explanation, explanations};
+use kubectl_dynamo_core::error::{Exit, Explain, Result};
 
-/// Explain a message code such as KD0604; without one, list them all
+/// Explain a message code such as KD0604, or list all codes
 #[derive(Args)]
 pub(super) struct ExplainArgs {
-    /// The code
+    /// Message code (default: list all codes)
     pub code: Option<String>,
 }
 
-/// A code that there is none of.
+/// A message code that does not exist.
 #[derive(Debug, thiserror::Error)]
-#[error("there is no message code `{given}`")]
-struct NoCode {
-    given: String,
+#[error("message code \"{code}\" not found")]
+struct UnknownCode {
+    code: String,
 }
 
-impl Explain for NoCode {
-    fn code(&self) -> Option<&'static str> {
-        Some("KD0001")
+impl Explain for UnknownCode {
+    fn code(&self) -> Option<MessageCode> {
+        Some(MessageCode::InvalidCommandLine)
     }
 
-    fn hint(&self) -> Option<String> {
-        Some("list them: kubectl dynamo explain".into())
-    }
-
-    fn exit(&self) -> Exit {
-        Exit::Usage
+    fn hint(&self) -> Option<Fix> {
+        Some(SuggestedCommand::plugin("explain").after("list the codes with "))
     }
 }
 
 pub(super) fn run(args: &ExplainArgs) -> Result<Exit> {
-    let Some(given) = &args.code else {
+    let Some(code) = &args.code else {
         let lines: String =
-            explanations().iter().map(|one| format!("{}  {}\n", one.code, one.meaning)).collect();
+            explanations().iter().map(|entry| format!("{}  {}\n", entry.code, entry.meaning)).collect();
         print_data(&lines)?;
         return Ok(Exit::Ok);
     };
-    let one = explanation(given).ok_or_else(|| NoCode { given: given.clone() })?;
-    let advice = if one.advice.is_empty() { String::new() } else { format!("\n{}\n", one.advice) };
-    print_data(&format!("{}: {}\n{advice}", one.code, one.meaning))?;
+    let entry = explanation(code).ok_or_else(|| UnknownCode { code: code.clone() })?;
+    let advice = if entry.advice.is_empty() { String::new() } else { format!("\n{}\n", entry.advice) };
+    print_data(&format!("{}: {}\n{advice}", entry.code, entry.meaning))?;
     Ok(Exit::Ok)
 }

@@ -1,20 +1,14 @@
-//! The verbs with `--local`: the same words, for processes of this machine.
+//! The commands with `--local`: the same options and output, for deployments that run as processes on this
+//! machine. Process management is in `crate::local`.
 
 mod down;
-mod find;
+mod endpoint;
 mod logs;
-mod look;
-mod machine;
-mod screen;
+mod status;
 mod supervise;
-mod up;
-mod watch;
-mod wish;
 
-pub(super) use down::down;
-pub(super) use find::serving;
-pub(super) use logs::logs;
-pub(super) use look::{list, status};
-pub(super) use machine::{fetch_options, folders};
+pub(super) use down::{down, down_all};
+pub(super) use endpoint::{LocalEndpoint, endpoint};
+pub(super) use logs::{LocalLogsOptions, logs};
+pub(super) use status::{list, status};
 pub(super) use supervise::{SuperviseArgs, run as supervise};
-pub(super) use up::run as up;

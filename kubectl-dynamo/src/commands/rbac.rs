@@ -1,15 +1,18 @@
-//! `rbac generate`: the role of a persona and its bindings, from the program's own table of rights.
+//! `rbac generate`: prints the role of a persona and its bindings, from the plugin's table of permissions. It
+//! does not contact the cluster.
 
 use clap::{Args, Subcommand};
 
-use super::kube_flags::FlagError;
-use super::{Context, print_data, words};
-use crate::cluster::{DEFAULT_NAMESPACE, context_namespace};
-use crate::error::{Exit, Result};
-use crate::resources::to_yaml;
-use crate::rights::{Persona, Reach, Subject, manifest};
+use crate::commands::enum_value_parser;
+use crate::context::Context;
+use crate::kube_flags::FlagError;
+use crate::output::print_data;
+use kubectl_dynamo_cluster::DEFAULT_NAMESPACE;
+use kubectl_dynamo_core::error::{Exit, Result};
+use kubectl_dynamo_core::rbac::{Persona, RbacSubject, RuleScope, render_rbac};
+use kubectl_dynamo_core::resources::to_yaml;
 
-/// Rights that the verbs need
+/// Generate the RBAC permissions that the commands need
 #[derive(Subcommand)]
 pub(super) enum RbacVerb {
     Generate(GenerateArgs),
@@ -23,21 +26,22 @@ impl RbacVerb {
     }
 }
 
-/// Print the role and the bindings that let somebody run the verbs of a persona
+/// Print the role and the bindings of a persona
 ///
-/// --user NAME gives the rights to a user, as in `kubectl create rolebinding`. They hold in the namespace of -n, with
-/// -A in every namespace; the platform persona's always hold everywhere. A viewer looks and changes nothing; a
-/// deployer deploys models and talks to them; platform also sees nodes and every namespace.
+/// --user NAME grants the permissions to a user, as in `kubectl create rolebinding`. They apply to the
+/// namespace of -n, or with -A to all namespaces. Those of the platform persona always apply to all
+/// namespaces. A viewer only reads. A deployer also deploys models and sends requests to them. Platform also
+/// reads nodes and all namespaces.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct GenerateArgs {
-    /// Whose rights
-    #[arg(long, value_parser = words::<Persona>())]
+    /// Persona whose permissions to grant
+    #[arg(long, value_parser = enum_value_parser::<Persona>())]
     pub persona: Persona,
-    /// A group that gets them; may be given again
+    /// Group to grant them to (repeatable)
     #[arg(long, value_name = "NAME")]
     pub group: Vec<String>,
-    /// A service account that gets them, of the namespace of -n where none is named; may be given again
+    /// Service account to grant them to (repeatable; default namespace: that of -n)
     #[arg(long, value_name = "[NAMESPACE:]NAME")]
     pub service_account: Vec<String>,
 }
@@ -55,42 +59,35 @@ pub(super) fn run(verb: &RbacVerb, context: &Context) -> Result<Exit> {
 }
 
 fn generate(args: &GenerateArgs, context: &Context) -> Result<Exit> {
-    let namespace = namespace(context)?;
-    let reach = match context.kube.all_namespaces || args.persona == Persona::Platform {
-        true => Reach::Cluster,
-        false => Reach::Namespace(&namespace),
+    let namespace = context.namespace()?.unwrap_or_else(|| DEFAULT_NAMESPACE.into());
+    let scope = match context.kube.all_namespaces || args.persona == Persona::Platform {
+        true => RuleScope::Cluster,
+        false => RuleScope::Namespace(&namespace),
     };
     let subjects = subjects(args, context, &namespace)?;
     if subjects.is_empty() {
-        context.report.detail("nobody is named, so only the role: add --user, --group or --service-account");
+        context
+            .report
+            .info("no subject given, so only the role is printed; add --user, --group, or --service-account");
     }
-    let objects = manifest(args.persona, reach, &subjects);
-    print_data(&to_yaml(&objects).expect("RBAC objects hold only strings and lists"))?;
+    let objects = render_rbac(args.persona, scope, &subjects);
+    print_data(&to_yaml(&objects).expect("RBAC objects contain only strings and lists"))?;
     Ok(Exit::Ok)
 }
 
-/// As every verb has it: flag, setting, the kubeconfig's context.
-fn namespace(context: &Context) -> Result<String> {
-    let said = match context.namespace()? {
-        None => context_namespace(&context.kube.access()?),
-        said => said,
-    };
-    Ok(said.unwrap_or_else(|| DEFAULT_NAMESPACE.into()))
-}
-
-fn subjects(args: &GenerateArgs, context: &Context, namespace: &str) -> Result<Vec<Subject>> {
-    let mut subjects: Vec<Subject> = context.kube.user.iter().cloned().map(Subject::User).collect();
-    subjects.extend(args.group.iter().cloned().map(Subject::Group));
+fn subjects(args: &GenerateArgs, context: &Context, namespace: &str) -> Result<Vec<RbacSubject>> {
+    let mut subjects: Vec<RbacSubject> = context.kube.user.iter().cloned().map(RbacSubject::User).collect();
+    subjects.extend(args.group.iter().cloned().map(RbacSubject::Group));
     for account in &args.service_account {
         let (namespace, name) = account.split_once(':').unwrap_or((namespace, account));
-        subjects.push(Subject::ServiceAccount { namespace: namespace.into(), name: name.into() });
+        subjects.push(RbacSubject::ServiceAccount { namespace: namespace.into(), name: name.into() });
     }
-    let empty = |subject: &Subject| match subject {
-        Subject::User(name) | Subject::Group(name) => name.is_empty(),
-        Subject::ServiceAccount { namespace, name } => namespace.is_empty() || name.is_empty(),
+    let is_empty = |subject: &RbacSubject| match subject {
+        RbacSubject::User(name) | RbacSubject::Group(name) => name.is_empty(),
+        RbacSubject::ServiceAccount { namespace, name } => namespace.is_empty() || name.is_empty(),
     };
-    if subjects.iter().any(empty) {
-        return Err(FlagError::NoSubject.into());
+    if subjects.iter().any(is_empty) {
+        return Err(FlagError::MissingSubject.into());
     }
     Ok(subjects)
 }

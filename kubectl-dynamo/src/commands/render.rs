@@ -1,168 +1,111 @@
-//! `render`: exactly the objects that `up` would apply.
+//! `render`: prints exactly the objects that `up` would apply, or writes them to files. It never writes to
+//! the cluster and does not contact it if the release and the API version are given.
 
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
-use super::asked::{Wanted, wanted};
-use super::deployment::{self, Deployment, Offline};
-use super::kube_flags::FlagError;
-use super::plan_view::{self, PlanFormat};
-use super::serving_flags::ServingFlags;
-use super::unwritable::Unwritable;
-use super::{Context, print_data, wizard, words};
-use crate::cluster::DEFAULT_NAMESPACE;
-use crate::error::{Exit, Result};
-use crate::intent::Word;
-use crate::intent::name::NameBudget;
-use crate::resources::{GraphApi, to_yaml};
+use crate::commands::enum_value_parser;
+use crate::context::Context;
+use crate::kube_flags::FlagError;
+use crate::output::print_data;
+use crate::render::objects::{self, ObjectFormat};
+use crate::render::plan_table::{self, PlanFormat};
+use crate::workflow::render::{self, ComponentPath, RenderOptions, RenderOutcome, RenderedDeployment};
+use crate::workflow::serving_input::ServingInput;
+use crate::workflow::wizard;
+use crate::workflow::write_error::WriteError;
+use kubectl_dynamo_core::error::{Exit, Result};
+use kubectl_dynamo_core::resources::GraphApi;
 
 /// Print the objects that `up` would apply
 ///
-/// With --release and --graph-api no cluster is asked; otherwise the cluster of the current context says which
-/// shape of object it stores and which release it runs.
+/// With --release and --graph-api no cluster is needed. Otherwise the cluster of the current context
+/// determines the API version and the release.
 #[derive(Args)]
 pub(super) struct RenderArgs {
     #[command(flatten)]
-    pub serving: ServingFlags,
-    /// Shape of the DynamoGraphDeployment
-    #[arg(long, value_name = "VERSION", value_parser = words::<GraphApi>())]
+    pub serving: ServingInput,
+    /// API version of the DynamoGraphDeployment (default: the one that the cluster stores)
+    #[arg(long, value_name = "VERSION", value_parser = enum_value_parser::<GraphApi>())]
     graph_api: Option<GraphApi>,
-    /// Without a cluster, take it that Grove is absent, so that names may be longer
+    /// Assume Grove is not installed (allows longer names)
     #[arg(long, requires = "graph_api")]
     assume_component_path: bool,
-    /// Show every value and who said it, instead of objects
+    /// Print each resolved value and its source instead of the objects
     #[arg(long)]
     plan: bool,
-    /// Write each object to a file of its own in this folder, in the order they are applied
+    /// Write each object to its own file in this folder, numbered in apply order
     #[arg(long, value_name = "FOLDER", conflicts_with = "plan")]
     output_dir: Option<PathBuf>,
-    /// Output format; objects are yaml unless it is given
-    #[arg(short, long, value_parser = words::<RenderFormat>())]
+    /// Output format (default: yaml for objects, table for --plan)
+    #[arg(short, long)]
     output: Option<RenderFormat>,
 }
 
-/// How objects, or a plan, are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Output formats of objects or a plan. A table is only for a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum RenderFormat {
     Yaml,
     Json,
-    /// Of a plan only.
     Table,
 }
 
-impl Word for RenderFormat {
-    const ALL: &'static [Self] = &[Self::Yaml, Self::Json, Self::Table];
+impl RenderArgs {
+    /// Returns the format of the objects.
+    fn object_format(&self) -> Result<ObjectFormat> {
+        match self.output {
+            None | Some(RenderFormat::Yaml) => Ok(ObjectFormat::Yaml),
+            Some(RenderFormat::Json) => Ok(ObjectFormat::Json),
+            Some(RenderFormat::Table) => Err(FlagError::PlanFormat.into()),
+        }
+    }
 
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Yaml => "yaml",
-            Self::Json => "json",
-            Self::Table => "table",
+    /// Returns the format of the plan.
+    fn plan_format(&self) -> Result<PlanFormat> {
+        match self.output {
+            None | Some(RenderFormat::Table) => Ok(PlanFormat::Table),
+            Some(RenderFormat::Json) => Ok(PlanFormat::Json),
+            Some(RenderFormat::Yaml) => Err(FlagError::PlanFormat.into()),
         }
     }
 }
 
 pub(super) async fn run(mut args: RenderArgs, context: &Context) -> Result<Exit> {
-    context.kube.refuse_all_namespaces()?;
-    let wanted = wanted(&args.serving)?;
-    let asks = wanted.names_nothing() && wizard::can_ask();
-    let says_release = match &wanted {
-        Wanted::Request(asked) => asked.merged().get("release").is_some(),
-        Wanted::Objects(_) => true,
-    };
-    let (deployment, namespace) = match args.graph_api.filter(|_| says_release) {
-        Some(graph_api) => {
-            let namespace = context.namespace()?.unwrap_or_else(|| DEFAULT_NAMESPACE.into());
-            let budget = offline_budget(args.assume_component_path, graph_api);
-            let known = Offline { namespace: &namespace, graph_api, budget };
-            if asks {
-                return wizard::for_render(&mut args.serving, context, &known);
+    let component_path =
+        if args.assume_component_path { ComponentPath::Assumed } else { ComponentPath::Unknown };
+    let options = RenderOptions { graph_api: args.graph_api, component_path };
+    let RenderedDeployment { deployment, namespace } =
+        match render::render(&mut args.serving, options, context).await? {
+            RenderOutcome::Rendered(rendered) => *rendered,
+            RenderOutcome::Reviewed { deployment, command } => {
+                print_data(&objects::text(&deployment.resources, ObjectFormat::Yaml)?)?;
+                wizard::report_command(context, "again", &command);
+                return Ok(Exit::Ok);
             }
-            let deployment = match &wanted {
-                Wanted::Request(asked) => deployment::offline(asked, &known)?,
-                Wanted::Objects(objects) => deployment::as_is_offline(objects, &known)?,
-            };
-            (deployment, namespace)
-        }
-        None => {
-            match &wanted {
-                Wanted::Request(asked) if !asks => asked.check()?,
-                Wanted::Request(_) | Wanted::Objects(_) => {}
-            }
-            let cluster = context.cluster().await?;
-            let mut platform = cluster.platform().await?;
-            platform.graph_api = args.graph_api.unwrap_or(platform.graph_api);
-            if asks {
-                return wizard::for_render_on(&mut args.serving, context, &cluster, &platform).await;
-            }
-            let deployment = match &wanted {
-                Wanted::Request(asked) => deployment::on_cluster(asked, &cluster, &platform, false).await?,
-                Wanted::Objects(objects) => deployment::as_is(objects, &cluster, &platform).await?,
-            };
-            (deployment, cluster.namespace.clone())
-        }
-    };
+            RenderOutcome::Cancelled(exit) => return Ok(exit),
+        };
     if args.plan {
-        return plan_view::print(&deployment, &namespace, plan_format(args.output)?);
+        print_data(&plan_table::text(&deployment, &namespace, &[], args.plan_format()?))?;
+        return Ok(Exit::Ok);
     }
     for warning in deployment.plan_warnings() {
         context.report.warn(Some(warning.code()), warning.to_string(), None);
     }
+    let format = args.object_format()?;
     match &args.output_dir {
-        Some(folder) => write_each(&deployment, folder, args.output, context)?,
-        None => print_data(&text(&deployment, args.output)?)?,
+        Some(folder) => write_files(folder, &objects::files(&deployment.resources, format)?, context)?,
+        None => print_data(&objects::text(&deployment.resources, format)?)?,
     }
     Ok(Exit::Ok)
 }
 
-/// Each object in a file of its own, numbered in the order they are applied.
-fn write_each(
-    deployment: &Deployment,
-    folder: &Path,
-    format: Option<RenderFormat>,
-    context: &Context,
-) -> Result<()> {
-    std::fs::create_dir_all(folder).map_err(Unwritable::at(folder))?;
-    for (place, resource) in deployment.resources.iter().enumerate() {
-        let (ending, text) = match format {
-            Some(RenderFormat::Table) => return Err(FlagError::PlanFormat.into()),
-            Some(RenderFormat::Json) => ("json", format!("{:#}\n", resource.object)),
-            None | Some(RenderFormat::Yaml) => {
-                ("yaml", to_yaml(std::slice::from_ref(resource)).map_err(std::io::Error::other)?)
-            }
-        };
-        let kind = resource.kind().to_lowercase();
-        let path = folder.join(format!("{}-{kind}-{}.{ending}", place + 1, resource.name()));
-        std::fs::write(&path, text).map_err(Unwritable::at(&path))?;
-        context.report.detail(format!("written: {}", path.display()));
+fn write_files(folder: &Path, files: &[(String, String)], context: &Context) -> Result<()> {
+    std::fs::create_dir_all(folder).map_err(WriteError::for_path(folder))?;
+    for (name, text) in files {
+        let path = folder.join(name);
+        std::fs::write(&path, text).map_err(WriteError::for_path(&path))?;
+        context.report.info(format!("wrote {}", path.display()));
     }
     Ok(())
-}
-
-fn offline_budget(component_path: bool, graph_api: GraphApi) -> NameBudget {
-    match (component_path, graph_api) {
-        (false, _) => NameBudget::Grove,
-        (true, GraphApi::V1Alpha1) => NameBudget::DeploymentsWithDebugServices,
-        (true, GraphApi::V1Beta1) => NameBudget::DeploymentsWithHash,
-    }
-}
-
-fn plan_format(output: Option<RenderFormat>) -> Result<PlanFormat> {
-    match output {
-        None | Some(RenderFormat::Table) => Ok(PlanFormat::Table),
-        Some(RenderFormat::Json) => Ok(PlanFormat::Json),
-        Some(RenderFormat::Yaml) => Err(FlagError::PlanFormat.into()),
-    }
-}
-
-fn text(deployment: &Deployment, format: Option<RenderFormat>) -> Result<String> {
-    match format {
-        Some(RenderFormat::Table) => Err(FlagError::PlanFormat.into()),
-        None | Some(RenderFormat::Yaml) => wizard::objects(deployment),
-        Some(RenderFormat::Json) => {
-            let items: Vec<_> = deployment.resources.iter().map(|resource| &resource.object).collect();
-            Ok(format!("{:#}\n", serde_json::json!({ "apiVersion": "v1", "kind": "List", "items": items })))
-        }
-    }
 }

@@ -1,5 +1,5 @@
-//! `report`: one file with what somebody who helps has to see of a deployment: objects, events and logs, without
-//! secrets, as far as one may look.
+//! `report`: writes a support bundle of a deployment: objects, events, and logs in one archive, as far as the
+//! user's permissions allow. It removes recognized secrets and never reads a Secret.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -11,108 +11,127 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 
-use super::evidence::{
-    Gathered, KeptFile, Logs, Unseen, files, gather_fetch, gather_what_is_allowed, unique_name,
-};
-use super::frontend::{self, Sought};
-use super::unwritable::Unwritable;
-use super::{Context, print_data, summary};
-use crate::cluster::{Cluster, Kind, Look, Platform};
-use crate::diagnosis::{Diagnosis, diagnose};
-use crate::error::{Exit, Result};
-use crate::intent::Word;
-use crate::preflight::Fact;
+use crate::context::Context;
+use crate::output::print_data;
 use crate::report::units;
+use crate::workflow::lookup::{self, DeploymentLookup};
+use crate::workflow::snapshot::{
+    BundleFile, DeploymentSnapshot, LogScope, UnlistedKind, bundle_files, gather_fetch, gather_permitted,
+    unique_name,
+};
+use crate::workflow::summary;
+use crate::workflow::write_error::WriteError;
+use kubectl_dynamo_cluster::{Cluster, FactsRequest, Kind, Platform};
+use kubectl_dynamo_core::diagnosis::{Diagnosis, diagnose};
+use kubectl_dynamo_core::error::{Exit, Result};
+use kubectl_dynamo_core::intent::StringEnum;
+use kubectl_dynamo_core::preflight::Fact;
 
-/// Write what somebody who helps has to see into one file: objects, events and logs, without secrets
+/// Write a support bundle with objects, events, and logs, without secrets
 #[derive(Args)]
 pub(super) struct ReportArgs {
     /// Name of the deployment
     pub name: String,
-    /// The file, a gzipped tar archive; one of this folder when absent
+    /// Path of the gzipped tar archive (default: dynamo-report-….tar.gz in the current folder)
     #[arg(short, long, value_name = "FILE")]
     pub file: Option<PathBuf>,
 }
 
 pub(super) async fn run(args: ReportArgs, context: &Context) -> Result<Exit> {
-    let Sought { cluster, platform, graph } = frontend::look(&args.name, context).await?;
-    let look = Look { kubernetes: true, ..Look::default() };
-    let (gathered, kubernetes) =
-        tokio::join!(gather(&cluster, &platform, graph, &args.name), cluster.gather(&look));
-    let gathered = gathered?;
+    let DeploymentLookup { cluster, platform, graph } = lookup::find_deployment(&args.name, context).await?;
+    let facts_request = FactsRequest { kubernetes: true, ..FactsRequest::default() };
+    let (snapshot, kubernetes) =
+        tokio::join!(collect(&cluster, &platform, graph, &args.name), cluster.collect_facts(&facts_request));
+    let snapshot = snapshot?;
     let kubernetes = match kubernetes?.kubernetes {
         Fact::Known((major, minor)) => Some(format!("{major}.{minor}")),
-        Fact::Hidden(_) | Fact::Unasked => None,
+        Fact::Unavailable(_) | Fact::NotQueried => None,
     };
-    // Without what decides, a verdict would be a guess.
-    let diagnosis = gathered.hides_the_verdict().is_none().then(|| diagnose(&gathered.evidence));
-    let mut files = files(&gathered, diagnosis.as_ref());
-    let about = about(&gathered, diagnosis.as_ref(), &cluster, &platform, &args.name, kubernetes);
-    files.insert(0, KeptFile { name: "report.json".into(), text: format!("{about:#}\n") });
+    // Without the objects that decide the verdict, a diagnosis would be a guess.
+    let diagnosis = snapshot.position_of_required_kind().is_none().then(|| diagnose(&snapshot.evidence));
+    let mut files = bundle_files(&snapshot, diagnosis.as_ref());
+    let metadata = ReportSubject {
+        snapshot: &snapshot,
+        diagnosis: diagnosis.as_ref(),
+        cluster: &cluster,
+        platform: &platform,
+        name: &args.name,
+        kubernetes,
+    }
+    .metadata();
+    files.insert(0, BundleFile { name: "report.json".into(), text: format!("{metadata:#}\n") });
     let folder = format!("dynamo-report-{}", unique_name(&cluster.namespace, &args.name));
     let path = args.file.unwrap_or_else(|| format!("{folder}.tar.gz").into());
-    write(&path, &folder, &files).map_err(Unwritable::at(&path))?;
+    write_archive(&path, &folder, &files).map_err(WriteError::for_path(&path))?;
     let size = files.iter().map(|file| file.text.len() as u64).sum();
-    context.report.detail(format!(
-        "{} files, {}, without secrets that were recognised",
+    context.report.info(format!(
+        "{} files, {}; recognized secrets are removed",
         files.len(),
         units::bytes(size)
     ));
-    context.report.detail("look through it before you give it away: prompts may stand in logs");
+    context.report.info("review the archive before you share it: logs may contain prompts");
     print_data(&format!("{}\n", path.display()))?;
     Ok(Exit::Ok)
 }
 
-/// The graph with all below it, and the download of its model.
-async fn gather(
+/// Collects the graph, all objects below it, and the fetch of its model.
+async fn collect(
     cluster: &Cluster,
     platform: &Platform,
     graph: Option<Value>,
     name: &str,
-) -> Result<Gathered> {
-    let fetch = gather_fetch(cluster, name, Logs::ForReport);
+) -> Result<DeploymentSnapshot> {
+    let fetch = gather_fetch(cluster, name, LogScope::Bundle);
     let Some(graph) = graph else {
         return match fetch.await? {
-            gathered if gathered.jobs.is_empty() => Err(frontend::absent(cluster, platform, name).into()),
-            gathered => Ok(gathered),
+            snapshot if snapshot.jobs.is_empty() => Err(lookup::not_found(cluster, platform, name).into()),
+            snapshot => Ok(snapshot),
         };
     };
-    let all = gather_what_is_allowed(cluster, graph, platform.graph_api, Logs::ForReport);
-    let (mut all, fetch) = tokio::join!(all, fetch);
+    let snapshot = gather_permitted(cluster, graph, platform.graph_api, LogScope::Bundle);
+    let (mut snapshot, fetch) = tokio::join!(snapshot, fetch);
     match fetch {
-        Ok(fetch) => all.join(fetch),
-        Err(error) => all.unseen.push(Unseen { kind: Kind::Job, error }),
+        Ok(fetch) => snapshot.merge(fetch),
+        Err(error) => snapshot.unlisted.push(UnlistedKind { kind: Kind::Job, error }),
     }
-    Ok(all)
+    Ok(snapshot)
 }
 
-fn about(
-    gathered: &Gathered,
-    diagnosis: Option<&Diagnosis>,
-    cluster: &Cluster,
-    platform: &Platform,
-    name: &str,
+/// What a report is about.
+struct ReportSubject<'a> {
+    snapshot: &'a DeploymentSnapshot,
+    diagnosis: Option<&'a Diagnosis>,
+    cluster: &'a Cluster,
+    platform: &'a Platform,
+    name: &'a str,
+    /// Version of the API server, if known.
     kubernetes: Option<String>,
-) -> Value {
-    let graph = gathered.evidence.seen.graph.as_ref();
-    let cause = diagnosis.and_then(|diagnosis| diagnosis.verdict.cause());
-    let unseen: Vec<String> = gathered.unseen.iter().map(|one| one.error.to_string()).collect();
-    json!({
-        "apiVersion": "kubectl-dynamo.dev/v1", "kind": "Report",
-        "name": name, "namespace": cluster.namespace,
-        "created": jiff::Timestamp::now().to_string(),
-        "plugin": env!("CARGO_PKG_VERSION"),
-        "kubernetes": kubernetes,
-        "graphApi": platform.graph_api.as_str(),
-        "dynamo": graph.map(|graph| summary::summary(graph).release),
-        "grove": platform.grove, "leaderWorkerSets": platform.leader_worker_sets,
-        "code": cause.map(|cause| cause.code),
-        "unseen": unseen,
-    })
 }
 
-/// A gzipped archive of one folder, which its owner alone may read.
-fn write(path: &Path, folder: &str, files: &[KeptFile]) -> io::Result<()> {
+impl ReportSubject<'_> {
+    fn metadata(&self) -> Value {
+        let Self { snapshot, diagnosis, cluster, platform, name, kubernetes } = self;
+
+        let graph = snapshot.evidence.observation.graph.as_ref();
+        let cause = diagnosis.and_then(|diagnosis| diagnosis.result.cause());
+        let unlisted: Vec<String> = snapshot.unlisted.iter().map(|one| one.error.to_string()).collect();
+        json!({
+            "apiVersion": "kubectl-dynamo.dev/v1", "kind": "Report",
+            "name": name, "namespace": cluster.namespace,
+            "created": jiff::Timestamp::now().to_string(),
+            "plugin": env!("CARGO_PKG_VERSION"),
+            "kubernetes": kubernetes,
+            "graphApi": platform.graph_api.as_str(),
+            "dynamo": graph.map(|graph| summary::summarize(graph).release),
+            "grove": platform.grove, "leaderWorkerSets": platform.leader_worker_sets,
+            "code": cause.map(|cause| cause.code),
+            "unseen": unlisted,
+        })
+    }
+}
+
+/// Writes a gzipped tar archive with one folder. Only the owner can read it (mode 0600).
+fn write_archive(path: &Path, folder: &str, files: &[BundleFile]) -> io::Result<()> {
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     let mut archive = tar::Builder::new(GzEncoder::new(file, Compression::default()));
     let now = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! `rollout`: what was applied to a deployment before, going back to it, and starting its pods anew. The words are
-//! kubectl's.
+//! `rollout`: the revisions of a deployment, rollback, and restart, with the subcommands of `kubectl
+//! rollout`.
 
 mod error;
 mod history;
@@ -8,70 +8,52 @@ mod status;
 mod undo;
 
 use clap::{Args, Subcommand};
-use serde_json::Value;
 
-use super::Context;
-use super::frontend::{self, Sought};
-use crate::change::revision::Revision;
-use crate::cluster::{Cluster, Platform};
-use crate::error::{Exit, Result};
-use error::RolloutError;
+use crate::context::Context;
+use error::RevisionError;
+use kubectl_dynamo_core::change::revision::Revision;
+use kubectl_dynamo_core::error::{Exit, Result};
 
-/// See, repeat and take back changes of a deployment
+/// Manage the rollout of a deployment
 #[derive(Args)]
 pub(super) struct RolloutArgs {
     #[command(subcommand)]
-    what: What,
+    verb: RolloutVerb,
 }
 
 #[derive(Subcommand)]
-enum What {
-    Status(status::StatusArgs),
+enum RolloutVerb {
+    Status(status::RolloutStatusArgs),
     History(history::HistoryArgs),
     Undo(undo::UndoArgs),
     Restart(restart::RestartArgs),
 }
 
 impl RolloutArgs {
-    /// The verb with its second word, as the table of rights names it.
+    /// Returns the full command name, as the table of permissions has it.
     pub(super) fn name(&self) -> &'static str {
-        match self.what {
-            What::Status(_) => "rollout status",
-            What::History(_) => "rollout history",
-            What::Undo(_) => "rollout undo",
-            What::Restart(_) => "rollout restart",
+        match self.verb {
+            RolloutVerb::Status(_) => "rollout status",
+            RolloutVerb::History(_) => "rollout history",
+            RolloutVerb::Undo(_) => "rollout undo",
+            RolloutVerb::Restart(_) => "rollout restart",
         }
     }
 }
 
 pub(super) async fn run(args: RolloutArgs, context: &Context) -> Result<Exit> {
-    match args.what {
-        What::Status(args) => status::run(args, context).await,
-        What::History(args) => history::run(args, context).await,
-        What::Undo(args) => undo::run(args, context).await,
-        What::Restart(args) => restart::run(args, context).await,
+    match args.verb {
+        RolloutVerb::Status(args) => status::run(args, context).await,
+        RolloutVerb::History(args) => history::run(args, context).await,
+        RolloutVerb::Undo(args) => undo::run(args, context).await,
+        RolloutVerb::Restart(args) => restart::run(args, context).await,
     }
 }
 
-/// A deployment that is there, with its cluster.
-struct There {
-    cluster: Cluster,
-    platform: Platform,
-    graph: Value,
-}
-
-async fn there(name: &str, context: &Context) -> Result<There> {
-    let Sought { cluster, platform, graph } = frontend::look(name, context).await?;
-    match graph {
-        Some(graph) => Ok(There { cluster, platform, graph }),
-        None => Err(frontend::absent(&cluster, &platform, name).into()),
-    }
-}
-
-/// The revision of a number.
-fn numbered<'a>(revisions: &'a [Revision], number: i64, name: &str) -> Result<&'a Revision> {
+/// Returns the revision with this number, or an error that lists the available ones.
+fn find_revision<'a>(revisions: &'a [Revision], number: i64, name: &str) -> Result<&'a Revision> {
     revisions.iter().find(|one| one.number == number).ok_or_else(|| {
-        let known = revisions.iter().map(|one| one.number.to_string()).collect();
-        RolloutError::NoRevision { name: name.into(), number, known }.into()
+        let available = revisions.iter().map(|one| one.number.to_string()).collect();
+        RevisionError::RevisionNotFound { name: name.into(), number, available }.into()
     })
 }

@@ -1,49 +1,38 @@
-//! `version`: which program this is, and which Dynamo releases it knows.
+//! `version`: prints the version of the plugin and the supported Dynamo releases. It does not contact a
+//! cluster.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::{print_data, words};
-use crate::error::{Exit, Result};
-use crate::intent::Word;
-use crate::release::{CATALOG, DEFAULT};
+use crate::output::print_data;
+use kubectl_dynamo_core::error::{Exit, Result};
+use kubectl_dynamo_core::release::{CATALOG, DEFAULT_RELEASE};
 
-/// Show the version of this plugin and the Dynamo releases it knows
+/// Print the version of the plugin and the supported Dynamo releases
 #[derive(Args)]
 pub(super) struct VersionArgs {
     /// Output format
-    #[arg(short, long, value_parser = words::<Format>(), default_value = "text")]
-    output: Format,
+    #[arg(short, long, default_value = "text")]
+    output: VersionFormat,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum VersionFormat {
     Text,
     Json,
-}
-
-impl Word for Format {
-    const ALL: &'static [Self] = &[Self::Text, Self::Json];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Text => "text",
-            Self::Json => "json",
-        }
-    }
 }
 
 pub(super) fn run(args: &VersionArgs) -> Result<Exit> {
     let version = env!("CARGO_PKG_VERSION");
     let releases: Vec<_> = CATALOG.iter().map(|release| release.version).collect();
     print_data(&match args.output {
-        Format::Text => {
-            format!("kubectl dynamo {version}\nDynamo {}, default {DEFAULT}\n", releases.join(" "))
+        VersionFormat::Text => {
+            format!("kubectl dynamo {version}\nDynamo {}, default {DEFAULT_RELEASE}\n", releases.join(" "))
         }
-        Format::Json => {
+        VersionFormat::Json => {
             let document = json!({
                 "apiVersion": "kubectl-dynamo.dev/v1", "kind": "Version", "version": version,
-                "dynamoReleases": releases, "defaultRelease": DEFAULT,
+                "dynamoReleases": releases, "defaultRelease": DEFAULT_RELEASE,
             });
             format!("{document:#}\n")
         }

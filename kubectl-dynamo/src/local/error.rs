@@ -1,146 +1,169 @@
-//! What can go wrong on this machine, each with its permanent code and the command that helps.
+//! Errors of local deployments, with message code, hint, and exit code.
+//! Errors of the fetcher keep its hint and show its exit code.
 
 use std::path::{Path, PathBuf};
 
-use crate::error::{Exit, Explain};
-use crate::release::DEFAULT;
+use kubectl_dynamo_core::code::MessageCode;
+use kubectl_dynamo_core::command::{Fix, SuggestedCommand};
+use kubectl_dynamo_core::error::{Exit, Explain};
+use kubectl_dynamo_core::release::DEFAULT_RELEASE;
 
-/// A failure of `up --local` and of the verbs that follow it.
+/// An error of `up --local` or of another verb with `--local`.
 #[derive(Debug, thiserror::Error)]
 pub enum LocalError {
-    #[error("no Python is on the PATH, and the Dynamo runtime needs 3.10 or later")]
+    #[error("Python not found in PATH; the Dynamo runtime needs 3.10 or later")]
     NoPython,
-    #[error("{} is Python {found}, and the Dynamo runtime needs 3.10 or later", python.display())]
+    #[error("{} is Python {found}, but the Dynamo runtime needs 3.10 or later", python.display())]
     PythonTooOld { python: PathBuf, found: String },
-    #[error("{} (Python {version}) lacks its `{module}` module", python.display())]
+    #[error("{} (Python {version}) does not have the \"{module}\" module", python.display())]
     NoVenv { python: PathBuf, version: String, module: &'static str },
-    #[error("installing the Dynamo {version} runtime stopped at `{step}` ({status}):\n{tail}")]
+    #[error("cannot install the Dynamo {version} runtime: \"{step}\" failed ({status}):\n{tail}")]
     Install { version: String, step: String, status: String, tail: String },
     #[error("cannot {action} {}: {source}", path.display())]
     File { action: &'static str, path: PathBuf, source: std::io::Error },
-    #[error("there is no home folder to keep the cache and the state in")]
-    NoHome,
-    #[error("Dynamo {version} cannot run on this machine alone: {reason}")]
-    NeedsServices { version: String, reason: &'static str },
-    #[error("--backend vllm needs an NVIDIA GPU, and {reason}")]
+    #[error("home directory for the cache and the state not found")]
+    NoHomeDirectory,
+    #[error("Dynamo {version} does not support local deployments: {reason}")]
+    UnsupportedRelease { version: String, reason: &'static str },
+    #[error("--backend vllm needs an NVIDIA GPU, but {reason}")]
     NoGpu { reason: String },
-    #[error("the plan takes {needed} GPUs, and this machine has {found}")]
+    #[error("the plan needs {needed} GPUs, but this machine has {found}")]
     TooFewGpus { needed: u32, found: u32 },
-    #[error("`{flag}` is about a cluster and means nothing with --local")]
-    ClusterFlag { flag: String },
-    #[error("port {port} of 127.0.0.1 is in use")]
+    #[error("{flag} cannot be used with --local")]
+    ClusterOnlyFlag { flag: String },
+    #[error("port {port} on 127.0.0.1 is already in use")]
     PortInUse { port: u16 },
-    #[error("{process} could not be started: {reason}")]
-    NotStarted { process: String, reason: String },
-    #[error("{process} ended before the model answered ({how})")]
-    ProcessEnded { process: String, how: String, log: PathBuf },
-    #[error("{process} ended ({how}), so `{name}` serves nothing any more")]
-    ServingEnded { name: String, process: String, how: String, log: PathBuf },
-    #[error("the supervisor of `{name}` is gone; what it had started was ended")]
-    SupervisorGone { name: String },
-    #[error("`{name}` was ended by another command")]
-    EndedElsewhere { name: String },
-    #[error("`{name}` did not answer within {seconds} s: {waits_for}")]
-    NotReadyInTime { name: String, seconds: u64, waits_for: String },
-    #[error("`{name}` already runs on this machine and serves something else: {difference}")]
-    AnotherWish { name: String, difference: String },
-    #[error("no deployment `{name}` is on this machine")]
-    NoSuchDeployment { name: String },
-    #[error("`{name}` does not run any more")]
-    NotServing { name: String },
-    #[error("no deployment is on this machine")]
-    NoDeployment,
-    #[error("several deployments are on this machine ({names}), and none is named")]
-    WhichDeployment { names: String },
-    #[error("`{}` is not a folder", path.display())]
-    NoModelFolder { path: PathBuf },
-    #[error("{} is not a complete model: it has no {missing}", path.display())]
+    #[error("cannot start process \"{process}\": {reason}")]
+    StartFailed { process: String, reason: String },
+    #[error("process \"{process}\" exited before the model was ready ({exit_status})")]
+    ProcessExited { process: String, exit_status: String, log: PathBuf },
+    #[error("local deployment \"{name}\" stopped: process \"{process}\" exited ({exit_status})")]
+    DeploymentStopped { name: String, process: String, exit_status: String, log: PathBuf },
+    #[error("the supervisor of local deployment \"{name}\" exited; its processes were stopped")]
+    SupervisorExited { name: String },
+    #[error("local deployment \"{name}\" was stopped by another command")]
+    StoppedByOther { name: String },
+    #[error(
+        "timed out after {seconds} s waiting for local deployment \"{name}\": still waiting for {waits_for}"
+    )]
+    ReadyTimeout { name: String, seconds: u64, waits_for: String },
+    #[error("local deployment \"{name}\" already runs with a different configuration: {difference}")]
+    SpecMismatch { name: String, difference: String },
+    #[error("local deployment \"{name}\" not found")]
+    DeploymentNotFound { name: String },
+    #[error("local deployment \"{name}\" is not running")]
+    NotRunning { name: String },
+    #[error("no local deployments found")]
+    NoDeployments,
+    #[error("name missing, and there are several local deployments: {names}")]
+    AmbiguousDeployment { names: String },
+    #[error("\"{}\" is not a folder", path.display())]
+    ModelFolderNotFound { path: PathBuf },
+    #[error("model folder {} is incomplete: {missing} not found", path.display())]
     IncompleteModel { path: PathBuf, missing: &'static str },
-    #[error("{0} (model-fetcher's exit code {code})", code = .0.exit_code())]
-    Fetch(model_fetcher::Error),
+    #[error("{0} (model-fetcher exit code {code})", code = .0.exit_code())]
+    Fetch(model_fetcher::FetcherError),
 }
 
 impl LocalError {
-    /// For `map_err`: what was tried on which path.
+    /// Creates a [`LocalError::File`] for `map_err`; `action` is a verb phrase such as "write".
     pub(super) fn file(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::File { action, path, source }
     }
 }
 
+/// Returns a command about a deployment of this machine.
+pub(crate) fn local_command(verb: &str, name: &str) -> SuggestedCommand {
+    SuggestedCommand::plugin(verb).operand(name, "NAME").flag("--local")
+}
+
 impl Explain for LocalError {
-    fn code(&self) -> Option<&'static str> {
+    fn code(&self) -> Option<MessageCode> {
         Some(match self {
-            Self::NoPython => "KD0511",
-            Self::PythonTooOld { .. } => "KD0512",
-            Self::NoVenv { .. } => "KD0513",
-            Self::Install { .. } => "KD0514",
-            Self::File { .. } | Self::NoHome => "KD0515",
-            Self::NeedsServices { .. } => "KD0516",
-            Self::NotStarted { .. } | Self::ProcessEnded { .. } | Self::ServingEnded { .. } => "KD0517",
-            Self::NotReadyInTime { .. } => "KD0518",
-            Self::AnotherWish { .. } => "KD0519",
-            Self::NoSuchDeployment { .. } | Self::NoDeployment | Self::WhichDeployment { .. } => "KD0520",
-            Self::NotServing { .. } => "KD0522",
-            Self::NoGpu { .. } | Self::TooFewGpus { .. } => "KD0521",
-            Self::SupervisorGone { .. } | Self::EndedElsewhere { .. } => "KD0522",
-            Self::ClusterFlag { .. } => "KD0523",
-            Self::PortInUse { .. } => "KD0803",
-            Self::NoModelFolder { .. } => "KD0404",
-            Self::IncompleteModel { .. } => "KD0405",
-            Self::Fetch(_) => "KD0406",
+            Self::NoPython => MessageCode::PythonNotFound,
+            Self::PythonTooOld { .. } => MessageCode::PythonTooOld,
+            Self::NoVenv { .. } => MessageCode::PythonModuleMissing,
+            Self::Install { .. } => MessageCode::RuntimeInstallFailed,
+            Self::File { .. } | Self::NoHomeDirectory => MessageCode::LocalFileError,
+            Self::UnsupportedRelease { .. } => MessageCode::ReleaseNeedsServices,
+            Self::StartFailed { .. } | Self::ProcessExited { .. } | Self::DeploymentStopped { .. } => {
+                MessageCode::LocalProcessExited
+            }
+            Self::ReadyTimeout { .. } => MessageCode::LocalRolloutTimeout,
+            Self::SpecMismatch { .. } => MessageCode::LocalConfigurationDiffers,
+            Self::DeploymentNotFound { .. } | Self::NoDeployments | Self::AmbiguousDeployment { .. } => {
+                MessageCode::LocalDeploymentNotFound
+            }
+            Self::NotRunning { .. } => MessageCode::LocalDeploymentNotRunning,
+            Self::NoGpu { .. } | Self::TooFewGpus { .. } => MessageCode::NotEnoughLocalGpus,
+            Self::SupervisorExited { .. } | Self::StoppedByOther { .. } => {
+                MessageCode::LocalDeploymentNotRunning
+            }
+            Self::ClusterOnlyFlag { .. } => MessageCode::ClusterFlagWithLocal,
+            Self::PortInUse { .. } => MessageCode::LocalAddressUnavailable,
+            Self::ModelFolderNotFound { .. } => MessageCode::ModelFolderNotFound,
+            Self::IncompleteModel { .. } => MessageCode::IncompleteModelFolder,
+            Self::Fetch(_) => MessageCode::LocalModelFetchFailed,
         })
     }
 
-    fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<Fix> {
         Some(match self {
-            Self::Fetch(error) => return error.hint(),
-            Self::NoPython => "sudo apt-get install python3 python3-venv".into(),
+            Self::Fetch(error) => return error.hint().map(Fix::from),
+            Self::NoPython => "install Python: sudo apt-get install python3 python3-venv".into(),
             Self::PythonTooOld { .. } => {
-                "install a newer one beside it, for example: sudo apt-get install python3.11 python3.11-venv".into()
+                "install a newer Python, for example: sudo apt-get install python3.11 python3.11-venv".into()
             }
-            Self::NoVenv { .. } => "sudo apt-get install python3-venv".into(),
-            Self::Install { .. } => "run the same command again: it starts the installation afresh".into(),
-            Self::File { path, .. } => format!("look at the owner and the free space of {}", path.display()),
-            Self::NoHome => "set HOME, or both KUBECTL_DYNAMO_CACHE and KUBECTL_DYNAMO_STATE".into(),
-            Self::NeedsServices { .. } => format!("use --release {DEFAULT}, or a cluster"),
-            Self::NoGpu { .. } => "use --backend mocker, or leave --local out to serve on a cluster".into(),
+            Self::NoVenv { .. } => "install the module: sudo apt-get install python3-venv".into(),
+            Self::Install { .. } => "rerun the same command to restart the installation".into(),
+            Self::File { path, .. } => {
+                format!("check the owner and the free space of {}", path.display()).into()
+            }
+            Self::NoHomeDirectory => "set HOME, or both KUBECTL_DYNAMO_CACHE and KUBECTL_DYNAMO_STATE".into(),
+            Self::UnsupportedRelease { .. } => {
+                format!("use --release {DEFAULT_RELEASE}, or deploy to a cluster").into()
+            }
+            Self::NoGpu { .. } => "use --backend mocker, or omit --local to deploy to a cluster".into(),
             Self::TooFewGpus { .. } => "use fewer replicas or a smaller --tensor-parallel-size".into(),
-            Self::ClusterFlag { flag } => format!("leave {flag} out, or --local"),
-            Self::PortInUse { .. } => "choose another with --port, or leave it out for a free one".into(),
-            Self::ProcessEnded { log, .. } | Self::ServingEnded { log, .. } => {
-                format!("the whole log is {}", log.display())
+            Self::ClusterOnlyFlag { flag } => format!("omit {flag} or --local").into(),
+            Self::PortInUse { .. } => "choose another port with --port, or omit it to use a free one".into(),
+            Self::ProcessExited { log, .. } | Self::DeploymentStopped { log, .. } => {
+                format!("read the full log: {}", log.display()).into()
             }
-            Self::NotStarted { .. } | Self::SupervisorGone { .. } | Self::EndedElsewhere { .. } => {
-                "run the same command again to serve it once more".into()
+            Self::StartFailed { .. } | Self::SupervisorExited { .. } | Self::StoppedByOther { .. } => {
+                "rerun the same command to start it again".into()
             }
-            Self::NotReadyInTime { name, .. } => format!("kubectl dynamo logs {name} --local"),
-            Self::AnotherWish { name, .. } => {
-                format!("kubectl dynamo down {name} --local, then the same command again; or choose another --name")
+            Self::ReadyTimeout { name, .. } => local_command("logs", name).after("read the logs: "),
+            Self::SpecMismatch { name, .. } => {
+                local_command("down", name).after("choose another --name, or stop it first: ")
             }
-            Self::NoSuchDeployment { .. } => "kubectl dynamo list --local".into(),
-            Self::NotServing { name } => {
-                format!("see why: kubectl dynamo status {name} --local; clear it: kubectl dynamo down {name} --local")
+            Self::DeploymentNotFound { .. } => {
+                SuggestedCommand::plugin("list").flag("--local").after("list the local deployments: ")
             }
-            Self::NoDeployment => "kubectl dynamo up --local".into(),
-            Self::WhichDeployment { .. } => "name one, or add --all where the verb has it".into(),
-            Self::NoModelFolder { .. } => {
-                "give the folder that holds config.json, or a hub id such as Qwen/Qwen3-0.6B".into()
+            Self::NotRunning { name } => local_command("status", name)
+                .after("see why: ")
+                .text("; remove it: ")
+                .command(local_command("down", name)),
+            Self::NoDeployments => SuggestedCommand::plugin("up").flag("--local").after("start one: "),
+            Self::AmbiguousDeployment { .. } => "specify a name, or add --all if the verb supports it".into(),
+            Self::ModelFolderNotFound { .. } => {
+                "specify the folder with config.json, or a model ID such as Qwen/Qwen3-0.6B".into()
             }
-            Self::IncompleteModel { .. } => {
-                "a model folder holds config.json and tokenizer.json; fetch one with: kubectl dynamo up --local org/name".into()
-            }
+            Self::IncompleteModel { .. } => SuggestedCommand::plugin("up ORG/NAME")
+                .flag("--local")
+                .after("add config.json and tokenizer.json, or fetch a model: "),
         })
     }
 
     fn exit(&self) -> Exit {
         match self {
-            Self::ClusterFlag { .. } | Self::WhichDeployment { .. } => Exit::Usage,
-            Self::NeedsServices { .. } => Exit::Platform,
+            Self::ClusterOnlyFlag { .. } | Self::AmbiguousDeployment { .. } => Exit::Usage,
+            Self::UnsupportedRelease { .. } => Exit::Platform,
             Self::NoGpu { .. } | Self::TooFewGpus { .. } => Exit::DoesNotFit,
-            Self::NotReadyInTime { .. } => Exit::NotReadyInTime,
-            Self::NoModelFolder { .. } | Self::IncompleteModel { .. } => Exit::Model,
-            Self::Fetch(error) if error.exit_code() == model_fetcher::contract::exit::ACCESS => Exit::Access,
+            Self::ReadyTimeout { .. } => Exit::NotReadyInTime,
+            Self::ModelFolderNotFound { .. } | Self::IncompleteModel { .. } => Exit::Model,
+            Self::Fetch(error) if error.exit_code() == model_fetcher_contract::exit::ACCESS => Exit::Access,
             Self::Fetch(_) => Exit::Model,
             _ => Exit::Failed,
         }

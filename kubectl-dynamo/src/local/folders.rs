@@ -1,4 +1,5 @@
-//! Where things of this machine live: what can be made again (cache) and what runs now (state).
+//! The folders of the plugin on this machine: the cache, which can be recreated, and the state of local
+//! deployments.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::LocalError;
 
-/// The two folders this program owns on a machine.
+/// The two folders that the plugin owns on a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Folders {
     /// Runtime environments and models; safe to delete while nothing runs.
@@ -17,27 +18,27 @@ pub struct Folders {
 }
 
 impl Folders {
-    /// The folder of all runtime environments.
+    /// The folder of the runtime environments.
     pub fn runtimes(&self) -> PathBuf {
         self.cache.join("runtimes")
     }
 
-    /// The folder of fetched models, laid out as on a cluster's volume: `<org>/<model>`.
+    /// The folder of fetched models, with the layout of a model cache: `<org>/<model>`.
     pub fn models(&self) -> PathBuf {
         self.cache.join("models")
     }
 
-    /// Configurations of models whose weights are not here.
-    pub fn configurations(&self) -> PathBuf {
+    /// The folder of model configurations without weights.
+    pub fn model_configs(&self) -> PathBuf {
         self.cache.join("configurations")
     }
 
-    /// The folder of the model this program writes by itself.
+    /// The folder of a built-in model.
     pub fn built_in_model(&self, name: &str) -> PathBuf {
         self.cache.join("built-in").join(name)
     }
 
-    /// The folder of all local deployments.
+    /// The folder of the local deployments.
     pub fn deployments(&self) -> PathBuf {
         self.state.join("local")
     }
@@ -48,23 +49,24 @@ impl Folders {
     }
 }
 
-/// Replaces a file so that readers see the old content or the new, never half of it.
-pub(super) fn write_whole(path: &Path, content: &[u8]) -> std::io::Result<()> {
+/// Replaces a file atomically: readers see the old or the new content.
+pub(super) fn write_atomically(path: &Path, content: &[u8]) -> std::io::Result<()> {
     let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
     std::fs::write(&temporary, content)?;
     std::fs::rename(&temporary, path)
 }
 
-/// Holds a lock file until it is dropped, even by a crash; `waits` is called when somebody else holds it.
-pub(super) async fn lock(path: &Path, waits: impl FnOnce()) -> Result<File, LocalError> {
+/// Locks a file until the returned value is dropped or the process exits. `on_wait` is called if the lock is
+/// held.
+pub(super) async fn lock(path: &Path, on_wait: impl FnOnce()) -> Result<File, LocalError> {
     if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent).map_err(LocalError::file("make", parent))?;
+        std::fs::create_dir_all(parent).map_err(LocalError::file("create", parent))?;
     }
     let file = File::create(path).map_err(LocalError::file("open", path))?;
     if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
         return Ok(file);
     }
-    waits();
+    on_wait();
     let waited =
         tokio::task::spawn_blocking(move || flock(&file, FlockOperation::LockExclusive).map(|()| file));
     match waited.await {

@@ -1,4 +1,5 @@
-//! The parent's side of a supervised deployment.
+//! Starts the supervisor of a local deployment and receives its events.
+//! This runs in the parent of the supervisor.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -8,40 +9,31 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use super::LocalError;
-use super::supervisor::{KEEP, Notice, SERVE, VERB};
+use super::supervisor::{DETACHED_SUBCOMMAND, Lifetime, SERVE_SUBCOMMAND, SUPERVISE_VERB, SupervisorEvent};
 
-/// Whether what is started outlives this process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lifetime {
-    /// Everything ends with this process, however it ends.
-    Tied,
-    /// Everything serves on until `down`.
-    Kept,
-}
-
-/// A deployment under a supervisor of its own.
-pub struct Launched {
+/// A running supervisor and its event stream.
+pub struct SupervisorHandle {
     supervisor: Child,
-    /// Closing it ends a tied deployment.
-    held: Option<ChildStdin>,
-    notices: Lines<BufReader<ChildStdout>>,
+    /// Closing it stops a foreground deployment.
+    stdin: Option<ChildStdin>,
+    events: Lines<BufReader<ChildStdout>>,
     folder: PathBuf,
 }
 
-impl Launched {
-    /// Starts a supervisor for what `folder` describes. `program` is this program.
+impl SupervisorHandle {
+    /// Starts a supervisor for the deployment in `folder`. `program` is the path of this program.
     ///
     /// # Errors
-    /// A program that cannot be started again.
+    /// The program cannot be started.
     pub fn start(program: &Path, folder: &Path, lifetime: Lifetime) -> Result<Self, LocalError> {
         let log = folder.join("supervisor.log");
         let log = std::fs::File::create(&log).map_err(LocalError::file("write", &log))?;
-        let (word, stdin) = match lifetime {
-            Lifetime::Tied => (SERVE, Stdio::piped()),
-            Lifetime::Kept => (KEEP, Stdio::null()),
+        let (subcommand, stdin) = match lifetime {
+            Lifetime::Foreground => (SERVE_SUBCOMMAND, Stdio::piped()),
+            Lifetime::Detached => (DETACHED_SUBCOMMAND, Stdio::null()),
         };
         let mut supervisor = Command::new(program)
-            .args([VERB, word])
+            .args([SUPERVISE_VERB, subcommand])
             .arg(folder)
             .current_dir(folder)
             .stdin(stdin)
@@ -49,30 +41,35 @@ impl Launched {
             .stderr(log)
             .spawn()
             .map_err(LocalError::file("start", program))?;
-        let held = supervisor.stdin.take();
+        let supervisor_stdin = supervisor.stdin.take();
         let stdout = supervisor.stdout.take().expect("stdout is piped");
-        Ok(Self { supervisor, held, notices: BufReader::new(stdout).lines(), folder: folder.to_owned() })
+        Ok(Self {
+            supervisor,
+            stdin: supervisor_stdin,
+            events: BufReader::new(stdout).lines(),
+            folder: folder.to_owned(),
+        })
     }
 
-    /// What the supervisor tells next; none when it is gone.
-    pub async fn next_notice(&mut self) -> Option<Notice> {
-        while let Ok(Some(line)) = self.notices.next_line().await {
-            if let Ok(notice) = serde_json::from_str(&line) {
-                return Some(notice);
+    /// The next event of the supervisor; `None` if it has exited.
+    pub async fn next_event(&mut self) -> Option<SupervisorEvent> {
+        while let Ok(Some(line)) = self.events.next_line().await {
+            if let Ok(event) = serde_json::from_str(&line) {
+                return Some(event);
             }
         }
         None
     }
 
-    /// Ends everything; returns when all processes are gone.
-    pub async fn end(mut self) {
-        drop(self.held.take());
+    /// Stops the deployment and returns when all processes have exited.
+    pub async fn stop(mut self) {
+        drop(self.stdin.take());
         let pid = self.supervisor.id().and_then(|pid| i32::try_from(pid).ok());
         if let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) {
             let _ = rustix::process::kill_process(pid, Signal::TERM);
         }
         let _ = self.supervisor.wait().await;
-        // A supervisor that was killed has ended nothing.
-        super::state::end_leftovers(&self.folder).await;
+        // A supervisor that was killed has not stopped its processes.
+        super::state::kill_orphans(&self.folder).await;
     }
 }

@@ -1,15 +1,16 @@
-//! What the processes of a deployment say: the end of it, or as it grows.
+//! Reads the log files of a local deployment: the last lines, or new lines as they are written.
+//! It does not print.
 
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How often a growing log is looked at.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// The most that is read of a log's end.
+/// Polling interval for a followed log.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// Maximum number of bytes read from the end of a log.
 const TAIL_BYTES: u64 = 256 * 1024;
 
-/// The last `lines` lines of a log; none when there is no such file.
+/// The last `lines` lines of a log; empty if the file does not exist.
 pub fn tail(log: &Path, lines: usize) -> Vec<String> {
     let Ok(mut file) = std::fs::File::open(log) else { return Vec::new() };
     let length = file.metadata().map_or(0, |metadata| metadata.len());
@@ -23,15 +24,15 @@ pub fn tail(log: &Path, lines: usize) -> Vec<String> {
     all.split_off(all.len().saturating_sub(lines))
 }
 
-/// The last `last` lines of each log, all in the order of time. Dynamo begins its lines with RFC 3339; a line
-/// without a time, such as one of a traceback, stays behind the line before it.
-pub fn in_order_of_time(logs: Vec<(String, Vec<String>)>, last: usize) -> Vec<(String, String)> {
+/// Merges the last `last` lines of each log by timestamp. Dynamo starts its lines with an RFC 3339 timestamp.
+/// A line without one, such as a line of a traceback, stays after the previous line.
+pub fn merge_by_time(logs: Vec<(String, Vec<String>)>, last: usize) -> Vec<(String, String)> {
     let mut all = Vec::new();
     for (source, mut lines) in logs {
         let mut time = String::new();
         for line in lines.split_off(lines.len().saturating_sub(last)) {
-            if let Some(begins) = line.split_whitespace().next().filter(|word| is_time(word)) {
-                time = begins.to_owned();
+            if let Some(timestamp) = line.split_whitespace().next().filter(|text| is_time(text)) {
+                time = timestamp.to_owned();
             }
             all.push((time.clone(), (source.clone(), line)));
         }
@@ -40,46 +41,46 @@ pub fn in_order_of_time(logs: Vec<(String, Vec<String>)>, last: usize) -> Vec<(S
     all.into_iter().map(|(_, line)| line).collect()
 }
 
-fn is_time(word: &str) -> bool {
-    let bytes = word.as_bytes();
+fn is_time(text: &str) -> bool {
+    let bytes = text.as_bytes();
     bytes.len() >= 20 && bytes[4] == b'-' && bytes[10] == b'T' && bytes[..4].iter().all(u8::is_ascii_digit)
 }
 
-/// Several logs, read on as they grow.
-pub struct Followed {
-    logs: Vec<Log>,
+/// Follows several log files.
+pub struct LogFollower {
+    logs: Vec<FollowedLog>,
 }
 
-struct Log {
+struct FollowedLog {
     source: String,
     path: PathBuf,
     read: u64,
     unfinished: Vec<u8>,
 }
 
-impl Followed {
-    /// Follows these logs (name and file) from their beginning.
+impl LogFollower {
+    /// Follows these logs (name and file) from the start.
     pub fn from_start(logs: impl IntoIterator<Item = (String, PathBuf)>) -> Self {
-        let log = |(source, path)| Log { source, path, read: 0, unfinished: Vec::new() };
+        let log = |(source, path)| FollowedLog { source, path, read: 0, unfinished: Vec::new() };
         Self { logs: logs.into_iter().map(log).collect() }
     }
 
-    /// The whole lines that were added to each log since the last call.
+    /// The complete lines added to each log since the last call.
     pub fn new_lines(&mut self) -> Vec<(String, Vec<String>)> {
         self.logs.iter_mut().map(|log| (log.source.clone(), log.new_lines())).collect()
     }
 
-    /// Hands every new line to `show` until dropped.
+    /// Calls `show` for every new line, until the future is dropped.
     pub async fn follow(&mut self, mut show: impl FnMut(&str, &str)) -> std::convert::Infallible {
         loop {
-            let new = in_order_of_time(self.new_lines(), usize::MAX);
+            let new = merge_by_time(self.new_lines(), usize::MAX);
             new.iter().for_each(|(source, line)| show(source, line));
-            tokio::time::sleep(LOOK_AGAIN).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 }
 
-impl Log {
+impl FollowedLog {
     fn new_lines(&mut self) -> Vec<String> {
         let Ok(mut file) = std::fs::File::open(&self.path) else { return Vec::new() };
         let mut bytes = Vec::new();
@@ -89,9 +90,9 @@ impl Log {
         self.read += bytes.len() as u64;
         self.unfinished.extend(bytes);
         let Some(end) = self.unfinished.iter().rposition(|byte| *byte == b'\n') else { return Vec::new() };
-        let rest = self.unfinished.split_off(end + 1);
-        let whole = std::mem::replace(&mut self.unfinished, rest);
-        String::from_utf8_lossy(&whole).lines().map(ToOwned::to_owned).collect()
+        let incomplete = self.unfinished.split_off(end + 1);
+        let complete = std::mem::replace(&mut self.unfinished, incomplete);
+        String::from_utf8_lossy(&complete).lines().map(ToOwned::to_owned).collect()
     }
 }
 
@@ -102,9 +103,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_of_two_logs_are_told_in_the_order_of_time() {
+    fn merges_logs_by_timestamp() {
         let lines = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-        let merged = in_order_of_time(
+        let merged = merge_by_time(
             vec![
                 ("a".into(), lines(&["no time", "2026-11-23T09:25:46.836635Z second", "  its rest"])),
                 ("b".into(), lines(&["2026-11-23T09:25:45.1Z first", "2026-11-23T09:25:47.1Z third"])),
@@ -117,17 +118,17 @@ mod tests {
     }
 
     #[test]
-    fn gives_whole_lines_as_they_come() {
+    fn follower_returns_complete_lines() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("a.log");
         let mut log = std::fs::File::create(&path).expect("writable");
-        let mut followed = Followed::from_start([("a".to_owned(), path.clone())]);
+        let mut follower = LogFollower::from_start([("a".to_owned(), path.clone())]);
         log.write_all("one\ntw".as_bytes()).expect("writable");
-        assert_eq!(followed.new_lines(), [("a".to_owned(), vec!["one".to_owned()])]);
+        assert_eq!(follower.new_lines(), [("a".to_owned(), vec!["one".to_owned()])]);
         log.write_all("ö\nthree\n".as_bytes()).expect("writable");
-        let new = followed.new_lines();
+        let new = follower.new_lines();
         assert_eq!(new, [("a".to_owned(), vec!["twö".to_owned(), "three".to_owned()])]);
-        assert_eq!(in_order_of_time(new, 1), [("a".to_owned(), "three".to_owned())]);
+        assert_eq!(merge_by_time(new, 1), [("a".to_owned(), "three".to_owned())]);
         assert_eq!(tail(&path, 2), ["twö", "three"]);
     }
 }

@@ -1,29 +1,30 @@
-//! The model's folder on this machine: written here, given by its path, or fetched from the hub.
+//! Provides the model folder of a local deployment: the built-in model, a folder of the user, or a fetched
+//! model.
 
 use std::path::{Path, PathBuf};
 
 use model_fetcher::FetchOptions;
-use model_fetcher::contract::ProgressEvent;
+use model_fetcher_contract::ProgressEvent;
 
-use super::{Folders, LocalError, Observer, Progress, tiny_model};
+use super::{Folders, LocalError, LocalEvent, LocalObserver, tiny_model};
 
-/// Writes the built-in model; says its folder.
+/// Writes the built-in model and returns its folder.
 ///
 /// # Errors
-/// A cache folder that cannot be written.
-pub fn built_in(folders: &Folders, name: &str) -> Result<PathBuf, LocalError> {
+/// The cache folder cannot be written.
+pub fn write_built_in(folders: &Folders, name: &str) -> Result<PathBuf, LocalError> {
     let folder = folders.built_in_model(name);
     tiny_model::write(&folder)?;
     Ok(folder)
 }
 
-/// Checks that a given folder holds a model; says its absolute path.
+/// Checks that a folder contains a model and returns its absolute path.
 ///
 /// # Errors
-/// No folder, or one that lacks what every frontend reads.
-pub fn given(path: &Path) -> Result<PathBuf, LocalError> {
+/// The folder does not exist, or a file that every frontend reads is missing.
+pub fn check_folder(path: &Path) -> Result<PathBuf, LocalError> {
     let folder = path.canonicalize().ok().filter(|folder| folder.is_dir());
-    let folder = folder.ok_or_else(|| LocalError::NoModelFolder { path: path.to_owned() })?;
+    let folder = folder.ok_or_else(|| LocalError::ModelFolderNotFound { path: path.to_owned() })?;
     let has = |names: &[&str]| names.iter().any(|name| folder.join(name).is_file());
     for (missing, names) in [
         ("config.json", ["config.json"].as_slice()),
@@ -36,26 +37,26 @@ pub fn given(path: &Path) -> Result<PathBuf, LocalError> {
     Ok(folder)
 }
 
-/// Fetches a model of the hub, or finds it complete; says its folder.
+/// Fetches a model from the hub unless it is already complete, and returns its folder.
 ///
 /// # Errors
-/// What the fetcher could not do.
-pub async fn fetched(options: &FetchOptions, observer: Observer<'_>) -> Result<PathBuf, LocalError> {
-    let mut pass_on = |event: &ProgressEvent| {
-        if let Some(progress) = progress(event) {
+/// The fetcher failed.
+pub async fn fetch(options: &FetchOptions, observer: LocalObserver<'_>) -> Result<PathBuf, LocalError> {
+    let mut forward = |event: &ProgressEvent| {
+        if let Some(progress) = to_local_event(event) {
             observer(progress);
         }
     };
-    model_fetcher::fetch(options, &mut pass_on).await.map_err(LocalError::Fetch)?;
-    given(&options.folder())
+    model_fetcher::fetch(options, &mut forward).await.map_err(LocalError::Fetch)?;
+    check_folder(&options.folder())
 }
 
-/// What of the fetcher's news is shown while it works.
-fn progress(event: &ProgressEvent) -> Option<Progress> {
-    let waits = |waits_for: String| Some(Progress::ModelFetchWaits { waits_for });
+/// Converts an event of the fetcher; `None` for events that are not shown.
+fn to_local_event(event: &ProgressEvent) -> Option<LocalEvent> {
+    let waiting = |waits_for: String| Some(LocalEvent::ModelFetchWaiting { waits_for });
     match event {
         ProgressEvent::Started { repository, revision, .. } => {
-            waits(format!("the hub to list {repository} at {revision}"))
+            waiting(format!("the hub to list {repository} at {revision}"))
         }
         ProgressEvent::Progress {
             bytes_done,
@@ -64,14 +65,14 @@ fn progress(event: &ProgressEvent) -> Option<Progress> {
             files_done,
             files_total,
             ..
-        } => Some(Progress::ModelFetch {
+        } => Some(LocalEvent::ModelFetch {
             done: *bytes_done,
             total: *bytes_total,
             bytes_per_second: *bytes_per_second,
             note: format!("{files_done}/{files_total} files"),
         }),
-        ProgressEvent::Waiting { detail, seconds, .. } => waits(format!("{detail} for {seconds} s")),
-        ProgressEvent::Warning { text } => Some(Progress::Warning { text: text.clone() }),
+        ProgressEvent::Waiting { detail, seconds, .. } => waiting(format!("{detail} for {seconds} s")),
+        ProgressEvent::Warning { text } => Some(LocalEvent::Warning { text: text.clone() }),
         _ => None,
     }
 }
@@ -81,9 +82,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_must_hold_what_a_frontend_reads() {
+    fn model_folder_requires_config_and_tokenizer() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let missing = |path: &Path| match given(path) {
+        let missing = |path: &Path| match check_folder(path) {
             Err(LocalError::IncompleteModel { missing, .. }) => Some(missing),
             Err(_) => Some("folder"),
             Ok(_) => None,

@@ -1,5 +1,6 @@
-//! A plan as processes: the plan's own commands, arguments and variables, and what this machine adds so that
-//! they find each other through files and listen on loopback.
+//! Converts a serving plan into processes for this machine, with the commands, arguments, and variables of
+//! the plan. It adds settings for discovery through files and for listening on loopback. It does not start a
+//! process.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -7,47 +8,66 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::LocalError;
-use crate::intent::WorkerRole;
-use crate::plan::{Component, EnvironmentValue, ServingPlan};
+use kubectl_dynamo_core::intent::WorkerRole;
+use kubectl_dynamo_core::plan::{EnvironmentValue, PlanComponent, ServingPlan};
+use kubectl_dynamo_core::resources::object_at;
 
-/// The only address anything listens on, as far as Dynamo lets us choose.
+/// The address that all configurable sockets listen on.
 pub const LOOPBACK: &str = "127.0.0.1";
 
 /// One process to start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Process {
-    /// `frontend`, `worker`, or `decode-2` where there are several.
+    /// Process name: `frontend`, `worker`, or `decode-2` if there are several.
     pub name: String,
     pub role: WorkerRole,
     pub program: PathBuf,
     pub args: Vec<String>,
     pub environment: Vec<(String, String)>,
-    /// Inherited variables it must not see: secrets it does not need, and settings of another runtime.
-    pub without_environment: Vec<String>,
+    /// Inherited variables to remove: secrets that the process does not need, and settings of another
+    /// runtime.
+    #[serde(alias = "withoutEnvironment")]
+    pub removed_environment: Vec<String>,
     pub working_directory: Option<PathBuf>,
+    /// Port on loopback with the metrics at `/metrics`. Older records do not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics_port: Option<u16>,
 }
 
-/// Ports of one worker with a GPU: its KV events and its KV transfer.
+impl Process {
+    /// The base URL of a frontend, ending in `/v1`; `None` for a worker.
+    pub(super) fn frontend_url(&self) -> Option<String> {
+        let at = self.args.iter().position(|arg| arg == HTTP_PORT_FLAG)?;
+        Some(format!("http://{LOOPBACK}:{}/v1", self.args.get(at + 1)?))
+    }
+}
+
+/// The frontend's flag for its port.
+const HTTP_PORT_FLAG: &str = "--http-port";
+
+/// Number of ports for a worker with a GPU: one for KV events and one for KV transfer.
 pub const WORKER_PORTS: usize = 2;
 
-/// What this machine gives to a plan.
+/// The local settings for the processes of a plan.
 #[derive(Debug, Clone)]
-pub struct Ground<'a> {
-    /// Stands where the plan says `python3`.
+pub struct LaunchEnvironment<'a> {
+    /// Replaces `python3` in the commands of the plan.
     pub interpreter: &'a Path,
-    /// The deployment's own folder.
+    /// The folder of the deployment.
     pub folder: &'a Path,
-    /// Ports of the frontends, the endpoint's first.
+    /// Ports of the frontends; the first is the endpoint.
     pub frontend_ports: &'a [u16],
     /// [`WORKER_PORTS`] free ports for each worker.
     pub worker_ports: &'a [u16],
-    /// Names of inherited variables to leave out besides [`NOT_INHERITED`].
+    /// A free port for the metrics of each worker.
+    pub metrics_ports: &'a [u16],
+    /// Names of inherited variables to remove in addition to [`NOT_INHERITED`].
     pub not_inherited: &'a [String],
 }
 
-/// Variables of the caller that no Dynamo process gets: the hub's token is for the fetcher alone, and another
-/// Python's settings would reach into the environment.
+/// Inherited variables that are removed for all Dynamo processes: only the fetcher needs the hub token, and
+/// settings of another Python would affect the environment.
 pub const NOT_INHERITED: &[&str] = &[
     "HF_TOKEN",
     "HUGGING_FACE_HUB_TOKEN",
@@ -58,26 +78,29 @@ pub const NOT_INHERITED: &[&str] = &[
     "VIRTUAL_ENV",
 ];
 
-/// Every process of a plan: frontends first.
-pub fn processes(plan: &ServingPlan, ground: &Ground) -> Vec<Process> {
-    let mut frontend_ports = ground.frontend_ports.iter();
-    let mut worker_ports = ground.worker_ports.chunks_exact(WORKER_PORTS);
+/// The processes of a plan, in the order of its components.
+pub fn processes(plan: &ServingPlan, launch: &LaunchEnvironment) -> Vec<Process> {
+    let mut frontend_ports = launch.frontend_ports.iter();
+    let mut worker_ports = launch.worker_ports.chunks_exact(WORKER_PORTS);
+    let mut metrics_ports = launch.metrics_ports.iter();
     let mut next_gpu = 0;
     let mut all = Vec::new();
     for component in &plan.components {
         for number in 1..=component.replicas {
-            let mut process = base(component, number, ground);
+            let mut process = base_process(component, number, launch);
             if component.role == WorkerRole::Frontend {
                 let port = frontend_ports.next().copied().unwrap_or_default();
                 process.args.extend(["--http-host".into(), LOOPBACK.into()]);
-                process.args.extend(["--http-port".into(), port.to_string()]);
+                process.args.extend([HTTP_PORT_FLAG.into(), port.to_string()]);
+                process.metrics_port = Some(port);
             } else {
-                // Frontends from 1.4 on read the model's card from this server, at whatever port is free. Releases
-                // before 1.6 read the number as 16 bits with a sign, so most free ports could not be named.
-                process.environment.push(("DYN_SYSTEM_PORT".into(), "0".into()));
+                // Frontends since 1.4 read the model card from this server. Port 0 selects a free port.
+                process.metrics_port = metrics_ports.next().copied();
+                let port = process.metrics_port.unwrap_or_default();
+                process.environment.push(("DYN_SYSTEM_PORT".into(), port.to_string()));
             }
             if let (1.., Some(&[events, transfer])) = (component.gpus, worker_ports.next()) {
-                on_gpus(&mut process, next_gpu..next_gpu + component.gpus, events, transfer);
+                assign_gpus(&mut process, next_gpu..next_gpu + component.gpus, events, transfer);
                 next_gpu += component.gpus;
             }
             all.push(process);
@@ -86,53 +109,56 @@ pub fn processes(plan: &ServingPlan, ground: &Ground) -> Vec<Process> {
     all
 }
 
-fn base(component: &Component, number: u32, ground: &Ground) -> Process {
+fn base_process(component: &PlanComponent, number: u32, launch: &LaunchEnvironment) -> Process {
     let name = match component.replicas {
         1 => component.name().to_owned(),
         _ => format!("{}-{number}", component.name()),
     };
-    let mut environment = discovery(ground.folder);
-    // A Secret is a cluster's; `--hf-token-secret` is refused with --local.
+    let mut environment = discovery_environment(launch.folder);
+    // Secrets exist only in a cluster; `--hf-token-secret` is rejected with --local.
     environment.extend(component.environment.iter().filter_map(|variable| match &variable.value {
         EnvironmentValue::Literal(value) => Some((variable.name.clone(), value.clone())),
         EnvironmentValue::Secret { .. } => None,
     }));
-    let (program, leading) = match component.command.split_first() {
-        Some((program, leading)) if program == "python3" => (ground.interpreter.to_owned(), leading),
-        Some((program, leading)) => (PathBuf::from(program), leading),
-        None => (ground.interpreter.to_owned(), &[] as &[String]),
+    let (program, leading_args) = match component.command.split_first() {
+        Some((program, leading_args)) if program == "python3" => {
+            (launch.interpreter.to_owned(), leading_args)
+        }
+        Some((program, leading_args)) => (PathBuf::from(program), leading_args),
+        None => (launch.interpreter.to_owned(), &[] as &[String]),
     };
     let not_inherited = NOT_INHERITED.iter().map(|name| (*name).to_owned());
     Process {
         name,
         role: component.role,
         program,
-        args: leading.iter().chain(&component.args).cloned().collect(),
+        args: leading_args.iter().chain(&component.args).cloned().collect(),
         environment,
-        without_environment: not_inherited.chain(ground.not_inherited.iter().cloned()).collect(),
+        removed_environment: not_inherited.chain(launch.not_inherited.iter().cloned()).collect(),
         working_directory: Some(
-            component.working_directory.as_ref().map_or_else(|| ground.folder.to_owned(), PathBuf::from),
+            component.working_directory.as_ref().map_or_else(|| launch.folder.to_owned(), PathBuf::from),
         ),
+        metrics_port: None,
     }
 }
 
-/// How processes of one machine find each other, and where they keep what they write.
-/// The event plane's own sockets stay on all addresses: Dynamo 1.6 lets nobody choose those.
-fn discovery(folder: &Path) -> Vec<(String, String)> {
-    let below = |name: &str| folder.join(name).display().to_string();
+/// Variables for discovery through files, for listening on loopback, and for the home directory.
+/// The sockets of the event plane still listen on all addresses: Dynamo 1.6 does not have a setting for them.
+fn discovery_environment(folder: &Path) -> Vec<(String, String)> {
+    let path_in_folder = |name: &str| folder.join(name).display().to_string();
     [
         ("DYN_DISCOVERY_BACKEND", "file".into()),
-        ("DYN_FILE_KV", below("discovery")),
+        ("DYN_FILE_KV", path_in_folder("discovery")),
         ("DYN_TCP_RPC_HOST", LOOPBACK.into()),
-        // Releases before 1.6 take the name of an interface only.
+        // Releases before 1.6 only accept an interface name.
         ("DYN_TCP_RESPONSE_STREAM_HOST", "lo".into()),
         ("DYN_EVENT_PLANE_HOST", LOOPBACK.into()),
         ("DYN_SYSTEM_HOST", LOOPBACK.into()),
-        // Colours belong to a terminal, and this goes to a file.
+        // The output goes to a file, so it must not contain colors.
         ("DYN_SDK_DISABLE_ANSI_LOGGING", "1".into()),
-        ("HOME", below("home")),
-        ("XDG_CACHE_HOME", below("home/.cache")),
-        // The model's files are on this disk; nothing is to be asked of the hub.
+        ("HOME", path_in_folder("home")),
+        ("XDG_CACHE_HOME", path_in_folder("home/.cache")),
+        // The model is on this disk, so the hub must not be used.
         ("HF_HUB_OFFLINE", "1".into()),
         ("PYTHONUNBUFFERED", "1".into()),
     ]
@@ -140,27 +166,27 @@ fn discovery(folder: &Path) -> Vec<(String, String)> {
     .to_vec()
 }
 
-/// Gives a worker its GPUs and ports of its own: in pods each worker has an address to itself.
-fn on_gpus(process: &mut Process, gpus: std::ops::Range<u32>, events: u16, transfer: u16) {
+/// Assigns GPUs and unique ports to a worker. In a cluster, each worker has its own pod IP address.
+fn assign_gpus(process: &mut Process, gpus: std::ops::Range<u32>, events: u16, transfer: u16) {
     let devices: Vec<String> = gpus.map(|gpu| gpu.to_string()).collect();
     process.environment.extend([
         ("CUDA_VISIBLE_DEVICES".into(), devices.join(",")),
         ("VLLM_NIXL_SIDE_CHANNEL_HOST".into(), LOOPBACK.into()),
         ("VLLM_NIXL_SIDE_CHANNEL_PORT".into(), transfer.to_string()),
     ]);
-    let announced = process.args.iter().position(|arg| arg == "--kv-events-config");
-    if let Some(value) = announced.and_then(|at| process.args.get_mut(at + 1))
+    let config_index = process.args.iter().position(|arg| arg == "--kv-events-config");
+    if let Some(value) = config_index.and_then(|at| process.args.get_mut(at + 1))
         && let Ok(mut config) = serde_json::from_str::<serde_json::Value>(value)
     {
-        config["endpoint"] = format!("tcp://{LOOPBACK}:{events}").into();
+        object_at(&mut config, &[]).insert("endpoint".into(), format!("tcp://{LOOPBACK}:{events}").into());
         *value = config.to_string();
     }
 }
 
-/// Ports nobody listens on now. They are found together, so that they differ.
+/// Finds `count` different free ports on loopback.
 ///
 /// # Errors
-/// A machine without loopback.
+/// Loopback is not available.
 pub fn free_ports(count: usize) -> Result<Vec<u16>, LocalError> {
     let listeners: std::io::Result<Vec<TcpListener>> =
         (0..count).map(|_| TcpListener::bind((LOOPBACK, 0))).collect();
@@ -169,7 +195,28 @@ pub fn free_ports(count: usize) -> Result<Vec<u16>, LocalError> {
         .map_err(LocalError::file("find a free port on", Path::new(LOOPBACK)))
 }
 
-/// Refuses a port that somebody listens on.
+/// Ports that the kernel does not give to outgoing connections. Releases before 1.6 parse the port of the metrics as a
+/// signed 16-bit number, so it cannot be higher.
+const METRICS_PORTS: std::ops::Range<u16> = 20_000..32_000;
+
+/// Finds `count` different free ports on loopback for the metrics of workers.
+///
+/// # Errors
+/// All of them are in use.
+pub fn free_metrics_ports(count: usize) -> Result<Vec<u16>, LocalError> {
+    // Another process starts at another port, because both could find the same free one at the same time.
+    let size = METRICS_PORTS.end - METRICS_PORTS.start;
+    let offset = u16::try_from(std::process::id() % u32::from(size)).unwrap_or_default();
+    let candidates = (0..size).map(|at| METRICS_PORTS.start + (offset + at) % size);
+    let free = candidates.filter(|port| TcpListener::bind((LOOPBACK, *port)).is_ok());
+    let ports: Vec<u16> = free.take(count).collect();
+    match ports.len() == count {
+        true => Ok(ports),
+        false => Err(LocalError::PortInUse { port: METRICS_PORTS.start }),
+    }
+}
+
+/// Checks that a port on loopback is free.
 ///
 /// # Errors
 /// [`LocalError::PortInUse`].
@@ -178,5 +225,19 @@ pub fn check_port(port: u16) -> Result<(), LocalError> {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Err(LocalError::PortInUse { port }),
         Err(error) => Err(LocalError::file("listen on", Path::new(&format!("{LOOPBACK}:{port}")))(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_ports_are_different_and_fit_in_16_signed_bits() {
+        let ports = free_metrics_ports(3).expect("three ports");
+        assert!(ports.iter().all(|port| METRICS_PORTS.contains(port) && i16::try_from(*port).is_ok()));
+        assert!(ports[0] != ports[1] && ports[1] != ports[2] && ports[0] != ports[2], "{ports:?}");
+        let _listener = TcpListener::bind((LOOPBACK, ports[0])).expect("it is free");
+        assert!(!free_metrics_ports(1).expect("a port").contains(&ports[0]), "a used port is not free");
     }
 }

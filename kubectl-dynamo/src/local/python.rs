@@ -1,4 +1,5 @@
-//! Finds a Python that can make the runtime's environment.
+//! Finds a Python interpreter that can create the environment of the Dynamo runtime.
+//! It does not install Python.
 
 use std::path::{Path, PathBuf};
 
@@ -6,14 +7,14 @@ use tokio::process::Command;
 
 use super::LocalError;
 
-/// Names to look for, the machine's own choice first.
+/// Interpreter names to try, the system default first.
 const NAMES: &[&str] =
     &["python3", "python3.14", "python3.13", "python3.12", "python3.11", "python3.10", "python"];
-/// The oldest minor of Python 3 for which Dynamo's wheels are built.
+/// The oldest minor version of Python 3 for which Dynamo publishes wheels.
 const OLDEST_MINOR: u32 = 10;
-/// Prints `major.minor`, then the first module that is missing, if any. Debian ships `venv` without the
-/// `ensurepip` it needs unless python3-venv is installed.
-const QUESTION: &str = "
+/// A script that prints `major.minor` and then the first missing module, if any. Without python3-venv, Debian
+/// has `venv` but not the `ensurepip` that it needs.
+const PROBE_SCRIPT: &str = "
 import importlib.util, sys
 print('%d.%d' % sys.version_info[:2])
 for module in ('venv', 'ensurepip'):
@@ -22,50 +23,52 @@ for module in ('venv', 'ensurepip'):
         break
 ";
 
-/// An interpreter that was asked about itself.
+/// The result of probing an interpreter.
 #[derive(Debug, PartialEq, Eq)]
-struct Answer {
+struct PythonProbe {
     version: String,
     minor: Option<u32>,
     missing: Option<&'static str>,
 }
 
-/// The first interpreter on the PATH that is new enough and has venv.
+/// Finds the first interpreter in PATH that is new enough and has the venv modules.
 ///
 /// # Errors
-/// Which of the three is missing: Python, a new enough one, its venv module.
+/// Python not found, only an older Python found, or a venv module missing.
 pub(super) async fn find() -> Result<PathBuf, LocalError> {
-    let mut refusal = LocalError::NoPython;
+    let mut error = LocalError::NoPython;
     for name in NAMES {
         let Ok(python) = which::which(name) else { continue };
-        let Some(answer) = ask(&python).await else { continue };
-        match answer {
-            Answer { minor: Some(minor), missing: None, .. } if minor >= OLDEST_MINOR => return Ok(python),
-            Answer { minor: Some(minor), missing: Some(module), version } if minor >= OLDEST_MINOR => {
-                refusal = LocalError::NoVenv { python, version, module };
+        let Some(probe_result) = probe(&python).await else { continue };
+        match probe_result {
+            PythonProbe { minor: Some(minor), missing: None, .. } if minor >= OLDEST_MINOR => {
+                return Ok(python);
             }
-            Answer { version, .. } if matches!(refusal, LocalError::NoPython) => {
-                refusal = LocalError::PythonTooOld { python, found: version };
+            PythonProbe { minor: Some(minor), missing: Some(module), version } if minor >= OLDEST_MINOR => {
+                error = LocalError::NoVenv { python, version, module };
             }
-            Answer { .. } => {}
+            PythonProbe { version, .. } if matches!(error, LocalError::NoPython) => {
+                error = LocalError::PythonTooOld { python, found: version };
+            }
+            PythonProbe { .. } => {}
         }
     }
-    Err(refusal)
+    Err(error)
 }
 
-/// What an interpreter says about itself; none when it does not run, as a version manager's placeholder.
-async fn ask(python: &Path) -> Option<Answer> {
+/// Probes an interpreter; `None` if it does not run, for example a placeholder of a version manager.
+async fn probe(python: &Path) -> Option<PythonProbe> {
     let output = Command::new(python)
-        .args(["-I", "-c", QUESTION])
+        .args(["-I", "-c", PROBE_SCRIPT])
         .stdin(std::process::Stdio::null())
         .output()
         .await
         .ok()
         .filter(|output| output.status.success())?;
-    read_answer(&String::from_utf8_lossy(&output.stdout))
+    parse_probe(&String::from_utf8_lossy(&output.stdout))
 }
 
-fn read_answer(text: &str) -> Option<Answer> {
+fn parse_probe(text: &str) -> Option<PythonProbe> {
     let mut lines = text.lines();
     let version = lines.next()?.to_owned();
     let minor = version.strip_prefix("3.").and_then(|minor| minor.parse().ok());
@@ -74,7 +77,7 @@ fn read_answer(text: &str) -> Option<Answer> {
         Some("venv") => Some("venv"),
         Some(_) => Some("ensurepip"),
     };
-    Some(Answer { version, minor, missing })
+    Some(PythonProbe { version, minor, missing })
 }
 
 #[cfg(test)]
@@ -82,11 +85,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_version_and_the_missing_module() {
-        let answer = |version: &str, minor, missing| Some(Answer { version: version.into(), minor, missing });
-        assert_eq!(read_answer("3.11\n"), answer("3.11", Some(11), None));
-        assert_eq!(read_answer("3.12\nensurepip\n"), answer("3.12", Some(12), Some("ensurepip")));
-        assert_eq!(read_answer("2.7\n"), answer("2.7", None, None));
-        assert_eq!(read_answer(""), None);
+    fn parses_version_and_missing_module() {
+        let expected =
+            |version: &str, minor, missing| Some(PythonProbe { version: version.into(), minor, missing });
+        assert_eq!(parse_probe("3.11\n"), expected("3.11", Some(11), None));
+        assert_eq!(parse_probe("3.12\nensurepip\n"), expected("3.12", Some(12), Some("ensurepip")));
+        assert_eq!(parse_probe("2.7\n"), expected("2.7", None, None));
+        assert_eq!(parse_probe(""), None);
     }
 }

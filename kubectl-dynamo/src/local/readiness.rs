@@ -1,80 +1,99 @@
-//! When a local deployment can be asked: its model is listed and every worker is registered. Whether it also
-//! answers is for a real request to show.
+//! Waits until a local deployment lists its model and all workers are registered.
+//! Whether it really answers is verified by the smoke test.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde::Deserialize;
 
-use super::{Observer, Progress};
+use super::{LocalEvent, LocalObserver};
 
-/// Pause between two looks; the processes start within a second, so this is most of what waiting costs.
-const LOOK_AGAIN: Duration = Duration::from_millis(25);
-/// Longest time for one look.
-const LOOK: Duration = Duration::from_secs(2);
+/// Polling interval. The processes start within a second, so this dominates the waiting time.
+const POLL_INTERVAL: Duration = Duration::from_millis(25);
+/// Timeout of one request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Returns when the endpoint lists `model` and knows `workers` workers.
+/// Waits until the endpoint lists `model` and `workers` workers are registered.
 ///
 /// # Errors
-/// A client that cannot be made.
-pub async fn until_registered(
+/// The HTTP client cannot be created.
+pub async fn wait_until_registered(
     base_url: &str,
     model: &str,
     workers: usize,
-    observer: Observer<'_>,
+    observer: LocalObserver<'_>,
 ) -> reqwest::Result<()> {
-    let client = reqwest::Client::builder().no_proxy().timeout(LOOK).build()?;
+    let client = reqwest::Client::builder().no_proxy().timeout(REQUEST_TIMEOUT).build()?;
     let mut last = String::new();
     loop {
-        let waits_for = match look(&client, base_url, model, workers).await {
+        let waits_for = match poll(&client, base_url, model, workers).await {
             Ok(None) => return Ok(()),
             Ok(Some(waits_for)) => waits_for,
             Err(_) => "the frontend to listen".into(),
         };
         if waits_for != last {
-            observer(Progress::Ready { waits_for: waits_for.clone() });
+            observer(LocalEvent::Starting { waits_for: waits_for.clone() });
             last = waits_for;
         }
-        tokio::time::sleep(LOOK_AGAIN).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
-/// What is still missing; nothing when all is there.
-async fn look(
+/// What is still missing; `None` if the deployment is complete.
+async fn poll(
     client: &reqwest::Client,
     base_url: &str,
     model: &str,
     workers: usize,
 ) -> reqwest::Result<Option<String>> {
-    let listed: Value = client.get(format!("{base_url}/models")).send().await?.json().await?;
-    if !models(&listed).any(|listed| listed == model) {
+    let listed: ListedModels = client.get(format!("{base_url}/models")).send().await?.json().await?;
+    if !listed.data.iter().any(|listed| listed.id == model) {
         return Ok(Some(format!("{model} to be listed")));
     }
     if workers <= 1 {
         return Ok(None);
     }
     let root = base_url.trim_end_matches("/v1");
-    let health: Value = client.get(format!("{root}/health")).send().await?.json().await?;
-    Ok(registered(&health)
+    let health: Health = client.get(format!("{root}/health")).send().await?.json().await?;
+    Ok(health
+        .registered_workers()
         .filter(|registered| *registered < workers)
         .map(|registered| format!("workers to register ({registered} of {workers})")))
 }
 
-fn models(listed: &Value) -> impl Iterator<Item = &str> {
-    listed["data"].as_array().into_iter().flatten().filter_map(|model| model["id"].as_str())
+/// The answer of `/v1/models`.
+#[derive(Deserialize)]
+struct ListedModels {
+    #[serde(default)]
+    data: Vec<ListedModel>,
 }
 
-/// Workers that the frontend knows: the instances that generate, each counted once. Its own verdict beside
-/// them is "healthy" with no worker at all. None when this release does not list instances.
-fn registered(health: &Value) -> Option<usize> {
-    let instances = health["instances"].as_array()?;
-    let mut ids: Vec<u64> = instances
-        .iter()
-        .filter(|instance| instance["endpoint"] == "generate")
-        .filter_map(|instance| instance["instance_id"].as_u64())
-        .collect();
-    ids.sort_unstable();
-    ids.dedup();
-    Some(ids.len())
+#[derive(Deserialize)]
+struct ListedModel {
+    #[serde(default)]
+    id: String,
+}
+
+/// The answer of `/health`, with the instances of each endpoint.
+#[derive(Deserialize)]
+struct Health {
+    instances: Option<Vec<Instance>>,
+}
+
+#[derive(Deserialize)]
+struct Instance {
+    endpoint: Option<String>,
+    instance_id: Option<u64>,
+}
+
+impl Health {
+    /// The number of distinct instances that generate. The frontend's own status is "healthy" even without a
+    /// worker, so it is not used. `None` if this release does not list instances.
+    fn registered_workers(&self) -> Option<usize> {
+        let instances = self.instances.as_ref()?.iter();
+        let generating = instances.filter(|instance| instance.endpoint.as_deref() == Some("generate"));
+        Some(generating.filter_map(|instance| instance.instance_id).collect::<BTreeSet<u64>>().len())
+    }
 }
 
 #[cfg(test)]
@@ -84,14 +103,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_worker_counts_once_and_only_when_it_generates() {
+    fn counts_each_generating_worker_once() {
+        let workers =
+            |health| serde_json::from_value::<Health>(health).expect("an answer").registered_workers();
         let health = json!({ "status": "healthy", "instances": [
             { "endpoint": "generate", "instance_id": 7_u64 },
             { "endpoint": "worker_kv_query_source_1", "instance_id": 7_u64 },
             { "endpoint": "generate", "instance_id": 13_859_330_983_746_048_315_u64 },
         ]});
-        assert_eq!(registered(&health), Some(2));
-        assert_eq!(registered(&json!({ "status": "healthy", "instances": [] })), Some(0));
-        assert_eq!(registered(&json!({ "status": "healthy" })), None);
+        assert_eq!(workers(health), Some(2));
+        assert_eq!(workers(json!({ "status": "healthy", "instances": [] })), Some(0));
+        assert_eq!(workers(json!({ "status": "healthy" })), None);
     }
 }

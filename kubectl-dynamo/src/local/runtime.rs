@@ -1,7 +1,7 @@
-//! The Dynamo runtime of one release in a private Python environment, installed once and used by every start.
+//! Installs the Dynamo runtime of one release into a private Python environment and reuses it.
 //!
-//! An environment holds its own path in its scripts, so it is built in place and its marker is written last:
-//! without a right marker the folder is rubbish and is built anew. Two installations never meet (a lock).
+//! The scripts of an environment contain its path, so it is built in place. The marker file is written last:
+//! a folder without a matching marker is deleted and rebuilt. A lock prevents concurrent installations.
 
 mod packages;
 
@@ -9,15 +9,15 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::supervisor::guarded_output;
-use super::{Folders, LocalError, Observer, Progress, python};
-use crate::intent::Backend;
-use crate::release::{FileDiscovery, ModelCard, Release};
+use super::{Folders, LocalError, LocalEvent, LocalObserver, python};
+use kubectl_dynamo_core::intent::Backend;
+use kubectl_dynamo_core::release::{FileDiscovery, ModelCard, Release};
 
-/// Written when everything is installed; holds the list of what is.
+/// Marker file with the installed packages, written after the installation is complete.
 const MARKER: &str = "kubectl-dynamo.installed";
 
-/// Inherited variables that pip must not see: secrets, and settings that would put packages elsewhere.
-const NOT_FOR_PIP: &[&str] = &[
+/// Inherited variables that are removed for pip: secrets, and settings that change where packages go.
+const PIP_REMOVED_ENVIRONMENT: &[&str] = &[
     "HF_TOKEN",
     "HUGGING_FACE_HUB_TOKEN",
     "HF_TOKEN_PATH",
@@ -31,65 +31,75 @@ const NOT_FOR_PIP: &[&str] = &[
     "PYTHONSTARTUP",
 ];
 
-/// A runtime that is ready to run.
+/// An installed runtime.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Runtime {
-    /// The Python that has Dynamo.
+    /// The Python interpreter of the environment.
     pub interpreter: PathBuf,
-    /// Whether it was there already.
+    /// Whether it was already installed.
     pub reused: bool,
 }
 
-/// The runtime of `version`: found, repaired or installed. `supervisor` is this program, which guards pip.
+/// The runtime that a local deployment needs.
+#[derive(Debug, Clone, Copy)]
+pub struct RuntimeRequest<'a> {
+    pub release: &'a Release,
+    /// Version of the Dynamo package.
+    pub version: &'a str,
+    pub backend: Backend,
+    /// Path of this program, which runs pip as a supervisor.
+    pub supervisor: &'a Path,
+}
+
+/// Finds or installs a runtime.
 ///
 /// # Errors
-/// A release that cannot run on one machine, no fit Python, an installation that stopped.
+/// A release without support for local deployments, no suitable Python, or a failed installation.
 pub async fn prepare(
     folders: &Folders,
-    release: &Release,
-    version: &str,
-    backend: Backend,
-    supervisor: &Path,
-    observer: Observer<'_>,
+    request: &RuntimeRequest<'_>,
+    observer: LocalObserver<'_>,
 ) -> Result<Runtime, LocalError> {
-    if let Some(reason) = needs_services(release) {
-        return Err(LocalError::NeedsServices { version: version.into(), reason });
+    let RuntimeRequest { release, version, backend, supervisor } = *request;
+    if let Some(reason) = missing_service(release) {
+        return Err(LocalError::UnsupportedRelease { version: version.into(), reason });
     }
-    let wanted = packages::requirements(release, version, backend);
+    let steps = packages::install_steps(release, version, backend);
     let name = match backend {
         Backend::Mocker => version.to_owned(),
         Backend::Vllm => format!("{version}-vllm"),
     };
     let folder = folders.runtimes().join(&name);
-    if let Some(runtime) = installed(&folder, &wanted) {
+    if let Some(runtime) = find_installed(&folder, &steps) {
         return Ok(runtime);
     }
-    let waits = || observer(Progress::Runtime { waits_for: "another installation of this release".into() });
-    let _lock = super::folders::lock(&folders.runtimes().join(format!("{name}.lock")), waits).await?;
-    // Another installation may have ended while this one waited.
-    if let Some(runtime) = installed(&folder, &wanted) {
+    let on_wait =
+        || observer(LocalEvent::Runtime { waits_for: "another installation of this release".into() });
+    let _lock = super::folders::lock(&folders.runtimes().join(format!("{name}.lock")), on_wait).await?;
+    // Another command may have finished the installation in the meantime.
+    if let Some(runtime) = find_installed(&folder, &steps) {
         return Ok(runtime);
     }
-    Installation { folder: &folder, version, supervisor, observer }.run(&wanted).await
+    Installation { folder: &folder, version, supervisor, observer }.run(&steps).await
 }
 
-/// What a release wants besides its own processes, if anything.
-fn needs_services(release: &Release) -> Option<&'static str> {
+/// Why a release cannot run without other services; `None` if it can.
+fn missing_service(release: &Release) -> Option<&'static str> {
     match (release.file_discovery, release.model_card) {
         (FileDiscovery::StoreKv, _) => Some("its mocker needs a NATS server"),
         (_, ModelCard::FrontendResolvesName | ModelCard::FrontendReadsPath) => {
-            Some("its frontend looks for the model on the hub by the served name")
+            Some("its frontend looks up the model on the hub by the served name")
         }
         (FileDiscovery::DiscoveryBackend, ModelCard::WorkersServe) => None,
     }
 }
 
-/// The environment in `folder`, if it is whole and has just what is wanted.
-fn installed(folder: &Path, wanted: &[packages::Step]) -> Option<Runtime> {
+/// The environment in `folder`, if it is complete and has exactly these packages.
+fn find_installed(folder: &Path, steps: &[packages::PipStep]) -> Option<Runtime> {
     let marker = std::fs::read_to_string(folder.join(MARKER)).ok()?;
     let interpreter = interpreter(folder);
-    // The link of an environment whose Python was removed leads nowhere.
-    (marker == packages::as_text(wanted) && interpreter.exists())
+    // If the system Python was removed, the interpreter of the environment is a broken link.
+    (marker == packages::marker_text(steps) && interpreter.exists())
         .then_some(Runtime { interpreter, reused: true })
 }
 
@@ -101,16 +111,16 @@ struct Installation<'a> {
     folder: &'a Path,
     version: &'a str,
     supervisor: &'a Path,
-    observer: Observer<'a>,
+    observer: LocalObserver<'a>,
 }
 
 impl Installation<'_> {
-    async fn run(&self, steps: &[packages::Step]) -> Result<Runtime, LocalError> {
-        self.waits_for("a Python of 3.10 or later");
+    async fn run(&self, steps: &[packages::PipStep]) -> Result<Runtime, LocalError> {
+        self.report_wait("Python 3.10 or later");
         let python = python::find().await?;
-        // What an interrupted installation left is not trusted.
-        super::state::forget(self.folder)?;
-        self.waits_for("a private Python environment");
+        // Leftovers of an interrupted installation are removed first.
+        super::state::remove(self.folder)?;
+        self.report_wait("a private Python environment");
         let folder = self.folder.as_os_str();
         self.command(
             "python -m venv",
@@ -121,12 +131,12 @@ impl Installation<'_> {
             self.pip(step).await?;
         }
         let marker = self.folder.join(MARKER);
-        super::folders::write_whole(&marker, packages::as_text(steps).as_bytes())
+        super::folders::write_atomically(&marker, packages::marker_text(steps).as_bytes())
             .map_err(LocalError::file("write", &marker))?;
         Ok(Runtime { interpreter: interpreter(self.folder), reused: false })
     }
 
-    async fn pip(&self, step: &packages::Step) -> Result<(), LocalError> {
+    async fn pip(&self, step: &packages::PipStep) -> Result<(), LocalError> {
         let interpreter = interpreter(self.folder);
         let mut command: Vec<&OsStr> = vec![interpreter.as_os_str()];
         command.extend(PIP_INSTALL.iter().map(OsStr::new));
@@ -134,32 +144,32 @@ impl Installation<'_> {
             command.push("--no-deps".as_ref());
         }
         command.extend(step.requirements.iter().map(OsStr::new));
-        self.waits_for(&format!("PyPI: {}", step.title));
+        self.report_wait(&format!("PyPI: {}", step.title));
         self.command(&format!("pip install {}", step.title), &command).await
     }
 
     async fn command(&self, step: &str, command: &[&OsStr]) -> Result<(), LocalError> {
-        let show = |line: &str| {
-            if let Some(waits_for) = what_pip_does(line) {
-                self.waits_for(&waits_for);
+        let report_line = |line: &str| {
+            if let Some(waits_for) = pip_progress(line) {
+                self.report_wait(&waits_for);
             }
         };
-        guarded_output(self.supervisor, command, NOT_FOR_PIP, show).await.map_err(|refused| {
-            LocalError::Install {
+        guarded_output(self.supervisor, command, PIP_REMOVED_ENVIRONMENT, report_line).await.map_err(
+            |failure| LocalError::Install {
                 version: self.version.into(),
                 step: step.into(),
-                status: refused.status,
-                tail: refused.tail,
-            }
-        })
+                status: failure.status,
+                tail: failure.tail,
+            },
+        )
     }
 
-    fn waits_for(&self, waits_for: &str) {
-        (self.observer)(Progress::Runtime { waits_for: waits_for.into() });
+    fn report_wait(&self, waits_for: &str) {
+        (self.observer)(LocalEvent::Runtime { waits_for: waits_for.into() });
     }
 }
 
-/// Wheels only: nothing of a package runs while it is installed.
+/// Arguments of `pip install`. Only wheels are allowed, so no code of a package runs during the installation.
 const PIP_INSTALL: &[&str] = &[
     "-m",
     "pip",
@@ -170,8 +180,8 @@ const PIP_INSTALL: &[&str] = &[
     "--only-binary=:all:",
 ];
 
-/// The lines of pip that say what it waits for now.
-fn what_pip_does(line: &str) -> Option<String> {
+/// The current step from a line of pip's output; `None` for other lines.
+fn pip_progress(line: &str) -> Option<String> {
     let line = line.trim();
     if let Some(rest) = line.strip_prefix("Downloading ") {
         let (address, size) = rest.split_once(" (").unwrap_or((rest, ""));
@@ -188,35 +198,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn says_what_pip_waits_for() {
+    fn parses_pip_progress() {
         assert_eq!(
-            what_pip_does(
+            pip_progress(
                 "  Downloading ai_dynamo_runtime-1.6.1-cp310-abi3-manylinux_2_28_x86_64.whl (70.1 MB)"
             ),
             Some("PyPI: ai_dynamo_runtime 70.1 MB".into())
         );
         assert_eq!(
-            what_pip_does("Downloading https://files.example/a/msgspec-0.22.0.whl.metadata (1.2 kB)"),
+            pip_progress("Downloading https://files.example/a/msgspec-0.22.0.whl.metadata (1.2 kB)"),
             Some("PyPI: msgspec 1.2 kB".into())
         );
         assert_eq!(
-            what_pip_does("Installing collected packages: uvloop, packaging"),
+            pip_progress("Installing collected packages: uvloop, packaging"),
             Some("pip to install uvloop, packaging".into())
         );
-        assert_eq!(what_pip_does("Collecting uvloop"), None);
+        assert_eq!(pip_progress("Collecting uvloop"), None);
     }
 
     #[test]
-    fn an_environment_without_its_marker_is_not_used() {
+    fn environment_without_marker_is_not_reused() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let release = Release::find("1.6.1").expect("in the catalogue");
-        let wanted = packages::requirements(release, "1.6.1", Backend::Mocker);
+        let release = Release::find("1.6.1").expect("the catalog has this release");
+        let steps = packages::install_steps(release, "1.6.1", Backend::Mocker);
         std::fs::create_dir(folder.path().join("bin")).expect("writable");
         std::fs::write(interpreter(folder.path()), "").expect("writable");
-        assert_eq!(installed(folder.path(), &wanted), None);
-        std::fs::write(folder.path().join(MARKER), packages::as_text(&wanted)).expect("writable");
-        assert!(installed(folder.path(), &wanted).is_some());
-        let other = packages::requirements(release, "1.6.0", Backend::Mocker);
-        assert_eq!(installed(folder.path(), &other), None);
+        assert_eq!(find_installed(folder.path(), &steps), None);
+        std::fs::write(folder.path().join(MARKER), packages::marker_text(&steps)).expect("writable");
+        assert!(find_installed(folder.path(), &steps).is_some());
+        let other_steps = packages::install_steps(release, "1.6.0", Backend::Mocker);
+        assert_eq!(find_installed(folder.path(), &other_steps), None);
     }
 }

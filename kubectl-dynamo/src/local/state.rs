@@ -1,4 +1,5 @@
-//! What is known about the deployments of this machine: one folder each, readable after any crash.
+//! The state of local deployments: one folder for each, which stays readable after a crash.
+//! It does not start a process.
 
 mod running;
 
@@ -8,44 +9,44 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::LocalError;
-use super::folders::{Folders, write_whole};
-use super::identity::{self, Identity};
+use super::folders::{Folders, write_atomically};
+use super::pid::{self, ProcessId};
 use super::processes::Process;
-use crate::intent::ServingIntent;
-pub(super) use running::Running;
+use kubectl_dynamo_core::intent::ServingIntent;
+pub(super) use running::RunRecord;
 pub use running::RunningProcess;
 
-/// What was asked for, written before anything starts.
+/// The requested local deployment, written before a process starts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Deployment {
+pub struct LocalDeploymentSpec {
     pub name: String,
     pub intent: ServingIntent,
     /// Dynamo version of the runtime.
     pub version: String,
     /// Port of the first frontend on loopback.
     pub port: u16,
-    /// The model's folder as the processes see it.
+    /// Path of the model folder.
     pub model_folder: PathBuf,
-    /// Whether it outlives the command that started it.
+    /// Whether it continues to run after the command that started it.
     pub detached: bool,
-    /// RFC 3339.
+    /// Start time in RFC 3339.
     pub started_at: String,
 }
 
-impl Deployment {
-    /// The address clients use.
+impl LocalDeploymentSpec {
+    /// The base URL for clients, ending in `/v1`.
     pub fn base_url(&self) -> String {
         format!("http://{}:{}/v1", super::processes::LOOPBACK, self.port)
     }
 
-    /// What another wish of the same name wants differently, in words; nothing when it wants just this.
+    /// The first difference from another request with the same name, as text; `None` if there is none.
     pub fn difference(&self, intent: &ServingIntent, version: &str, port: Option<u16>) -> Option<String> {
         if self.version != version {
-            return Some(format!("Dynamo {}, and {version} is wanted", self.version));
+            return Some(format!("Dynamo {} instead of {version}", self.version));
         }
         if let Some(port) = port.filter(|port| *port != self.port) {
-            return Some(format!("port {}, and {port} is wanted", self.port));
+            return Some(format!("port {} instead of {port}", self.port));
         }
         if self.intent == *intent {
             return None;
@@ -54,131 +55,148 @@ impl Deployment {
             Ok(serde_json::Value::Object(fields)) => fields,
             _ => serde_json::Map::new(),
         };
-        let (here, wanted) = (fields(&self.intent), fields(intent));
-        let (field, wanted) = wanted.iter().find(|(field, value)| here.get(*field) != Some(value))?;
-        let here = here.get(field).unwrap_or_default();
-        let plain = |value: &serde_json::Value| !value.is_object() && !value.is_array();
-        Some(if plain(here) && plain(wanted) {
-            format!("{field} {here}, and {wanted} is wanted")
+        let (current, requested) = (fields(&self.intent), fields(intent));
+        let (field, requested) =
+            requested.iter().find(|(field, value)| current.get(*field) != Some(value))?;
+        let current = current.get(field).unwrap_or_default();
+        let is_scalar = |value: &serde_json::Value| !value.is_object() && !value.is_array();
+        Some(if is_scalar(current) && is_scalar(requested) {
+            format!("{field} {current} instead of {requested}")
         } else {
-            format!("its {field} differs")
+            format!("{field} differs")
         })
     }
 }
 
-/// A deployment as found on this machine.
+/// A local deployment with its recorded processes.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Found {
-    pub deployment: Deployment,
+pub struct LocalDeployment {
+    pub spec: LocalDeploymentSpec,
     pub processes: Vec<RunningProcess>,
     pub folder: PathBuf,
-    supervisor: Option<Identity>,
+    supervisor: Option<ProcessId>,
 }
 
-impl Found {
-    /// Whether its supervisor runs, and with it what serves.
+impl LocalDeployment {
+    /// Whether its supervisor is running.
     pub fn is_supervised(&self) -> bool {
-        self.supervisor.as_ref().is_some_and(Identity::is_alive)
+        self.supervisor.as_ref().is_some_and(ProcessId::is_alive)
     }
 
-    /// Whether its supervisor runs and nothing that it started has ended.
-    pub fn is_whole(&self) -> bool {
+    /// Whether its supervisor and all its processes are running.
+    pub fn is_healthy(&self) -> bool {
         self.is_supervised() && self.processes.iter().all(RunningProcess::is_alive)
     }
 
-    /// Asks the supervisor to end everything; without one, the processes themselves. Returns when all are gone.
-    pub async fn end(&self) {
+    /// The number of its processes that are still running although their supervisor is not.
+    pub fn leftover_processes(&self) -> usize {
+        if self.is_supervised() {
+            return 0;
+        }
+        let (name, value) = env_marker(&self.folder);
+        pid::pids_with_variable(&format!("{name}={value}")).len()
+    }
+
+    /// Asks the supervisor to stop all processes, then stops the remaining ones. Returns when all have
+    /// exited.
+    pub async fn stop(&self) {
         if let Some(supervisor) = &self.supervisor {
             supervisor.signal(rustix::process::Signal::TERM);
-            until_gone(|| supervisor.is_alive()).await;
+            wait_while(|| supervisor.is_alive()).await;
         }
-        end_leftovers(&self.folder).await;
+        kill_orphans(&self.folder).await;
     }
 }
 
-/// What ends a deployment that no supervisor watches any more: ask, then kill.
-pub async fn end_leftovers(folder: &Path) {
-    let (name, value) = marker(folder);
+/// Stops the processes of a deployment without a supervisor, with SIGTERM and then SIGKILL.
+pub async fn kill_orphans(folder: &Path) {
+    let (name, value) = env_marker(folder);
     let variable = format!("{name}={value}");
     for signal in [rustix::process::Signal::TERM, rustix::process::Signal::KILL] {
-        let left = identity::started_with(&variable);
-        left.iter().for_each(|pid| identity::signal(*pid, signal));
-        if left.is_empty() || until_gone(|| !identity::started_with(&variable).is_empty()).await {
+        let remaining = pid::pids_with_variable(&variable);
+        remaining.iter().for_each(|pid| pid::send_signal(*pid, signal));
+        if remaining.is_empty() || wait_while(|| !pid::pids_with_variable(&variable).is_empty()).await {
             return;
         }
     }
 }
 
-/// Waits until something is no longer so, for as long as a supervisor may take; says whether it came to that.
-async fn until_gone(still: impl Fn() -> bool) -> bool {
-    const PATIENCE: std::time::Duration = std::time::Duration::from_secs(15);
-    const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(20);
-    let gone = async {
-        while still() {
-            tokio::time::sleep(LOOK_AGAIN).await;
+/// Waits while the condition is true, at most as long as a supervisor may take. Returns whether it became
+/// false.
+async fn wait_while(condition: impl Fn() -> bool) -> bool {
+    const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(15);
+    const POLL_INTERVAL: std::time::Duration = std::time::Duration::from_millis(20);
+    let finished = async {
+        while condition() {
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     };
-    tokio::time::timeout(PATIENCE, gone).await.is_ok()
+    tokio::time::timeout(TIMEOUT, finished).await.is_ok()
 }
 
-/// The variable that every process of a deployment is started with.
-pub(super) fn marker(folder: &Path) -> (&'static str, String) {
+/// Name and value of the variable in the environment of every process of a deployment.
+pub(super) fn env_marker(folder: &Path) -> (&'static str, String) {
     ("KUBECTL_DYNAMO_LOCAL_DEPLOYMENT", folder.display().to_string())
 }
 
-/// Writes what will run, before the supervisor reads it.
+/// Writes the deployment and its processes, before the supervisor is started.
 ///
 /// # Errors
-/// A folder that cannot be written.
-pub fn write_deployment(
+/// The folder cannot be written.
+pub fn write_spec(
     folder: &Path,
-    deployment: &Deployment,
+    spec: &LocalDeploymentSpec,
     processes: &[Process],
 ) -> Result<(), LocalError> {
-    for below in ["logs", "home"] {
-        let path = folder.join(below);
-        std::fs::create_dir_all(&path).map_err(LocalError::file("make", &path))?;
+    for subfolder in ["logs", "home"] {
+        let path = folder.join(subfolder);
+        std::fs::create_dir_all(&path).map_err(LocalError::file("create", &path))?;
     }
-    only_for_its_owner(folder)?;
+    restrict_to_owner(folder)?;
     write(folder, LAUNCH, &processes)?;
-    write(folder, DEPLOYMENT, deployment)
+    write(folder, DEPLOYMENT, spec)
 }
 
-/// Keeps every other `up` of the same name away until the file is dropped.
+/// Locks the name against other `up` commands until the file is dropped. `on_wait` is called if the lock is
+/// held.
 ///
 /// # Errors
-/// A state folder that cannot be written.
-pub async fn lock(folders: &Folders, name: &str, waits: impl FnOnce()) -> Result<std::fs::File, LocalError> {
-    super::folders::lock(&folders.state.join("locks").join(name), waits).await
+/// The state folder cannot be written.
+pub async fn lock(
+    folders: &Folders,
+    name: &str,
+    on_wait: impl FnOnce(),
+) -> Result<std::fs::File, LocalError> {
+    super::folders::lock(&folders.state.join("locks").join(name), on_wait).await
 }
 
-/// Every deployment whose record can be read, by name.
-pub fn list(folders: &Folders) -> Vec<Found> {
+/// All deployments with a readable record, sorted by name.
+pub fn list(folders: &Folders) -> Vec<LocalDeployment> {
     let Ok(entries) = std::fs::read_dir(folders.deployments()) else { return Vec::new() };
-    let mut all: Vec<Found> = entries.flatten().filter_map(|entry| read(&entry.path())).collect();
-    all.sort_by(|a, b| a.deployment.name.cmp(&b.deployment.name));
+    let mut all: Vec<LocalDeployment> = entries.flatten().filter_map(|entry| read(&entry.path())).collect();
+    all.sort_by(|a, b| a.spec.name.cmp(&b.spec.name));
     all
 }
 
-/// The deployment of this name.
-pub fn find(folders: &Folders, name: &str) -> Option<Found> {
+/// Finds a deployment by name.
+pub fn find(folders: &Folders, name: &str) -> Option<LocalDeployment> {
     read(&folders.deployment(name))
 }
 
-/// The deployment that a folder describes.
-pub fn read(folder: &Path) -> Option<Found> {
-    let deployment: Deployment = read_file(folder, DEPLOYMENT).ok()?;
-    let running: Option<Running> = read_file(folder, RUNNING).ok();
+/// Reads the deployment in a folder.
+pub fn read(folder: &Path) -> Option<LocalDeployment> {
+    let spec: LocalDeploymentSpec = read_file(folder, DEPLOYMENT).ok()?;
+    let running: Option<RunRecord> = read_file(folder, RUNNING).ok();
     let (supervisor, processes) =
         running.map_or((None, Vec::new()), |running| (running.supervisor, running.processes));
-    Some(Found { deployment, processes, folder: folder.to_owned(), supervisor })
+    Some(LocalDeployment { spec, processes, folder: folder.to_owned(), supervisor })
 }
 
-/// Forgets a deployment that has ended.
+/// Removes the folder of a stopped deployment. A missing folder is not an error.
 ///
 /// # Errors
-/// A folder that cannot be removed.
-pub fn forget(folder: &Path) -> Result<(), LocalError> {
+/// The folder cannot be removed.
+pub fn remove(folder: &Path) -> Result<(), LocalError> {
     match std::fs::remove_dir_all(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(LocalError::file("remove", folder)(error))
@@ -187,15 +205,21 @@ pub fn forget(folder: &Path) -> Result<(), LocalError> {
     }
 }
 
-/// Where a process writes what it says.
+/// The path of a process's log file.
 pub fn log_file(folder: &Path, process: &str) -> PathBuf {
     folder.join("logs").join(format!("{process}.log"))
 }
 
-/// The log of every process that `folder` describes, with the process's name.
+/// The name and the log file of every process of the deployment in `folder`.
 pub fn logs(folder: &Path) -> Vec<(String, PathBuf)> {
     let launch = read_launch(folder).unwrap_or_default();
     launch.into_iter().map(|process| (process.name.clone(), log_file(folder, &process.name))).collect()
+}
+
+/// The name and the base URL of every frontend of the deployment in `folder`.
+pub fn frontend_urls(folder: &Path) -> Vec<(String, String)> {
+    let frontends = read_launch(folder).unwrap_or_default().into_iter();
+    frontends.filter_map(|process| Some((process.name.clone(), process.frontend_url()?))).collect()
 }
 
 const DEPLOYMENT: &str = "deployment.json";
@@ -206,7 +230,7 @@ pub(super) fn read_launch(folder: &Path) -> Result<Vec<Process>, LocalError> {
     read_file(folder, LAUNCH)
 }
 
-pub(super) fn write_running(folder: &Path, running: &Running) -> Result<(), LocalError> {
+pub(super) fn write_running(folder: &Path, running: &RunRecord) -> Result<(), LocalError> {
     write(folder, RUNNING, running)
 }
 
@@ -220,11 +244,11 @@ fn write<T: Serialize>(folder: &Path, name: &str, value: &T) -> Result<(), Local
     let path = folder.join(name);
     let text =
         serde_json::to_vec_pretty(value).map_err(|error| LocalError::file("write", &path)(error.into()))?;
-    write_whole(&path, &text).map_err(LocalError::file("write", &path))
+    write_atomically(&path, &text).map_err(LocalError::file("write", &path))
 }
 
-/// `--env` may carry what others of the machine must not read.
-fn only_for_its_owner(folder: &Path) -> Result<(), LocalError> {
+/// Makes a folder private, because values of `--env` may be confidential.
+fn restrict_to_owner(folder: &Path) -> Result<(), LocalError> {
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))
         .map_err(LocalError::file("protect", folder))

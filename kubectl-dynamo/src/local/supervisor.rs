@@ -1,41 +1,51 @@
-//! The process between this program and what it starts: it ends everything it started when its parent is gone,
-//! even by kill -9, or when it is told to.
+//! The supervisor: a second instance of this program that starts and stops the processes of a local
+//! deployment.
 //!
-//! It is this same program, started again. The parent holds the writing end of its stdin; as the subreaper of
-//! all its descendants it outlives none of them and loses none.
+//! It stops all of them on SIGTERM, and when its parent exits, even after `kill -9`: the parent holds the
+//! write end of the supervisor's stdin. As the subreaper it becomes the parent of all descendants, so it can
+//! wait for each of them.
 
-mod brood;
-mod guarded;
+mod process_group;
 mod serving;
+mod tied_command;
 
-pub(super) use guarded::output as guarded_output;
-pub use guarded::run as run_guarded;
 pub use serving::serve;
+pub(super) use tied_command::output_tied_to_parent as guarded_output;
+pub use tied_command::run_tied_to_parent as run_guarded;
 
 use serde::{Deserialize, Serialize};
 
-/// The hidden verb under which the program becomes a supervisor.
-pub const VERB: &str = "__supervise";
+/// Whether the deployment continues to run after the command that started it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lifetime {
+    /// The deployment stops when that command exits, for any reason.
+    Foreground,
+    /// The deployment runs until `down`.
+    Detached,
+}
 
-/// Its word for serving a deployment: `__supervise serve FOLDER`.
-pub const SERVE: &str = "serve";
+/// The hidden verb that runs this program as a supervisor.
+pub const SUPERVISE_VERB: &str = "__supervise";
 
-/// Its word for serving on after the parent's end: `__supervise keep FOLDER`.
-pub const KEEP: &str = "keep";
+/// Subcommand that serves a deployment until the parent exits: `__supervise serve FOLDER`.
+pub const SERVE_SUBCOMMAND: &str = "serve";
 
-/// Its word for one command that must not outlive its parent: `__supervise run PROGRAM ARGUMENTS`.
-pub const RUN: &str = "run";
+/// Subcommand that serves a deployment also after the parent exits: `__supervise keep FOLDER`.
+pub const DETACHED_SUBCOMMAND: &str = "keep";
 
-/// What a supervisor tells its parent, one JSON object a line on stdout.
+/// Subcommand for one command that must not outlive the parent: `__supervise run PROGRAM ARGUMENTS`.
+pub const RUN_SUBCOMMAND: &str = "run";
+
+/// An event that a supervisor reports to its parent, as one JSON object per line on stdout.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "notice", rename_all = "kebab-case")]
-pub enum Notice {
-    /// Every process is started and recorded.
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum SupervisorEvent {
+    /// Every process was started and recorded.
     Started,
-    /// A process could not be started; the others are ended.
-    NotStarted { process: String, reason: String },
-    /// A process ended by itself.
-    Ended { process: String, how: String },
-    /// It was told to end, and everything ends now.
-    Ending,
+    /// A process could not be started; the others were stopped.
+    StartFailed { process: String, reason: String },
+    /// A process exited unexpectedly.
+    ProcessExited { process: String, exit_status: String },
+    /// The supervisor was asked to stop and is stopping all processes.
+    Stopping,
 }

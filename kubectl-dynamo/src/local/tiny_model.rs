@@ -1,66 +1,70 @@
-//! The model this program brings along: a valid model folder of a few kilobytes without weights, for engines
-//! that only pretend. It is the same on every machine.
+//! The built-in model: a valid model folder of a few kilobytes without weights, for the mocker.
+//! Its content is identical on every machine.
 
-mod words;
+mod vocabulary;
 
+use kubectl_dynamo_core::resources::object_at;
 use std::path::Path;
 
 use serde_json::{Value, json};
 
 use super::LocalError;
-use super::folders::write_whole;
+use super::folders::write_atomically;
 
-/// Ids in its vocabulary: Dynamo's mocker emits 1000 to 1999.
-const VOCABULARY: usize = 2048;
-/// Its context window, in tokens.
-const CONTEXT: usize = 4096;
+/// Number of token IDs. Dynamo's mocker generates the IDs 1000 to 1999.
+const VOCABULARY_SIZE: usize = 2048;
+/// Context length in tokens.
+const CONTEXT_LENGTH: usize = 4096;
 
 const END_OF_TEXT: &str = "<|endoftext|>";
 const TURN_START: &str = "<|im_start|>";
 const TURN_END: &str = "<|im_end|>";
 const SPECIAL: [&str; 3] = [END_OF_TEXT, TURN_START, TURN_END];
 
-/// ChatML, as the Qwen family writes it.
+/// The ChatML template of the Qwen family.
 const CHAT_TEMPLATE: &str = "\
 {%- for message in messages -%}\
 {{ '<|im_start|>' ~ message.role ~ '\\n' ~ message.content ~ '<|im_end|>\\n' }}\
 {%- endfor -%}\
 {%- if add_generation_prompt -%}{{ '<|im_start|>assistant\\n' }}{%- endif -%}";
 
-/// Writes the model into `folder` where its files are not there already or differ.
+/// Writes the files of the model into `folder` that are missing or differ.
 ///
 /// # Errors
-/// A folder that cannot be written.
+/// The folder cannot be written.
 pub fn write(folder: &Path) -> Result<(), LocalError> {
-    std::fs::create_dir_all(folder).map_err(LocalError::file("make", folder))?;
+    std::fs::create_dir_all(folder).map_err(LocalError::file("create", folder))?;
     for (name, content) in files() {
         let path = folder.join(name);
         let text = format!("{content:#}\n");
         if std::fs::read(&path).is_ok_and(|present| present == text.as_bytes()) {
             continue;
         }
-        write_whole(&path, text.as_bytes()).map_err(LocalError::file("write", &path))?;
+        write_atomically(&path, text.as_bytes()).map_err(LocalError::file("write", &path))?;
     }
     Ok(())
 }
 
-/// Its files: name and content.
+/// The name and the content of each file.
 fn files() -> [(&'static str, Value); 4] {
     [
         ("config.json", config()),
-        ("generation_config.json", json!({ "eos_token_id": [id_of(TURN_END), id_of(END_OF_TEXT)] })),
+        (
+            "generation_config.json",
+            json!({ "eos_token_id": [special_token_id(TURN_END), special_token_id(END_OF_TEXT)] }),
+        ),
         ("tokenizer.json", tokenizer()),
         ("tokenizer_config.json", tokenizer_config()),
     ]
 }
 
-/// The smallest shape that readers of a Qwen3 configuration accept.
+/// The smallest Qwen3 configuration that its readers accept.
 fn config() -> Value {
     json!({
         "model_type": "qwen3",
         "architectures": ["Qwen3ForCausalLM"],
-        "vocab_size": VOCABULARY,
-        "max_position_embeddings": CONTEXT,
+        "vocab_size": VOCABULARY_SIZE,
+        "max_position_embeddings": CONTEXT_LENGTH,
         "hidden_size": 32,
         "head_dim": 16,
         "num_attention_heads": 2,
@@ -72,13 +76,14 @@ fn config() -> Value {
         "rope_theta": 10000.0,
         "tie_word_embeddings": true,
         "torch_dtype": "bfloat16",
-        "bos_token_id": id_of(END_OF_TEXT),
-        "eos_token_id": id_of(TURN_END),
+        "bos_token_id": special_token_id(END_OF_TEXT),
+        "eos_token_id": special_token_id(TURN_END),
     })
 }
 
-/// Byte-level BPE without merges: a prompt counts one token a byte, and each of our words is one token. The
-/// split keeps ` word` together, so that text of the mock engine reads back as the ids it came from.
+/// Byte-level BPE without merges: a prompt has one token per byte, and each word of the vocabulary is one
+/// token. The split keeps ` word` together, so that text from the mocker is encoded to the original token
+/// IDs.
 fn tokenizer() -> Value {
     let byte_level =
         json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false });
@@ -86,12 +91,12 @@ fn tokenizer() -> Value {
         "type": "Split", "pattern": { "Regex": " [a-z]+" }, "behavior": "Isolated", "invert": false,
     });
     let vocabulary: serde_json::Map<String, Value> =
-        vocabulary().into_iter().enumerate().map(|(id, text)| (text, id.into())).collect();
+        token_texts().into_iter().enumerate().map(|(id, text)| (text, id.into())).collect();
     let added: Vec<Value> = SPECIAL
         .iter()
         .map(|text| {
             let mut token = special_token(text);
-            token["id"] = id_of(text).into();
+            object_at(&mut token, &[]).insert("id".into(), special_token_id(text).into());
             token
         })
         .collect();
@@ -113,10 +118,10 @@ fn tokenizer() -> Value {
 
 fn tokenizer_config() -> Value {
     let decoder: serde_json::Map<String, Value> =
-        SPECIAL.iter().map(|text| (id_of(text).to_string(), special_token(text))).collect();
+        SPECIAL.iter().map(|text| (special_token_id(text).to_string(), special_token(text))).collect();
     json!({
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "model_max_length": CONTEXT,
+        "model_max_length": CONTEXT_LENGTH,
         "add_bos_token": false,
         "clean_up_tokenization_spaces": false,
         "bos_token": null,
@@ -135,23 +140,23 @@ fn special_token(text: &str) -> Value {
     })
 }
 
-/// Every token's text by id: the bytes, the special tokens, then words.
-fn vocabulary() -> Vec<String> {
+/// The text of each token by ID: the bytes, the special tokens, then words.
+fn token_texts() -> Vec<String> {
     let mut all: Vec<String> = (0..=u8::MAX).map(|byte| byte_character(byte).to_string()).collect();
     all.extend(SPECIAL.map(ToOwned::to_owned));
     let space = byte_character(b' ');
-    let words = words::words().map(|word| format!("{space}{word}"));
-    all.extend(words.take(VOCABULARY - all.len()));
+    let words = vocabulary::words().map(|word| format!("{space}{word}"));
+    all.extend(words.take(VOCABULARY_SIZE - all.len()));
     all
 }
 
-fn id_of(special: &str) -> usize {
-    let place = SPECIAL.iter().position(|known| *known == special);
-    usize::from(u8::MAX) + 1 + place.expect("only the special tokens are asked for")
+fn special_token_id(special: &str) -> usize {
+    let index = SPECIAL.iter().position(|token| *token == special);
+    usize::from(u8::MAX) + 1 + index.expect("the argument is a special token")
 }
 
-/// The character by which byte-level BPE writes a byte: itself where it is printable in Latin-1, else the next
-/// free one from U+0100 on (the mapping of GPT-2, which every byte-level tokenizer shares).
+/// The character for a byte in byte-level BPE: the byte itself if it is printable in Latin-1, otherwise the
+/// next free character from U+0100 (the mapping of GPT-2, which all byte-level tokenizers use).
 fn byte_character(byte: u8) -> char {
     let printable = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF);
     if printable(&byte) {
@@ -168,10 +173,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_id_of_the_mock_engine_is_a_word_of_its_own() {
-        let vocabulary = vocabulary();
-        assert_eq!(vocabulary.len(), VOCABULARY);
-        assert_eq!(vocabulary.iter().collect::<HashSet<_>>().len(), VOCABULARY);
+    fn every_mocker_token_id_has_unique_text() {
+        let vocabulary = token_texts();
+        assert_eq!(vocabulary.len(), VOCABULARY_SIZE);
+        assert_eq!(vocabulary.iter().collect::<HashSet<_>>().len(), VOCABULARY_SIZE);
         for text in &vocabulary[1000..2000] {
             let word = text.strip_prefix('Ġ').expect("a word begins with a space");
             assert!(word.len() >= 4 && word.chars().all(|c| c.is_ascii_lowercase()), "{word}");
@@ -179,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_written_as_every_byte_level_tokenizer_does() {
+    fn byte_characters_match_gpt2_mapping() {
         for (byte, character) in [(b'A', 'A'), (b' ', 'Ġ'), (b'\n', 'Ċ'), (0, 'Ā'), (0x7F, 'ġ'), (0xAD, 'Ń')]
         {
             assert_eq!(byte_character(byte), character, "{byte}");
@@ -187,13 +192,13 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_file_is_written_again() {
+    fn damaged_file_is_rewritten() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         write(folder.path()).expect("writable");
         let tokenizer = folder.path().join("tokenizer.json");
-        let whole = std::fs::read(&tokenizer).expect("readable");
-        std::fs::write(&tokenizer, &whole[..whole.len() / 2]).expect("writable");
+        let original = std::fs::read(&tokenizer).expect("readable");
+        std::fs::write(&tokenizer, &original[..original.len() / 2]).expect("writable");
         write(folder.path()).expect("writable");
-        assert_eq!(std::fs::read(&tokenizer).expect("readable"), whole);
+        assert_eq!(std::fs::read(&tokenizer).expect("readable"), original);
     }
 }

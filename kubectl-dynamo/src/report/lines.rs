@@ -1,4 +1,5 @@
-//! Readers for logs and programs: plain lines that come only on change, and JSON lines.
+//! Renderers for logs and programs: plain lines, printed only on change, and JSON lines.
+//! They never redraw and never use colors.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -6,55 +7,64 @@ use std::time::Duration;
 
 use super::units::{bytes, clock};
 use super::{Event, PodLine, Stage};
+use crate::output::escape_json;
+use kubectl_dynamo_core::code::MessageCode;
 
-/// One line on stderr; a closed stderr is nobody's reason to fail.
+/// Writes one line to stderr, which must be printable except for colors. A closed stderr is ignored.
 pub(super) fn write_line(line: &str) {
     let _ = writeln!(anstream::stderr().lock(), "{line}");
 }
 
-/// The text of an error or warning, with its code in front and its hint below.
-pub(super) fn message(kind: &str, code: Option<&str>, text: &str, hint: Option<&str>) -> String {
+/// Formats an error or warning, with its code before the text and its hint on a second line.
+pub(super) fn format_message(
+    kind: &str,
+    code: Option<MessageCode>,
+    text: &str,
+    hint: Option<&str>,
+) -> String {
     let code = code.map(|code| format!(" [{code}]")).unwrap_or_default();
     let hint = hint.map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
     format!("{kind}{code}: {text}{hint}")
 }
 
-/// `21.3 GiB of 32.9 GiB at 412.0 MiB/s, 0:29 left, 3/19 files`.
-pub(super) fn transfer(
+/// Formats transfer progress: `21.3 GiB of 32.9 GiB at 412.0 MiB/s, 0:29 left, 3/19 files`. Sizes are in
+/// bytes.
+pub(super) fn format_transfer(
     done: u64,
     total: u64,
     bytes_per_second: u64,
     eta_seconds: Option<u64>,
     note: &str,
 ) -> String {
-    let left = eta_seconds.map(|seconds| format!(", {} left", clock(Duration::from_secs(seconds))));
+    let remaining = eta_seconds.map(|seconds| format!(", {} left", clock(Duration::from_secs(seconds))));
     format!(
         "{} of {} at {}/s{}, {note}",
         bytes(done),
         bytes(total),
         bytes(bytes_per_second),
-        left.unwrap_or_default()
+        remaining.unwrap_or_default()
     )
 }
 
 /// Plain lines for logs and screen readers.
 #[derive(Default)]
-pub(super) struct Plain {
-    last: Option<(Stage, String)>,
+pub(super) struct PlainLines {
+    last_wait: Option<(Stage, String)>,
     last_tenth: u64,
-    /// What each pod did, without the numbers that go up.
+    /// The last status of each pod, without digits, so that counters do not cause new lines.
     pods: BTreeMap<String, String>,
 }
 
-impl Plain {
-    /// A line for each pod that does something else than before.
+impl PlainLines {
+    /// Prints a line for each pod whose status has changed.
     fn show_pods(&mut self, stage: Stage, pods: &[PodLine]) {
         for pod in pods {
-            let what: String = pod.doing.chars().filter(|letter| !letter.is_ascii_digit()).collect();
-            if self.pods.get(&pod.pod) == Some(&what) {
+            let activity: String =
+                pod.status_text.chars().filter(|letter| !letter.is_ascii_digit()).collect();
+            if self.pods.get(&pod.pod) == Some(&activity) {
                 continue;
             }
-            self.pods.insert(pod.pod.clone(), what);
+            self.pods.insert(pod.pod.clone(), activity);
             let node = pod.node.as_ref().map(|node| format!(" on {node}")).unwrap_or_default();
             let note = pod.note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
             write_line(&format!(
@@ -62,25 +72,25 @@ impl Plain {
                 stage.title(),
                 pod.component,
                 pod.pod,
-                pod.doing
+                pod.status_text
             ));
         }
     }
 }
 
-impl super::Reader for Plain {
+impl super::EventRenderer for PlainLines {
     fn show(&mut self, event: &Event) {
         match event {
-            Event::Plan { lines } | Event::Closing { lines } => {
+            Event::Plan { lines } | Event::Summary { lines } => {
                 for line in lines {
                     write_line(line);
                 }
             }
             Event::Waiting { stage, waits_for } => {
                 let now = (*stage, waits_for.clone());
-                if self.last.as_ref() != Some(&now) {
+                if self.last_wait.as_ref() != Some(&now) {
                     write_line(&format!("{}: waiting for {waits_for}", stage.title()));
-                    self.last = Some(now);
+                    self.last_wait = Some(now);
                 }
             }
             Event::Transfer { stage, done, total, bytes_per_second, eta_seconds, note } => {
@@ -90,37 +100,37 @@ impl super::Reader for Plain {
                     write_line(&format!(
                         "{}: {}",
                         stage.title(),
-                        transfer(*done, *total, *bytes_per_second, *eta_seconds, note)
+                        format_transfer(*done, *total, *bytes_per_second, *eta_seconds, note)
                     ));
                 }
             }
-            Event::Outlook { .. } => {}
+            Event::Hint { .. } => {}
             Event::Pods { stage, pods } => self.show_pods(*stage, pods),
             Event::Done { stage, text } => {
-                self.last = None;
+                self.last_wait = None;
                 write_line(&format!("{}: done: {text}", stage.title()));
             }
-            Event::Detail { text } => write_line(&format!("  {text}")),
+            Event::Info { text } => write_line(&format!("  {text}")),
             Event::Log { source, line } => write_line(&format!("{source} | {line}")),
             Event::Warning { code, text, hint } => {
-                write_line(&message("warning", *code, text, hint.as_deref()));
+                write_line(&format_message("warning", *code, text, hint.as_deref()));
             }
             Event::Failed { code, text, hint, .. } => {
-                write_line(&message("error", *code, text, hint.as_deref()));
+                write_line(&format_message("error", *code, text, hint.as_deref()));
             }
         }
     }
 }
 
-/// One JSON object a line.
+/// Writes one JSON object per line.
 #[derive(Default)]
-pub(super) struct Json {
+pub(super) struct JsonLines {
     pods: Vec<PodLine>,
 }
 
-impl super::Reader for Json {
+impl super::EventRenderer for JsonLines {
     fn show(&mut self, event: &Event) {
-        // Pods are looked at again with each event of the cluster; only a change is one for readers.
+        // Pods are evaluated on each watch event; only changes are reported.
         if let Event::Pods { pods, .. } = event {
             if *pods == self.pods {
                 return;
@@ -128,18 +138,18 @@ impl super::Reader for Json {
             self.pods.clone_from(pods);
         }
         if let Ok(line) = serde_json::to_string(event) {
-            write_line(&line);
+            write_line(&escape_json(&line));
         }
     }
 }
 
-/// Nothing but the error that ends the program.
+/// Prints only the final error.
 pub(super) struct ErrorsOnly;
 
-impl super::Reader for ErrorsOnly {
+impl super::EventRenderer for ErrorsOnly {
     fn show(&mut self, event: &Event) {
         if matches!(event, Event::Failed { .. }) {
-            Plain::default().show(event);
+            PlainLines::default().show(event);
         }
     }
 }

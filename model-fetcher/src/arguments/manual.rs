@@ -1,4 +1,5 @@
-//! The manual page: what `model-fetcher --help` prints. Its options are those the parser has, so they cannot differ.
+//! Renders the manual page that `model-fetcher --help` prints. The options come from the parser, so they
+//! cannot differ from it.
 
 use clap::Command;
 
@@ -6,15 +7,15 @@ const PAGE: &str = include_str!("manual.txt");
 const WIDTH: usize = 80;
 const MARGIN: &str = "    ";
 
-/// The page for the program that `command` describes.
-pub(crate) fn page(command: &mut Command) -> String {
-    let options = command.find_subcommand_mut("fetch").map(options_of).unwrap_or_default();
+/// Renders the manual page of `command`.
+pub(crate) fn render_page(command: &mut Command) -> String {
+    let options = command.find_subcommand_mut("fetch").map(render_options).unwrap_or_default();
     PAGE.replace("{options}", options.trim_end())
 }
 
-/// Each option with its text, variable and default, below the margin.
-fn options_of(verb: &mut Command) -> String {
-    // The names of variables are of use to everybody, their values only here and now.
+/// Renders each option with its help, variable, and default, indented by the margin.
+fn render_options(verb: &mut Command) -> String {
+    // Names of variables are useful in the manual; their current values are not.
     let verb = verb.clone().mut_args(|argument| argument.hide_env_values(true));
     let mut verb = verb.help_template("{options}").term_width(WIDTH - MARGIN.len());
     let text = verb.render_long_help().to_string();
@@ -30,13 +31,13 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
-    use crate::arguments::CommandLine;
+    use crate::arguments::FetcherCli;
 
     #[test]
-    fn the_page_fits_a_terminal_and_has_every_option_with_its_variable() {
-        let mut command = CommandLine::command();
+    fn manual_page_lists_every_option_within_80_columns() {
+        let mut command = FetcherCli::command();
         command.build();
-        let page = page(&mut command);
+        let page = render_page(&mut command);
         assert!(page.lines().all(|line| line.chars().count() <= WIDTH), "{page}");
         let fetch = command.find_subcommand("fetch").unwrap();
         for argument in

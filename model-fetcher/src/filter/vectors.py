@@ -1,4 +1,4 @@
-"""Prints the vectors of filter.rs: which paths each pattern matches, by Python's own fnmatch."""
+"""Prints the test vectors of filter.rs: the paths that each pattern matches according to Python's fnmatch."""
 
 import fnmatch
 import json

@@ -1,4 +1,5 @@
-//! What a lock file says about its holder.
+//! The content of a lock file: who holds the lock and what the holder is doing.
+//! It parses any input, because other processes write the file. A new record reads the host and the boot from `/proc`.
 
 use std::fmt;
 use std::fs::File;
@@ -6,85 +7,88 @@ use std::os::unix::fs::MetadataExt;
 
 use serde::{Deserialize, Serialize};
 
-/// Every record has this length, so that it can be written over in one piece.
-const LENGTH: usize = 512;
+/// Length of every record in bytes, so that one write replaces it.
+const RECORD_LENGTH: usize = 512;
 
-/// The holder of a lock, as it describes itself.
+/// The holder of a lock.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct Record {
-    /// Names one process for one lock; also names its work folder.
+pub(crate) struct LeaseRecord {
+    /// Identifies one process and one lock; also the name of its staging folder.
     pub(crate) token: String,
     host: String,
     process: u32,
-    /// The boot of the holder's machine.
+    /// Boot ID of the holder's machine.
     pub(crate) boot: String,
-    /// The file system as the holder's kernel numbers it: two mounts of one volume may not share `flock`.
+    /// Device number of the file system on the holder's machine: two mounts of one volume may not share
+    /// `flock`.
     device: u64,
     beat: u64,
-    /// What it is doing, in words.
-    pub(crate) doing: String,
+    /// What the holder is doing, as text.
+    #[serde(alias = "doing")]
+    pub(crate) activity: String,
 }
 
-impl Record {
-    pub(crate) fn of_this_process(file: &File) -> Self {
+impl LeaseRecord {
+    pub(crate) fn for_this_process(file: &File) -> Self {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         Self {
             token: format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..)),
-            host: shortened(host.trim(), 64),
+            host: truncate_chars(host.trim(), 64),
             process: std::process::id(),
             boot: boot_id(),
             device: file.metadata().map(|metadata| metadata.dev()).unwrap_or_default(),
             beat: 0,
-            doing: String::new(),
+            activity: String::new(),
         }
     }
 
-    /// A holder that has not written its record yet.
+    /// Returns a record for a holder that has not written its own yet.
     pub(crate) fn unknown() -> Self {
         Self::default()
     }
 
-    pub(crate) fn read(content: &[u8]) -> Self {
+    pub(crate) fn parse(content: &[u8]) -> Self {
         serde_json::from_slice(content).unwrap_or_default()
     }
 
-    pub(crate) fn json(&self) -> Vec<u8> {
+    pub(crate) fn to_json(&self) -> Vec<u8> {
         let mut json = serde_json::to_vec(self).unwrap_or_default();
-        json.resize(LENGTH.max(json.len()), b' ');
+        json.resize(RECORD_LENGTH.max(json.len()), b' ');
         json
     }
 
-    pub(crate) fn beat(&mut self, doing: String) {
+    pub(crate) fn beat(&mut self, activity: String) {
         self.beat += 1;
-        self.doing = shortened(&doing, 128);
+        self.activity = truncate_chars(&activity, 128);
     }
 
-    /// Whether the holder runs, or ran, under this very kernel and on this very mount, where `flock` tells the truth.
-    pub(crate) fn is_of_this_machine(&self, file: &File) -> bool {
+    /// Returns whether the holder was started on this machine since it booted, and on the same mount, where `flock`
+    /// is reliable.
+    pub(crate) fn is_from_this_machine(&self, file: &File) -> bool {
         let device = file.metadata().map(|metadata| metadata.dev()).ok();
         !self.boot.is_empty() && self.boot == boot_id() && device == Some(self.device)
     }
 }
 
-impl fmt::Display for Record {
+impl fmt::Display for LeaseRecord {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.token.is_empty() {
             return formatter.write_str("another fetcher");
         }
         write!(formatter, "process {} on {}", self.process, self.host)?;
-        if !self.doing.is_empty() {
-            write!(formatter, " ({})", self.doing)?;
+        if !self.activity.is_empty() {
+            write!(formatter, " ({})", self.activity)?;
         }
         Ok(())
     }
 }
 
-fn shortened(text: &str, characters: usize) -> String {
+fn truncate_chars(text: &str, characters: usize) -> String {
     text.chars().take(characters).collect()
 }
 
-/// The kernel's id of this boot, or nothing where it is not told.
+/// Returns the kernel's boot ID, or an empty string if it is not available.
 pub(crate) fn boot_id() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
         .map(|id| id.trim().to_owned())
@@ -96,14 +100,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_has_one_length_and_survives_damage() {
+    fn record_has_fixed_length_and_tolerates_corruption() {
         let file = tempfile::tempfile().unwrap();
-        let mut record = Record::of_this_process(&file);
-        assert_eq!(record.json().len(), LENGTH);
+        let mut record = LeaseRecord::for_this_process(&file);
+        assert_eq!(record.to_json().len(), RECORD_LENGTH);
         record.beat("fetching 3 of 14 files".repeat(20));
-        assert_eq!(record.json().len(), LENGTH);
-        assert_eq!(Record::read(&record.json()), record);
-        assert_eq!(Record::read(b"{ half"), Record::unknown());
+        assert_eq!(record.to_json().len(), RECORD_LENGTH);
+        assert_eq!(LeaseRecord::parse(&record.to_json()), record);
+        assert_eq!(LeaseRecord::parse(b"{ half"), LeaseRecord::unknown());
         assert!(record.to_string().contains("fetching 3"));
     }
 }

@@ -1,46 +1,47 @@
-//! A few lines on a terminal: a bar for each file that is on its way, one for all, and what is waited for.
+//! Draws progress bars on a terminal: one for each file in transfer, one for the total, and a line for waits.
+//! It must not print to stdout.
 
 use std::collections::HashMap;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{bytes, duration, words};
-use crate::contract::{FileProgress, ProgressEvent, WaitReason};
+use super::{event_text, format_bytes, format_duration};
+use model_fetcher_contract::{FileProgress, ProgressEvent, WaitReason, printable_name};
 
-/// More files than this are only counted.
-const MOST_FILES: usize = 4;
+/// Files above this number are only counted.
+const MAX_FILE_BARS: usize = 4;
 const NAME_WIDTH: usize = 32;
-const FILE: &str = "{prefix:32!} {wide_bar} {msg:>22!}";
-const ALL: &str = "{prefix} {wide_bar} {msg}";
-const STATUS: &str = "{wide_msg}";
+const FILE_TEMPLATE: &str = "{prefix:32!} {wide_bar} {msg:>22!}";
+const TOTAL_TEMPLATE: &str = "{prefix} {wide_bar} {msg}";
+const STATUS_TEMPLATE: &str = "{wide_msg}";
 
-/// What is on the screen.
-pub struct Bars {
+/// The bars on the screen.
+pub struct ProgressBars {
     screen: MultiProgress,
-    files: HashMap<String, ProgressBar>,
-    all: ProgressBar,
+    file_bars: HashMap<String, ProgressBar>,
+    total: ProgressBar,
     status: ProgressBar,
 }
 
-impl Bars {
+impl ProgressBars {
     pub fn new(target: ProgressDrawTarget) -> Self {
         let screen = MultiProgress::with_draw_target(target);
-        let all = screen.add(bar(ALL));
-        let status = screen.add(bar(STATUS));
-        Self { screen, files: HashMap::new(), all, status }
+        let total = screen.add(new_bar(TOTAL_TEMPLATE));
+        let status = screen.add(new_bar(STATUS_TEMPLATE));
+        Self { screen, file_bars: HashMap::new(), total, status }
     }
 
     pub(super) fn show(&mut self, event: &ProgressEvent) {
         match event {
             ProgressEvent::Progress { fetching, retries, .. } => {
-                self.show_all(event);
+                self.show_total(event);
                 self.show_files(fetching);
-                self.status.set_message(status(*retries, fetching.len()));
+                self.status.set_message(status_text(*retries, fetching.len()));
             }
             ProgressEvent::Waiting { reason, detail, seconds } => {
-                self.status.set_message(waiting(*reason, detail, *seconds));
+                self.status.set_message(waiting_text(*reason, &printable_name(detail), *seconds));
             }
-            ProgressEvent::FileVerified { path, .. } => self.forget(path),
+            ProgressEvent::FileVerified { path, .. } => self.remove_file_bar(path),
             ProgressEvent::Complete { .. } | ProgressEvent::Failed { .. } | ProgressEvent::Removed { .. } => {
                 self.clear();
                 self.print(event);
@@ -51,12 +52,12 @@ impl Bars {
         }
     }
 
-    /// A line that stays, above the bars.
+    /// Prints a permanent line above the bars.
     fn print(&self, event: &ProgressEvent) {
-        self.screen.suspend(|| super::write_line(&words(event).unwrap_or_default()));
+        self.screen.suspend(|| super::write_line(&event_text(event).unwrap_or_default()));
     }
 
-    fn show_all(&self, event: &ProgressEvent) {
+    fn show_total(&self, event: &ProgressEvent) {
         let ProgressEvent::Progress {
             bytes_done,
             bytes_total,
@@ -69,55 +70,64 @@ impl Bars {
         else {
             return;
         };
-        self.all.set_length(*bytes_total);
-        self.all.set_position(*bytes_done);
-        self.all.set_prefix(format!("{files_done} of {files_total} files"));
-        let left = eta_seconds.map(|seconds| format!(" {} left", duration(seconds))).unwrap_or_default();
-        let (done, total) = (bytes(*bytes_done), bytes(*bytes_total));
-        self.all.set_message(format!("{done} of {total} {}/s{left}", bytes(*bytes_per_second)));
+        self.total.set_length(*bytes_total);
+        self.total.set_position(*bytes_done);
+        self.total.set_prefix(format!("{files_done} of {files_total} files"));
+        let remaining =
+            eta_seconds.map(|seconds| format!(" {} left", format_duration(seconds))).unwrap_or_default();
+        let (done, total) = (format_bytes(*bytes_done), format_bytes(*bytes_total));
+        self.total.set_message(format!("{done} of {total} {}/s{remaining}", format_bytes(*bytes_per_second)));
     }
 
-    /// The first files get a bar each; one that is no longer worked on loses its bar.
+    /// Shows a bar for each of the first files and removes the bars of finished files.
     fn show_files(&mut self, fetching: &[FileProgress]) {
-        let shown = &fetching[..fetching.len().min(MOST_FILES)];
-        let gone: Vec<String> =
-            self.files.keys().filter(|path| !shown.iter().any(|file| file.path == **path)).cloned().collect();
-        gone.iter().for_each(|path| self.forget(path));
-        for file in shown {
-            let (screen, all) = (&self.screen, &self.all);
-            let line = self.files.entry(file.path.clone()).or_insert_with(|| {
-                let line = screen.insert_before(all, bar(FILE));
-                line.set_prefix(shortened(&file.path));
+        let visible = &fetching[..fetching.len().min(MAX_FILE_BARS)];
+        let finished: Vec<String> = self
+            .file_bars
+            .keys()
+            .filter(|path| !visible.iter().any(|file| file.path == **path))
+            .cloned()
+            .collect();
+        finished.iter().for_each(|path| self.remove_file_bar(path));
+        for file in visible {
+            let (screen, total) = (&self.screen, &self.total);
+            let line = self.file_bars.entry(file.path.clone()).or_insert_with(|| {
+                let line = screen.insert_before(total, new_bar(FILE_TEMPLATE));
+                line.set_prefix(shorten_path(&printable_name(&file.path)));
                 line
             });
             line.set_length(file.bytes_total);
             line.set_position(file.bytes_done);
-            line.set_message(format!("{} of {}", bytes(file.bytes_done), bytes(file.bytes_total)));
+            line.set_message(format!(
+                "{} of {}",
+                format_bytes(file.bytes_done),
+                format_bytes(file.bytes_total)
+            ));
         }
     }
 
-    fn forget(&mut self, path: &str) {
-        if let Some(line) = self.files.remove(path) {
+    fn remove_file_bar(&mut self, path: &str) {
+        if let Some(line) = self.file_bars.remove(path) {
             line.finish_and_clear();
             self.screen.remove(&line);
         }
     }
 
     fn clear(&mut self) {
-        self.files.drain().for_each(|(_, line)| line.finish_and_clear());
-        self.all.finish_and_clear();
+        self.file_bars.drain().for_each(|(_, line)| line.finish_and_clear());
+        self.total.finish_and_clear();
         self.status.finish_and_clear();
     }
 }
 
-fn bar(template: &str) -> ProgressBar {
-    // A template that cannot be read leaves the default one.
+fn new_bar(template: &str) -> ProgressBar {
+    // An invalid template falls back to the default style.
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::no_length().with_style(style)
 }
 
-/// The end of a path says more than its beginning.
-fn shortened(path: &str) -> String {
+/// Shortens a path at its start, because its end identifies the file.
+fn shorten_path(path: &str) -> String {
     let length = path.chars().count();
     if length <= NAME_WIDTH {
         return path.to_owned();
@@ -125,23 +135,23 @@ fn shortened(path: &str) -> String {
     std::iter::once('…').chain(path.chars().skip(length - NAME_WIDTH + 1)).collect()
 }
 
-fn status(retries: u64, fetching: usize) -> String {
-    let more = match fetching.saturating_sub(MOST_FILES) {
+fn status_text(retries: u64, fetching: usize) -> String {
+    let hidden = match fetching.saturating_sub(MAX_FILE_BARS) {
         0 => String::new(),
-        more => format!("and {more} more files; "),
+        hidden => format!("and {hidden} more files; "),
     };
     let retries = match retries {
         0 => String::new(),
         1 => "1 retry".to_owned(),
-        many => format!("{many} retries"),
+        count => format!("{count} retries"),
     };
-    format!("{more}{retries}").trim_end_matches("; ").to_owned()
+    format!("{hidden}{retries}").trim_end_matches("; ").to_owned()
 }
 
-fn waiting(reason: WaitReason, detail: &str, seconds: u64) -> String {
+fn waiting_text(reason: WaitReason, detail: &str, seconds: u64) -> String {
     match reason {
-        WaitReason::Lock => format!("waiting since {seconds} s: {detail}"),
-        WaitReason::RateLimit | WaitReason::Retry => format!("again in {seconds} s: {detail}"),
+        WaitReason::Lock => format!("waiting for {seconds} s: {detail}"),
+        WaitReason::RateLimit | WaitReason::Retry => format!("retrying in {seconds} s: {detail}"),
     }
 }
 
@@ -172,13 +182,13 @@ mod tests {
 
     fn screen_after(events: &[ProgressEvent]) -> String {
         let screen = InMemoryTerm::new(20, 80);
-        let mut bars = Bars::new(ProgressDrawTarget::term_like(Box::new(screen.clone())));
+        let mut bars = ProgressBars::new(ProgressDrawTarget::term_like(Box::new(screen.clone())));
         events.iter().for_each(|event| bars.show(event));
         screen.contents()
     }
 
     #[test]
-    fn each_file_on_its_way_has_a_line_of_eighty_columns() {
+    fn each_active_file_has_a_line_within_80_columns() {
         let shards =
             (1..=4).map(|shard| file(&format!("model-0000{shard}-of-00004.safetensors"), shard << 27));
         let screen = screen_after(&[progress(shards.collect(), 2)]);
@@ -187,8 +197,8 @@ mod tests {
     }
 
     #[test]
-    fn more_files_are_counted_and_waits_are_said() {
-        let many: Vec<FileProgress> = (0..7)
+    fn shows_hidden_file_count_and_retry_wait() {
+        let many_files: Vec<FileProgress> = (0..7)
             .map(|index| file(&format!("a/very/long/folder/name/tokenizer-{index}.json"), 1 << 29))
             .collect();
         let waits = ProgressEvent::Waiting {
@@ -196,12 +206,12 @@ mod tests {
             detail: "HTTP status 503".into(),
             seconds: 3,
         };
-        insta::assert_snapshot!(screen_after(&[progress(many.clone(), 0)]));
-        insta::assert_snapshot!(screen_after(&[progress(many, 0), waits]));
+        insta::assert_snapshot!(screen_after(&[progress(many_files.clone(), 0)]));
+        insta::assert_snapshot!(screen_after(&[progress(many_files, 0), waits]));
     }
 
     #[test]
-    fn a_file_that_is_done_leaves_the_screen() {
+    fn verified_file_is_removed_from_screen() {
         let both = progress(vec![file("a", 1), file("b", 1)], 0);
         let done = ProgressEvent::FileVerified { path: "a".into(), bytes: 1 << 30 };
         let screen = screen_after(&[both, done]);

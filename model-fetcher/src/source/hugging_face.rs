@@ -1,310 +1,202 @@
-//! The Hugging Face Hub, or a mirror that speaks its protocol. The only file that names the hub client.
+//! The Hugging Face Hub, or a mirror with the same protocol.
 //!
-//! hf-hub resolves revisions. It does not list (its tree loses `lfs.oid`, the sha256) and moves no bytes (it writes
-//! to final names without a check), so tree and transfers are requests of our own.
+//! All requests are sent by this crate. The hf-hub crate hides the headers and the body of an answer, and they
+//! decide whether a retry helps, what a mirror lacks, and whether a listing is complete.
 
-mod addresses;
+mod content;
+mod hub_client;
+mod listing;
 mod xet;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Mutex;
 
+use bytes::Bytes;
 use futures::StreamExt;
-use hf_hub::{HFClient, HFError};
-use reqwest::header::{HeaderMap, LINK};
+use futures::stream::BoxStream;
 use reqwest::{StatusCode, Url};
 use tokio::sync::mpsc::UnboundedSender;
 
-use self::addresses::{Addresses, host};
+use self::content::RequestExtent;
+use self::hub_client::{HubClient, host_and_port};
 use self::xet::XetPolicy;
 #[cfg(feature = "xet")]
-use self::xet::{Connection, XetAccess, XetStore};
-use super::answer::{ContentRange, Question, Refusal, no_answer};
-use super::{Body, Failure, Later, ModelSource, tree};
-use crate::contract::{Listing, ProgressEvent, RemoteFile};
-use crate::error::{Error, NoXet};
-use crate::http::reason;
-use crate::options::{FetchOptions, HubAccess};
-use crate::patience::{Limits, Patience};
+use self::xet::{XetAccess, XetStore};
+use super::response::{HttpError, RequestInfo};
+use super::{BodyError, ModelSource, SourceBody, SourceError};
+use crate::error::{FetcherError, XetUnavailable};
+use crate::options::FetchOptions;
+use crate::retry::{RetryLimits, RetryPolicy};
+use model_fetcher_contract::{Listing, ProgressEvent, RemoteFile};
 
-/// The API's own connection.
-const API_LANE: usize = usize::MAX;
-const MOST_PAGES: usize = 1000;
-const LARGEST_PAGE_BYTES: usize = 16 << 20;
+/// Worker number of the API's connection.
+const API_WORKER: usize = usize::MAX;
 
 /// One repository at one revision of a hub.
 pub(crate) struct HuggingFace {
-    addresses: Addresses,
+    client: HubClient,
     xet: XetPolicy,
     #[cfg(feature = "xet")]
     store: XetStore,
-    access: HubAccess,
+    /// The endpoint as it is printed.
+    endpoint: String,
+    has_token: bool,
     repository: String,
     revision: String,
-    limits: Limits,
-    notices: UnboundedSender<ProgressEvent>,
+    limits: RetryLimits,
+    events: UnboundedSender<ProgressEvent>,
+    /// Number of wrong answers in a row, for each worker and file.
+    wrong_answers: Mutex<HashMap<(usize, String), u32>>,
 }
 
 impl HuggingFace {
     pub(crate) fn new(
         options: &FetchOptions,
-        notices: UnboundedSender<ProgressEvent>,
-    ) -> Result<Self, Error> {
+        events: UnboundedSender<ProgressEvent>,
+    ) -> Result<Self, FetcherError> {
         Ok(Self {
-            addresses: Addresses::new(options)?,
+            client: HubClient::new(options)?,
             xet: XetPolicy::new(options),
             #[cfg(feature = "xet")]
             store: XetStore::new(options),
-            access: options.hub.clone(),
+            endpoint: options.hub.endpoint.to_string(),
+            has_token: options.hub.token.is_some(),
             repository: options.repository.clone(),
             revision: options.revision.clone(),
-            limits: Limits::of(options),
-            notices,
+            limits: RetryLimits::from_options(options),
+            events,
+            wrong_answers: Mutex::default(),
         })
     }
 
-    /// The commit the revision stands for; no request when it is one already.
-    async fn resolve(&self) -> Result<String, Error> {
-        if is_commit(&self.revision) {
-            return Ok(self.revision.clone());
-        }
-        let mut patience = self.patience();
-        loop {
-            match self.resolve_once().await {
-                Ok(commit) => return Ok(commit),
-                Err(Failure::Final(error)) => return Err(error),
-                Err(Failure::Later(later)) => patience.wait(&later).await?,
-            }
-        }
+    /// Sends a GET to the hub's API.
+    async fn get_api(&self, url: &Url) -> Result<reqwest::Response, SourceError> {
+        let client = self.client.client_for(API_WORKER)?;
+        let (_, response) = self.client.get_following_redirects(&client, url.clone(), None).await?;
+        Ok(response)
     }
 
-    async fn resolve_once(&self) -> Result<String, Failure> {
-        // Retries are ours: hf-hub's own last half a second and do not know the hub's rate limit header.
-        let mut builder = HFClient::builder()
-            .endpoint(self.access.endpoint.clone())
-            .client(self.addresses.clients.following()?)
-            .cache_enabled(false)
-            .retry_max_attempts(0);
-        if let Some(token) = &self.access.token {
-            builder = builder.token(token.secret());
-        }
-        let client = builder.build().map_err(|error| Error::Client { reason: error.to_string() })?;
-        let (owner, name) = hf_hub::split_id(&self.repository);
-        let info = client.model(owner, name).info().revision(self.revision.as_str()).send().await;
-        let commit = info.map_err(|error| self.hub_failure(error))?.sha.unwrap_or_default();
-        if !is_commit(&commit) {
-            return Err(self.bad_listing(format!("revision {} has no commit", self.revision)).into());
-        }
-        Ok(commit)
-    }
-
-    /// hf-hub's errors in our words.
-    fn hub_failure(&self, error: HFError) -> Failure {
-        let (context, after) = match error {
-            HFError::Http { context }
-            | HFError::AuthRequired { context }
-            | HFError::Forbidden { context } => (Some(context), None),
-            HFError::RepoNotFound { context, .. } | HFError::RevisionNotFound { context, .. } => {
-                (context, None)
-            }
-            HFError::RateLimited { retry_after, context } => (Some(context), retry_after),
-            HFError::Request { source, .. } => return no_answer(&source, host(&self.addresses.base)),
-            other => return self.bad_listing(other.to_string()).into(),
-        };
-        let refusal = context.map(|context| Refusal {
-            status: context.status.as_u16(),
-            code: context.error_code,
-            message: context.server_message,
-            after,
-        });
-        refusal.unwrap_or_default().failure(&self.question(&self.revision, None))
-    }
-
-    /// All pages of the tree of `commit`.
-    async fn tree(&self, commit: &str) -> Result<Vec<RemoteFile>, Error> {
-        let mut url = self.addresses.below(&["api", "models"], &["tree", commit]);
-        url.set_query(Some("recursive=true"));
-        let mut files = Vec::new();
-        let mut asked = HashSet::new();
-        loop {
-            if !asked.insert(url.clone()) || asked.len() > MOST_PAGES {
-                return Err(self.bad_listing("its pages repeat or never end".into()));
-            }
-            let (page, next) = self.tree_page(&url, commit).await?;
-            files.extend(page);
-            match next {
-                // Only the cursor is taken: a mirror passes on addresses of the hub it mirrors.
-                Some(next) => url.set_query(next.query()),
-                None => break,
-            }
-        }
-        files.sort_by(|left, right| left.path.cmp(&right.path));
-        tree::validate_paths(&files).map_err(|reason| self.bad_listing(reason))?;
-        Ok(files)
-    }
-
-    async fn tree_page(&self, url: &Url, commit: &str) -> Result<(Vec<RemoteFile>, Option<Url>), Error> {
-        let mut patience = self.patience();
-        loop {
-            match self.tree_page_once(url, commit).await {
-                Ok((json, next)) => {
-                    let page = tree::read_page(&json).map_err(|reason| self.bad_listing(reason))?;
-                    return Ok((page, next));
-                }
-                Err(Failure::Final(error)) => return Err(error),
-                Err(Failure::Later(later)) => patience.wait(&later).await?,
-            }
-        }
-    }
-
-    async fn tree_page_once(&self, url: &Url, commit: &str) -> Result<(Vec<u8>, Option<Url>), Failure> {
-        let mut answer = self.api(url, commit).await?;
-        let next = next_page(answer.headers(), url);
-        let mut json = Vec::new();
-        while let Some(segment) = answer.chunk().await.map_err(|error| Later::new(reason(&error)))? {
-            json.extend_from_slice(&segment);
-            if json.len() > LARGEST_PAGE_BYTES {
-                return Err(self.bad_listing("a page has more than 16 MiB".into()).into());
-            }
-        }
-        Ok((json, next))
-    }
-
-    /// The answer of the hub's API, if it is one.
-    async fn api(&self, url: &Url, commit: &str) -> Result<reqwest::Response, Failure> {
-        let client = self.addresses.lane(API_LANE)?;
-        let (_, answer) = self.addresses.follow(&client, url.clone(), None).await?;
-        match answer.status().is_success() {
-            true => Ok(answer),
-            false => Err(self.refusal(answer).await.failure(&self.question(commit, None))),
-        }
-    }
-
-    async fn refusal(&self, answer: reqwest::Response) -> Refusal {
-        let mut refusal = Refusal::new(answer.status(), answer.headers());
-        if refusal.message.is_none() {
-            let body = answer.bytes().await.unwrap_or_default();
+    async fn read_http_error(&self, response: reqwest::Response) -> HttpError {
+        let mut http_error = HttpError::new(response.status(), response.headers());
+        if http_error.message.is_none() {
+            let body = self.read_answer(response).await.unwrap_or_default();
             let json: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
-            refusal.message = json.and_then(|json| Some(json.get("error")?.as_str()?.to_owned()));
+            http_error.message = json.and_then(|json| Some(json.get("error")?.as_str()?.to_owned()));
         }
-        refusal
+        http_error
     }
 
     #[cfg(not(feature = "xet"))]
-    async fn open_through_xet(&self, _: &str, file: &RemoteFile, _: Range<u64>) -> Result<Body, Failure> {
-        Err(self.needs_xet(file, NoXet::NotBuiltIn).into())
+    async fn open_through_xet(
+        &self,
+        _: &str,
+        file: &RemoteFile,
+        _: Range<u64>,
+    ) -> Result<SourceBody, SourceError> {
+        Err(self.xet_required_error(file, XetUnavailable::NotBuiltIn).into())
     }
 
-    /// A range of `file` through xet, with a token for `commit` that the hub gives.
+    /// Opens a range of `file` through xet, with a token that the hub grants for `commit`.
     #[cfg(feature = "xet")]
     async fn open_through_xet(
         &self,
         commit: &str,
         file: &RemoteFile,
         range: Range<u64>,
-    ) -> Result<Body, Failure> {
-        let url = self.addresses.below(&["api", "models"], &["xet-read-token", commit]);
+    ) -> Result<SourceBody, SourceError> {
+        let url = self.client.repository_url(&["api", "models"], &["xet-read-token", commit]);
         let mut connection = self.store.connection().await;
-        if connection.is_none() {
-            let answer = self.api(&url, commit).await?;
-            let json = answer.bytes().await.map_err(|error| Later::new(reason(&error)))?;
-            let access: XetAccess = serde_json::from_slice(&json)
-                .map_err(|error| self.bad_listing(format!("the token for xet is no JSON: {error}")))?;
-            if !access.is_sound(&self.addresses.base) {
-                return Err(self.bad_listing("its xet storage has no usable address".into()).into());
+        let group = match connection.as_ref() {
+            Some(connection) => connection.group(),
+            None => {
+                let response = self.get_api(&url).await?;
+                if !response.status().is_success() {
+                    let http_error = self.read_http_error(response).await;
+                    return Err(http_error.into_source_error(&self.request_info(commit, None)));
+                }
+                let json = self.read_answer(response).await?;
+                let access: XetAccess = serde_json::from_slice(&json)
+                    .map_err(|error| self.bad_listing(format!("the xet token is not valid JSON: {error}")))?;
+                if !access.is_allowed_for(&self.client.base) {
+                    return Err(self.bad_listing("the URL of its xet storage is invalid".into()).into());
+                }
+                connection.insert(self.store.connect(access).await?).group()
             }
-            *connection = Some(self.store.connect(access).await?);
-        }
-        let group = connection.as_ref().map(Connection::group);
+        };
         drop(connection);
-        match group {
-            Some(group) => self.store.open(group, file, range).await,
-            None => Err(Later::new("no connection to xet storage").into()),
-        }
+        self.store.open(group, file, range).await
     }
 
-    fn needs_xet(&self, file: &RemoteFile, why: NoXet) -> Error {
-        let (path, endpoint) = (file.path.clone(), self.access.endpoint.clone());
-        Error::NeedsXet { repository: self.repository.clone(), path, size: file.size, endpoint, why }
+    fn xet_required_error(&self, file: &RemoteFile, why: XetUnavailable) -> FetcherError {
+        let (path, endpoint) = (file.path.clone(), self.endpoint.clone());
+        FetcherError::NeedsXet { repository: self.repository.clone(), path, size: file.size, endpoint, why }
     }
 
-    fn patience(&self) -> Patience {
-        Patience::new(host(&self.addresses.base), self.limits, self.notices.clone())
+    fn retry_policy(&self) -> RetryPolicy {
+        RetryPolicy::new(host_and_port(&self.client.base), self.limits, self.events.clone())
     }
 
-    fn question<'a>(&'a self, revision: &'a str, path: Option<&'a str>) -> Question<'a> {
-        Question {
+    fn request_info<'a>(&'a self, revision: &'a str, path: Option<&'a str>) -> RequestInfo<'a> {
+        RequestInfo {
             repository: &self.repository,
             revision,
-            endpoint: &self.access.endpoint,
+            endpoint: &self.endpoint,
             path,
-            token_given: self.access.token.is_some(),
+            has_token: self.has_token,
         }
     }
 
-    fn bad_listing(&self, reason: String) -> Error {
-        Error::BadListing { repository: self.repository.clone(), reason }
+    fn bad_listing(&self, reason: String) -> FetcherError {
+        FetcherError::BadListing { repository: self.repository.clone(), reason }
     }
 }
 
 impl ModelSource for HuggingFace {
-    async fn list(&self) -> Result<Listing, Error> {
-        let commit = self.resolve().await?;
-        let files = self.tree(&commit).await?;
-        Ok(Listing { commit, files })
+    async fn list(&self) -> Result<Listing, FetcherError> {
+        self.list_revision().await
     }
 
     async fn open(
         &self,
-        lane: usize,
+        worker: usize,
         commit: &str,
         file: &RemoteFile,
         range: Range<u64>,
-    ) -> Result<Body, Failure> {
-        if self.xet.is_for(file) {
+    ) -> Result<SourceBody, SourceError> {
+        if self.xet.is_used_for(file) {
             return self.open_through_xet(commit, file, range).await;
         }
-        let whole = range == (0..file.size);
-        let answer = self.addresses.ask(lane, commit, file, (!whole).then_some(&range)).await?;
-        let offset = match answer.status() {
-            StatusCode::OK => 0,
-            StatusCode::PARTIAL_CONTENT => {
-                let sent = ContentRange::of(answer.headers());
-                let fits = sent.is_some_and(|sent| {
-                    sent.first == range.start && sent.size.is_none_or(|size| size == file.size)
-                });
-                if !fits {
-                    return Err(Later::new(format!(
-                        "{} sent another range than asked for",
-                        host(answer.url())
-                    ))
-                    .into());
-                }
-                range.start
-            }
-            StatusCode::BAD_REQUEST if file.size > self.xet.plain_limit_bytes => {
-                self.xet.take_over(file).map_err(|why| self.needs_xet(file, why))?;
-                return self.open_through_xet(commit, file, range).await;
-            }
-            _ => return Err(self.refusal(answer).await.failure(&self.question(commit, Some(&file.path)))),
+        let (extent, requested) = match range == (0..file.size) {
+            true => (RequestExtent::WholeFile, None),
+            false => (RequestExtent::Range, Some(&range)),
         };
-        let segments = answer.bytes_stream().map(|segment| segment.map_err(|error| reason(&error))).boxed();
-        Ok(Body { offset, segments })
+        let response = self.client.request_file(worker, commit, file, requested).await?;
+        match response.status() {
+            StatusCode::OK => self.open_whole_file(worker, file, response, extent).await,
+            StatusCode::PARTIAL_CONTENT => self.open_range(worker, file, response, &range),
+            // Some servers answer this although the range exists.
+            StatusCode::RANGE_NOT_SATISFIABLE => {
+                let host = host_and_port(response.url());
+                Err(self.wrong_answer(worker, file, &host, "HTTP status 416".into()))
+            }
+            StatusCode::BAD_REQUEST if file.size > self.xet.plain_http_limit_bytes => {
+                self.xet.switch_to_xet(file).map_err(|why| self.xet_required_error(file, why))?;
+                self.open_through_xet(commit, file, range).await
+            }
+            _ => Err(self
+                .read_http_error(response)
+                .await
+                .into_source_error(&self.request_info(commit, Some(&file.path)))),
+        }
     }
 
     fn name(&self) -> &str {
-        &self.access.endpoint
+        &self.endpoint
     }
 }
 
-fn is_commit(revision: &str) -> bool {
-    revision.len() == 40 && revision.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-/// The address in `Link: <…>; rel="next"`.
-fn next_page(headers: &HeaderMap, base: &Url) -> Option<Url> {
-    let link = headers.get(LINK)?.to_str().ok()?;
-    let part = link.split(',').find(|part| part.contains("rel=\"next\""))?;
-    let address = part.trim().strip_prefix('<')?.split_once('>')?.0;
-    base.join(address).ok()
+/// Returns the body of a response.
+fn body_segments(response: reqwest::Response) -> BoxStream<'static, Result<Bytes, BodyError>> {
+    response.bytes_stream().map(|segment| segment.map_err(BodyError::Http)).boxed()
 }

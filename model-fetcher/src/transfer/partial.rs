@@ -1,4 +1,5 @@
-//! One unfinished file: where its bytes are written, which are there, and how far they are hashed.
+//! One unfinished file: its staging file, the ranges written, and the progress of its hash.
+//! It must not have its final name before its hash is verified.
 
 use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -8,93 +9,94 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::budget::Budget;
-use super::frontier::Frontier;
-use crate::contract::RemoteFile;
+use super::budget::MemoryBudget;
+use super::in_order_hasher::InOrderHasher;
 use crate::digest::Hasher;
-use crate::error::Error;
+use crate::error::FetcherError;
 use crate::ranges::RangeSet;
-use crate::store::work::Work;
+use crate::store::staging::StagingDir;
+use model_fetcher_contract::RemoteFile;
 
-/// A file on its way.
-pub(crate) struct Partial {
+/// An unfinished file.
+pub(crate) struct PartialFile {
     pub(crate) remote: RemoteFile,
-    /// Its name in the work folder.
+    /// Its name in the staging folder.
     pub(crate) name: String,
-    place: PathBuf,
+    path: PathBuf,
     file: File,
     written: Mutex<RangeSet>,
-    frontier: Frontier,
+    hasher: InOrderHasher,
     committed: AtomicBool,
-    wrong_once: AtomicBool,
+    has_failed_once: AtomicBool,
 }
 
-impl Partial {
-    /// Opens the partial file `name`, with what an earlier run left of it.
-    pub(crate) fn open(work: &Work, name: String, remote: RemoteFile) -> Result<Self, Error> {
-        let file = work.open(&name)?;
-        let mut written = work.found(&name);
+impl PartialFile {
+    /// Opens the partial file `name` and reads the ranges that an earlier run recorded.
+    pub(crate) fn open(staging: &StagingDir, name: String, remote: RemoteFile) -> Result<Self, FetcherError> {
+        let file = staging.open(&name)?;
+        let mut written = staging.recorded_ranges(&name);
         written.truncate(remote.size);
-        let frontier = Frontier::new(remote.size, Hasher::of(&remote));
-        written.iter().for_each(|range| frontier.offer_stored(range.start, range.end - range.start));
+        let hasher = InOrderHasher::new(remote.size, Hasher::for_file(&remote));
+        written.iter().for_each(|range| hasher.add_stored(range.start, range.end - range.start));
         Ok(Self {
-            place: work.place(&name),
+            path: staging.path_of(&name),
             name,
             file,
             written: Mutex::new(written),
-            frontier,
+            hasher,
             committed: AtomicBool::new(false),
-            wrong_once: AtomicBool::new(false),
+            has_failed_once: AtomicBool::new(false),
             remote,
         })
     }
 
-    /// Writes `bytes` at `offset` and hands them to the hash. Bytes that are there already are left as they are.
-    /// Returns how many were new, and the digits once the file is whole.
-    pub(crate) fn store(
+    /// Writes `bytes` at `offset` and adds them to the hash. Bytes that are already present are not written
+    /// again. Returns how many were new, and the digits if the file is complete.
+    pub(crate) fn write(
         &self,
         offset: u64,
         bytes: &Bytes,
-        budget: &Budget,
-    ) -> Result<(u64, Option<String>), Error> {
+        budget: &MemoryBudget,
+    ) -> Result<(u64, Option<String>), FetcherError> {
         let missing = self.written().missing_in(offset..offset + bytes.len() as u64);
-        let mut new = 0;
+        let mut new_bytes = 0;
         for range in missing {
             let part = bytes.slice((range.start - offset) as usize..(range.end - offset) as usize);
-            self.file.write_all_at(&part, range.start).map_err(|error| self.disk("write", error))?;
-            new += part.len() as u64;
-            self.frontier.offer(range.start, part, budget);
+            self.file.write_all_at(&part, range.start).map_err(|error| self.disk_error("write", error))?;
+            new_bytes += part.len() as u64;
+            self.hasher.add(range.start, part, budget);
             self.written().insert(range);
         }
-        Ok((new, self.advance(budget)?))
+        Ok((new_bytes, self.hash_ready(budget)?))
     }
 
-    /// Hashes what can be hashed; the digits once the file is whole.
-    pub(crate) fn advance(&self, budget: &Budget) -> Result<Option<String>, Error> {
-        self.frontier.advance(&self.file, budget).map_err(|error| self.disk("read back", error))
+    /// Hashes all bytes that are next in order; returns the digits if the file is complete.
+    pub(crate) fn hash_ready(&self, budget: &MemoryBudget) -> Result<Option<String>, FetcherError> {
+        self.hasher.hash_ready(&self.file, budget).map_err(|error| self.disk_error("read back", error))
     }
 
-    /// Bytes of room the file still needs. Blocks it has already are used again, recorded or not.
-    pub(crate) fn room_needed(&self) -> u64 {
-        let allocated = self.file.metadata().map(|found| found.blocks() * 512).unwrap_or(0);
+    /// Returns the bytes of free space that the file still needs. Allocated blocks are reused, recorded or
+    /// not.
+    pub(crate) fn bytes_required(&self) -> u64 {
+        let allocated = self.file.metadata().map(|metadata| metadata.blocks() * 512).unwrap_or(0);
         self.remote.size.saturating_sub(allocated)
     }
 
-    /// Makes the data survive a power cut.
-    pub(crate) fn sync(&self) -> Result<(), Error> {
-        self.file.sync_data().map_err(|error| self.disk("sync", error))
+    /// Syncs the data to disk.
+    pub(crate) fn sync(&self) -> Result<(), FetcherError> {
+        self.file.sync_data().map_err(|error| self.disk_error("sync", error))
     }
 
     pub(crate) fn written(&self) -> MutexGuard<'_, RangeSet> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn hashed(&self) -> u64 {
-        self.frontier.hashed()
+    pub(crate) fn hashed_bytes(&self) -> u64 {
+        self.hasher.hashed_bytes()
     }
 
-    pub(crate) fn place(&self) -> &PathBuf {
-        &self.place
+    pub(crate) fn path(&self) -> &PathBuf {
+        &self.path
     }
 
     pub(crate) fn is_committed(&self) -> bool {
@@ -105,19 +107,19 @@ impl Partial {
         self.committed.store(true, Ordering::Release);
     }
 
-    /// Whether its content was wrong once, so that this is its second and last try.
-    pub(crate) fn was_wrong(&self) -> bool {
-        self.wrong_once.load(Ordering::Acquire)
+    /// Returns whether its content did not match once, so that this is the second and last try.
+    pub(crate) fn has_failed_once(&self) -> bool {
+        self.has_failed_once.load(Ordering::Acquire)
     }
 
-    /// Forgets all content, which was wrong.
-    pub(crate) fn start_over(&self, budget: &Budget) {
-        self.wrong_once.store(true, Ordering::Release);
+    /// Discards all content because its hash did not match.
+    pub(crate) fn restart(&self, budget: &MemoryBudget) {
+        self.has_failed_once.store(true, Ordering::Release);
         *self.written() = RangeSet::default();
-        self.frontier.reset(Hasher::of(&self.remote), budget);
+        self.hasher.reset(Hasher::for_file(&self.remote), budget);
     }
 
-    fn disk(&self, action: &'static str, error: std::io::Error) -> Error {
-        Error::disk(action, self.place.clone(), error)
+    fn disk_error(&self, action: &'static str, error: std::io::Error) -> FetcherError {
+        FetcherError::disk(action, self.path.clone(), error)
     }
 }

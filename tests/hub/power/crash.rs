@@ -1,66 +1,66 @@
-//! What a crash leaves of a recorded run, and what is wrong with it.
+//! Constructs the file systems that a crash can leave, and checks each of them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use kubectl_dynamo_tests::hub::Repository;
-use model_fetcher::contract::RECEIPT_FILE;
 use model_fetcher::{FetchOptions, check};
+use model_fetcher_contract::RECEIPT_FILE;
 use serde_json::Value;
 
-use crate::support::{MODEL, Scene};
-use crate::trace::{Action, Operation, ROOT, Record, Trace};
+use crate::support::{HubFixture, MODEL};
+use crate::trace::{ROOT, Trace, TraceAction, TraceOperation, TraceRecord};
 
 /// A file system after a crash.
 #[derive(Default, Clone)]
-struct Remains {
+struct CrashImage {
     names: BTreeMap<(usize, String), usize>,
     contents: BTreeMap<usize, Vec<u8>>,
 }
 
-impl Remains {
-    fn apply(&mut self, operation: &Operation) {
+impl CrashImage {
+    fn apply(&mut self, operation: &TraceOperation) {
         match operation {
-            Operation::Write { inode, offset, bytes } => {
-                self.stretch(*inode, offset + bytes.len())[*offset..offset + bytes.len()]
+            TraceOperation::Write { inode, offset, bytes } => {
+                self.extend_content(*inode, offset + bytes.len())[*offset..offset + bytes.len()]
                     .copy_from_slice(bytes);
             }
-            Operation::Truncate { inode } => self.contents.entry(*inode).or_default().clear(),
-            Operation::Link { folder, name, inode } => {
+            TraceOperation::Truncate { inode } => self.contents.entry(*inode).or_default().clear(),
+            TraceOperation::Link { folder, name, inode } => {
                 self.names.insert((*folder, name.clone()), *inode);
             }
-            Operation::Unlink { folder, name } => {
+            TraceOperation::Unlink { folder, name } => {
                 self.names.remove(&(*folder, name.clone()));
             }
         }
     }
 
-    /// A write that was lost: its length may have been kept, with nothing but zeros.
-    fn lose(&mut self, operation: &Operation) {
-        if let Operation::Write { inode, offset, bytes } = operation {
-            self.stretch(*inode, offset + bytes.len());
+    /// Drops a write: the file may keep its length with zeros as content.
+    fn drop_write(&mut self, operation: &TraceOperation) {
+        if let TraceOperation::Write { inode, offset, bytes } = operation {
+            self.extend_content(*inode, offset + bytes.len());
         }
     }
 
-    fn stretch(&mut self, inode: usize, length: usize) -> &mut Vec<u8> {
+    fn extend_content(&mut self, inode: usize, length: usize) -> &mut Vec<u8> {
         let content = self.contents.entry(inode).or_default();
         content.resize(content.len().max(length), 0);
         content
     }
 
-    /// Every file that can be reached, by its path.
+    /// Returns every reachable file by its path.
     fn files(&self, trace: &Trace) -> BTreeMap<PathBuf, usize> {
         let mut files = BTreeMap::new();
         let mut folders = vec![(ROOT, PathBuf::new())];
-        while let Some((folder, place)) = folders.pop() {
-            // A folder may be found under two names, but is never in itself.
+        while let Some((folder, path)) = folders.pop() {
+            // A folder may have two names, but never contains itself.
             let inside = self.names.range((folder, String::new())..(folder + 1, String::new()));
             for ((_, name), inode) in inside {
-                let place = place.join(name);
+                let path = path.join(name);
                 match trace.folders.contains(inode) {
-                    true => folders.push((*inode, place)),
-                    false => drop(files.insert(place, *inode)),
+                    true => folders.push((*inode, path)),
+                    false => drop(files.insert(path, *inode)),
                 }
             }
         }
@@ -72,99 +72,110 @@ impl Remains {
     }
 }
 
-/// Everything one look needs.
-pub(crate) struct Autopsy<'a> {
-    scene: &'a Scene,
+/// Input and counters of the crash checks.
+pub(crate) struct CrashChecker<'a> {
+    scene: &'a HubFixture,
     trace: &'a Trace,
-    /// What each file of the model must hold, by the digits that name it on its way.
+    /// Expected content of each file, by the digits in the name of its partial file.
     contents: HashMap<String, &'a [u8]>,
     times: BTreeMap<PathBuf, SystemTime>,
-    /// Folders that were called complete.
-    pub(crate) accepted: usize,
-    /// Ranges of unfinished files that a resume would believe.
-    pub(crate) believed: usize,
+    /// Number of crash images that were reported complete.
+    pub(crate) accepted_crashes: usize,
+    /// Number of recorded ranges that a resume would reuse.
+    pub(crate) resumable_ranges: usize,
 }
 
-impl<'a> Autopsy<'a> {
-    /// Of a run that has completed the folder of `scene`.
-    pub(crate) fn new(scene: &'a Scene, trace: &'a Trace, repository: &Repository) -> Self {
-        let (_, listed) = repository.resolve("main").expect("the model has a main");
+impl<'a> CrashChecker<'a> {
+    /// Creates a checker for a run that completed the folder of `scene`.
+    pub(crate) fn new(fixture: &'a HubFixture, trace: &'a Trace, repository: &Repository) -> Self {
+        let (_, listed) = repository.resolve("main").expect("the model has a main branch");
         let contents = listed.iter().map(|file| {
             let digits = file.sha256.clone().unwrap_or_else(|| file.blob_id.clone());
-            (digits, scene.files[&file.path].as_slice())
+            (digits, fixture.files[&file.path].as_slice())
         });
-        let times = scene.files.keys().map(|path| {
-            let modified = std::fs::metadata(scene.folder().join(path)).unwrap().modified().unwrap();
+        let times = fixture.files.keys().map(|path| {
+            let modified = std::fs::metadata(fixture.folder().join(path)).unwrap().modified().unwrap();
             (Path::new(MODEL).join(path), modified)
         });
-        Self { scene, trace, contents: contents.collect(), times: times.collect(), accepted: 0, believed: 0 }
+        Self {
+            scene: fixture,
+            trace,
+            contents: contents.collect(),
+            times: times.collect(),
+            accepted_crashes: 0,
+            resumable_ranges: 0,
+        }
     }
 
-    /// Looks at every crash after each step; `ignored` is a sync taken out. Returns the first wrong folder's story.
-    pub(crate) fn violation(&mut self, ignored: Option<usize>) -> Option<String> {
+    /// Checks every crash after each step. `ignored` is a sync to ignore. Returns a description of the first
+    /// error.
+    pub(crate) fn find_violation(&mut self, ignored: Option<usize>) -> Option<String> {
         let trace = self.trace;
         let durable_at = durable_at(&trace.records, ignored);
         let points: BTreeSet<usize> =
             trace.records.iter().flat_map(|record| [record.start, record.end]).collect();
         let last = points.last().copied()?;
-        let mut base = Remains::default();
+        let mut base = CrashImage::default();
         let mut applied = 0;
         points.into_iter().find_map(|point| {
-            // Changes come in the order of their ends; those from the first one that may be lost on are decided anew.
-            let is_sure = |index: usize| {
+            // Changes are ordered by their end. All changes after the first one that may be lost are decided
+            // again.
+            let is_durable = |index: usize| {
                 trace.records[index].end <= point && durable_at[index].is_some_and(|durable| durable <= point)
             };
-            while applied < trace.records.len() && (operation(trace, applied).is_none() || is_sure(applied)) {
+            while applied < trace.records.len()
+                && (operation(trace, applied).is_none() || is_durable(applied))
+            {
                 operation(trace, applied).into_iter().for_each(|operation| base.apply(operation));
                 applied += 1;
             }
-            let begun: Vec<usize> = (applied..trace.records.len())
+            let started: Vec<usize> = (applied..trace.records.len())
                 .filter(|index| trace.records[*index].start <= point && operation(trace, *index).is_some())
                 .collect();
-            let optional: Vec<usize> = begun.iter().copied().filter(|index| !is_sure(*index)).collect();
-            crashes(&optional).into_iter().find_map(|dropped| {
-                let mut remains = base.clone();
+            let optional: Vec<usize> = started.iter().copied().filter(|index| !is_durable(*index)).collect();
+            dropped_subsets(&optional).into_iter().find_map(|dropped| {
+                let mut image = base.clone();
                 for (index, operation) in
-                    begun.iter().filter_map(|index| Some((index, operation(trace, *index)?)))
+                    started.iter().filter_map(|index| Some((index, operation(trace, *index)?)))
                 {
                     match dropped.contains(index) {
-                        true => remains.lose(operation),
-                        false => remains.apply(operation),
+                        true => image.drop_write(operation),
+                        false => image.apply(operation),
                     }
                 }
-                let story = self.judge(&remains, point == last);
-                story.map(|story| format!("after step {point}, without {dropped:?}: {story}"))
+                let violation = self.check_image(&image, point == last);
+                violation.map(|violation| format!("after step {point}, without {dropped:?}: {violation}"))
             })
         })
     }
 
-    fn judge(&mut self, remains: &Remains, is_over: bool) -> Option<String> {
-        let files = remains.files(self.trace);
-        self.misbelief(remains, &files).or_else(|| match self.is_complete(remains, &files) {
-            Some(wrong) => wrong,
-            None => is_over.then(|| "the fetch has ended and the folder is incomplete".to_owned()),
+    fn check_image(&mut self, image: &CrashImage, is_finished: bool) -> Option<String> {
+        let files = image.files(self.trace);
+        self.find_false_record(image, &files).or_else(|| match self.check_completeness(image, &files) {
+            Some(problem) => problem,
+            None => is_finished.then(|| "the fetch ended but the folder is incomplete".to_owned()),
         })
     }
 
-    /// A range that the synced record calls present and that is not there.
-    fn misbelief(&mut self, remains: &Remains, files: &BTreeMap<PathBuf, usize>) -> Option<String> {
+    /// Returns a range that the synced record lists but that is not present.
+    fn find_false_record(&mut self, image: &CrashImage, files: &BTreeMap<PathBuf, usize>) -> Option<String> {
         let records = files.iter().filter(|(path, _)| path.ends_with("durable.json"));
         for (path, inode) in records {
-            // One that is torn is taken for none.
-            let record: Value = serde_json::from_slice(remains.content(*inode)).unwrap_or_default();
+            // A torn record counts as no record.
+            let record: Value = serde_json::from_slice(image.content(*inode)).unwrap_or_default();
             for (name, ranges) in record["files"].as_object().into_iter().flatten() {
-                let held = files.get(&path.with_file_name(name)).map(|inode| remains.content(*inode));
-                let held = held.unwrap_or_default();
+                let content = files.get(&path.with_file_name(name)).map(|inode| image.content(*inode));
+                let content = content.unwrap_or_default();
                 let digits = name.split('.').next().unwrap_or_default();
                 let expected = self.contents.get(digits).copied().unwrap_or_default();
                 for range in ranges.as_array().into_iter().flatten() {
                     let bound = |index: usize| {
-                        range[index].as_u64().map_or(0, |bound| bound as usize).min(held.len())
+                        range[index].as_u64().map_or(0, |bound| bound as usize).min(content.len())
                     };
                     let (first, end) = (bound(0), bound(1));
-                    self.believed += usize::from(first < end);
-                    if expected.get(first..end) != Some(&held[first..end]) {
-                        return Some(format!("{name} is believed from {first} to {end} and is not there"));
+                    self.resumable_ranges += usize::from(first < end);
+                    if expected.get(first..end) != Some(&content[first..end]) {
+                        return Some(format!("{name} is recorded from {first} to {end} but not present"));
                     }
                 }
             }
@@ -172,59 +183,67 @@ impl<'a> Autopsy<'a> {
         None
     }
 
-    /// `None` when our own check calls the folder incomplete; else what is wrong with it, if anything is.
-    fn is_complete(&mut self, remains: &Remains, files: &BTreeMap<PathBuf, usize>) -> Option<Option<String>> {
+    /// Returns `None` if `check` reports the folder as incomplete, else what is wrong with it, if anything.
+    fn check_completeness(
+        &mut self,
+        image: &CrashImage,
+        files: &BTreeMap<PathBuf, usize>,
+    ) -> Option<Option<String>> {
         files.get(&Path::new(MODEL).join(RECEIPT_FILE))?;
-        let place = tempfile::tempdir().unwrap();
+        let crash_folder = tempfile::tempdir().unwrap();
         for (path, inode) in files {
-            let target = place.path().join(path);
+            let target = crash_folder.path().join(path);
             std::fs::create_dir_all(target.parent().unwrap()).unwrap();
-            std::fs::write(&target, remains.content(*inode)).unwrap();
-            // The time is the one the receipt names, whatever the crash made of it: the hardest case.
+            std::fs::write(&target, image.content(*inode)).unwrap();
+            // Uses the modification time in the receipt, which is the most difficult case.
             if let Some(time) = self.times.get(path) {
                 std::fs::File::options().write(true).open(&target).unwrap().set_modified(*time).unwrap();
             }
         }
-        check(&FetchOptions::new(MODEL, place.path())).ok()?;
-        self.accepted += 1;
-        let wrong = self.scene.files.iter().find(|(path, content)| {
-            std::fs::read(place.path().join(MODEL).join(path)).ok().as_ref() != Some(content)
+        check(&FetchOptions::new(MODEL, crash_folder.path())).ok()?;
+        self.accepted_crashes += 1;
+        let corrupt_file = self.scene.files.iter().find(|(path, content)| {
+            std::fs::read(crash_folder.path().join(MODEL).join(path)).ok().as_ref() != Some(content)
         });
-        Some(wrong.map(|(path, _)| format!("{path} is wrong and the check calls the folder complete")))
+        Some(
+            corrupt_file.map(|(path, _)| format!("{path} is wrong but check reports the folder as complete")),
+        )
     }
 }
 
-fn operation(trace: &Trace, index: usize) -> Option<&Operation> {
+fn operation(trace: &Trace, index: usize) -> Option<&TraceOperation> {
     match &trace.records[index].action {
-        Action::Change(operation) => Some(operation),
-        Action::Sync(..) => None,
+        TraceAction::Change(operation) => Some(operation),
+        TraceAction::Sync(..) => None,
     }
 }
 
-/// When each change is sure to survive: at the end of the first sync that covers it.
-fn durable_at(records: &[Record], ignored: Option<usize>) -> Vec<Option<usize>> {
+/// Returns when each change is durable: at the end of the first sync that covers it.
+fn durable_at(records: &[TraceRecord], ignored: Option<usize>) -> Vec<Option<usize>> {
     let syncs = || records.iter().enumerate().filter(|(index, _)| Some(*index) != ignored);
-    let sure =
-        |change: &Record| syncs().filter(|(_, sync)| sync.covers(change)).map(|(_, sync)| sync.end).min();
-    records.iter().map(sure).collect()
+    let first_covering_sync = |change: &TraceRecord| {
+        syncs().filter(|(_, sync)| sync.covers(change)).map(|(_, sync)| sync.end).min()
+    };
+    records.iter().map(first_covering_sync).collect()
 }
 
-/// Which of the changes without a sync a crash drops: all, none, each alone, all but each, and some by chance.
-fn crashes(optional: &[usize]) -> Vec<Vec<usize>> {
-    let mut crashes = vec![optional.to_vec(), Vec::new()];
+/// Returns the subsets of unsynced changes that a crash drops: all, none, each one, all but each one, and
+/// random ones.
+fn dropped_subsets(optional: &[usize]) -> Vec<Vec<usize>> {
+    let mut subsets = vec![optional.to_vec(), Vec::new()];
     for one in optional {
-        crashes.push(vec![*one]);
-        crashes.push(optional.iter().copied().filter(|other| other != one).collect());
+        subsets.push(vec![*one]);
+        subsets.push(optional.iter().copied().filter(|other| other != one).collect());
     }
-    let mut chance = 0x2545_F491_4F6C_DD1D_u64;
+    let mut random_state = 0x2545_F491_4F6C_DD1D_u64;
     for _ in 0..4 {
-        let mut coin = || {
-            chance ^= chance << 13;
-            chance ^= chance >> 7;
-            chance ^= chance << 17;
-            chance & 1 == 0
+        let mut random_bool = || {
+            random_state ^= random_state << 13;
+            random_state ^= random_state >> 7;
+            random_state ^= random_state << 17;
+            random_state & 1 == 0
         };
-        crashes.push(optional.iter().copied().filter(|_| coin()).collect());
+        subsets.push(optional.iter().copied().filter(|_| random_bool()).collect());
     }
-    crashes
+    subsets
 }

@@ -1,5 +1,6 @@
-//! How an `up` waits: how soon it notices that the cluster is ready, what it asks and computes meanwhile, and what one
-//! that changes nothing asks. On the control plane of the tests, whose operator's part and kubelet's reports are played.
+//! Benchmarks the waiting of `up`: how soon it notices readiness, its requests and CPU time while waiting,
+//! and the requests of an unchanged `up`. It uses the test control plane with a simulated operator and
+//! kubelet.
 
 use std::error::Error;
 use std::io::Write;
@@ -10,16 +11,16 @@ use kube::runtime::wait::await_condition;
 use kubectl_dynamo_tests::kubernetes::case_namespace::CaseNamespace;
 use kubectl_dynamo_tests::kubernetes::control_plane::ControlPlane;
 use kubectl_dynamo_tests::kubernetes::definitions::GraphGeneration;
-use kubectl_dynamo_tests::kubernetes::puppet::Puppet;
-use kubectl_dynamo_tests::kubernetes::{self, Cluster, Layout, node};
-use kubectl_dynamo_tests::operator::Operator;
-use kubectl_dynamo_tests::plugin::{Plugin, Running};
+use kubectl_dynamo_tests::kubernetes::fake_kubelet::FakeKubelet;
+use kubectl_dynamo_tests::kubernetes::{self, ClusterLayout, TestCluster, node};
+use kubectl_dynamo_tests::operator::TestOperator;
+use kubectl_dynamo_tests::plugin::{Plugin, RunningPlugin};
 use kubectl_dynamo_tests::{Outcome, dynamo};
 
 const USAGE: &str = "bench-up RUNS SECONDS
-Prints a table: RUNS deployments of each object version, each of which waits for SECONDS before its pods are ready.
+Prints a table for RUNS deployments of each API version. Each one waits SECONDS before its pods are ready.
 ";
-/// Requests of this user alone are counted.
+/// Only requests of this user are counted.
 const USER: [&str; 2] = ["--as=counted", "--as-group=system:masters"];
 const UP: [&str; 7] = [
     "up",
@@ -35,13 +36,13 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [runs, seconds] = arguments.as_slice() else { return Err(USAGE.into()) };
     let (runs, seconds): (usize, u64) = (runs.parse()?, seconds.parse()?);
-    let prepared = kubernetes::prepare(Layout::ControlPlanes)?;
+    let prepared = kubernetes::prepare(ClusterLayout::ControlPlanes)?;
     let runtime = tokio::runtime::Runtime::new()?;
     let cluster = runtime.block_on(prepared.start())?;
     runtime.block_on(measure(&cluster, runs, Duration::from_secs(seconds)))
 }
 
-async fn measure(cluster: &Cluster, runs: usize, wait: Duration) -> Outcome {
+async fn measure(cluster: &TestCluster, runs: usize, wait: Duration) -> Outcome {
     let mut out = std::io::stdout();
     writeln!(
         out,
@@ -50,18 +51,18 @@ async fn measure(cluster: &Cluster, runs: usize, wait: Duration) -> Outcome {
     writeln!(out, "|---|---|---|---|---|")?;
     for generation in [GraphGeneration::V1Beta1, GraphGeneration::V1Alpha1] {
         let plane = cluster.control_plane(generation)?;
-        node::make_storage_classes(plane).await?;
+        node::create_storage_classes(plane).await?;
         let log = cluster.folder().join(format!("log/operator-{}.log", generation.version()));
-        let operator = Operator::start(plane, cluster.authority(), &log).await?;
+        let operator = TestOperator::start(plane, cluster.authority(), &log).await?;
         let mut rows = Vec::new();
         for run in 0..runs {
-            let place = CaseNamespace::create(cluster, plane, &format!("bench-{run}")).await?;
-            rows.push(one(&place, plane, generation, wait).await?);
-            place.delete().await?;
+            let namespace = CaseNamespace::create(cluster, plane, &format!("bench-{run}")).await?;
+            rows.push(measure_one(&namespace, plane, generation, wait).await?);
+            namespace.delete().await?;
         }
         drop(operator);
-        let median = |of: &dyn Fn(&Row) -> f64| {
-            let mut values: Vec<f64> = rows.iter().map(of).collect();
+        let median = |value_of: &dyn Fn(&Measurement) -> f64| {
+            let mut values: Vec<f64> = rows.iter().map(value_of).collect();
             values.sort_by(f64::total_cmp);
             values[values.len() / 2]
         };
@@ -69,9 +70,9 @@ async fn measure(cluster: &Cluster, runs: usize, wait: Duration) -> Outcome {
             out,
             "| {} | {:.0} ms | {:.2} % of a core | {:.0} in {} s | {:.0} |",
             generation.version(),
-            median(&|row| row.noticed.as_secs_f64() * 1000.0),
+            median(&|row| row.notice_delay.as_secs_f64() * 1000.0),
             median(&|row| row.cpu.as_secs_f64() / wait.as_secs_f64() * 100.0),
-            median(&|row| row.asked as f64),
+            median(&|row| row.requests as f64),
             wait.as_secs(),
             median(&|row| row.unchanged as f64),
         )?;
@@ -79,62 +80,68 @@ async fn measure(cluster: &Cluster, runs: usize, wait: Duration) -> Outcome {
     Ok(())
 }
 
-struct Row {
-    noticed: Duration,
+struct Measurement {
+    notice_delay: Duration,
     cpu: Duration,
-    asked: usize,
+    requests: usize,
     unchanged: usize,
 }
 
-async fn one(
-    place: &CaseNamespace,
+async fn measure_one(
+    namespace: &CaseNamespace,
     plane: &ControlPlane,
     generation: GraphGeneration,
     wait: Duration,
-) -> Outcome<Row> {
-    let (plugin, puppet) = (Plugin::new(plane.kubeconfig(), place.name()), Puppet::of(place));
-    let words = [&UP[..], &USER].concat();
-    let mut up = plugin.start(&words)?;
-    up.until("model fetch: waiting").await?;
-    puppet.finish_fetch().await?;
-    up.until("ready: waiting for frontend").await?;
-    // The pods exist by then, so nothing moves from here on.
-    puppet.pod_of("frontend").await?;
-    puppet.pod_of("worker").await?;
+) -> Outcome<Measurement> {
+    let (plugin, kubelet) =
+        (Plugin::new(plane.audited_kubeconfig(), namespace.name()), FakeKubelet::new(namespace));
+    let args = [&UP[..], &USER].concat();
+    let mut up = plugin.start(&args)?;
+    up.wait_for_line("model fetch: waiting").await?;
+    kubelet.finish_fetch().await?;
+    up.wait_for_line("ready: waiting for frontend").await?;
+    // The pods exist by then, so nothing changes after this point.
+    kubelet.pod_of_component("frontend").await?;
+    kubelet.pod_of_component("worker").await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let (position, before) = (plane.audit().position()?, cpu_time(&up)?);
+    let (position, before) = (plane.audit_log().position()?, cpu_time(&up)?);
     tokio::time::sleep(wait).await;
     let cpu = cpu_time(&up)?.saturating_sub(before);
-    let asked = plane.audit().requests_for(position, "counted")?.len();
+    let requests = plane.audit_log().requests_for(position, "counted")?.len();
 
-    puppet.make_ready("frontend").await?;
-    puppet.make_ready("worker").await?;
-    let graphs = dynamo::graphs(place.client(), generation, place.name());
+    kubelet.set_ready("frontend").await?;
+    kubelet.set_ready("worker").await?;
+    let graphs = dynamo::graphs(namespace.client(), generation, namespace.name());
     let cluster = async {
         await_condition(graphs, "tiny", |graph: Option<&DynamicObject>| graph.is_some_and(is_ready)).await?;
         Outcome::Ok(Instant::now())
     };
-    let seen = async {
-        up.until("ready: done").await?;
+    let command_ready = async {
+        up.wait_for_line("ready: done").await?;
         Outcome::Ok(Instant::now())
     };
-    let (cluster, seen) = tokio::try_join!(cluster, seen)?;
-    up.end().await?.expect(0)?;
+    let (cluster, command_ready) = tokio::try_join!(cluster, command_ready)?;
+    up.finish().await?.expect(0)?;
 
-    let position = plane.audit().position()?;
-    plugin.run(&words).await?.expect(0)?;
-    let unchanged = plane.audit().requests_for(position, "counted")?.len();
-    Ok(Row { noticed: seen.saturating_duration_since(cluster), cpu, asked, unchanged })
+    let position = plane.audit_log().position()?;
+    plugin.run(&args).await?.expect(0)?;
+    let unchanged = plane.audit_log().requests_for(position, "counted")?.len();
+    Ok(Measurement {
+        notice_delay: command_ready.saturating_duration_since(cluster),
+        cpu,
+        requests,
+        unchanged,
+    })
 }
 
-/// Nothing was ready before, so it is this specification that is.
+/// No earlier spec was ready, so readiness belongs to this one.
 fn is_ready(graph: &DynamicObject) -> bool {
     graph.data["status"]["conditions"][0]["status"] == "True"
 }
 
-/// User and system time so far, from `/proc/PID/stat`, in the kernel's ticks of 10 ms.
-fn cpu_time(up: &Running) -> Outcome<Duration> {
-    let id = up.id().ok_or("it has ended")?;
+/// Returns user and system time so far from `/proc/PID/stat`, in kernel ticks of 10 ms.
+fn cpu_time(up: &RunningPlugin) -> Outcome<Duration> {
+    let id = up.id().ok_or("the process has exited")?;
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat"))?;
     let (_, behind_name) = stat.rsplit_once(')').ok_or("no name in stat")?;
     let ticks =

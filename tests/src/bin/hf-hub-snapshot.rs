@@ -1,4 +1,5 @@
-//! A snapshot by the hf-hub crate, unmodified: the peer of the fetch benchmark. `hf-hub-snapshot ORG/NAME FOLDER`.
+//! Downloads a snapshot with the unmodified hf-hub crate, as a peer in the fetch benchmark: `hf-hub-snapshot
+//! ORG/NAME FOLDER`.
 
 use std::error::Error;
 

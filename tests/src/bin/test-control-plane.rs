@@ -1,5 +1,5 @@
-//! A control plane with many graphs and pods, for benchmarks. Prints one line when it is ready, and ends with its
-//! standard input.
+//! A control plane with many graphs and pods for benchmarks. Prints one line when it is ready, and exits when
+//! its stdin is closed.
 
 use std::error::Error;
 use std::io::{Read, Write};
@@ -10,15 +10,15 @@ use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams}
 use kube::core::GroupVersionKind;
 use kube::runtime::wait::await_condition;
 use kubectl_dynamo_tests::kubernetes::definitions::GraphGeneration;
-use kubectl_dynamo_tests::kubernetes::{self, Layout};
+use kubectl_dynamo_tests::kubernetes::{self, ClusterLayout};
 use kubectl_dynamo_tests::{Outcome, dynamo};
 use serde_json::{Value, json};
 
 const USAGE: &str = "test-control-plane VERSION GRAPHS PODS-EACH
 Prints `ready NETWORK-NAMESPACE KUBECONFIG`, with GRAPHS graphs in ten namespaces.
 ";
-/// How many objects are made at once.
-const AT_ONCE: usize = 16;
+/// Number of objects created in parallel.
+const CONCURRENCY: usize = 16;
 const NAMESPACES: usize = 10;
 
 fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         .find(|generation| generation.version() == version)
         .ok_or(USAGE)?;
     let (graphs, pods) = (graphs.parse()?, pods.parse()?);
-    let prepared = kubernetes::prepare(Layout::ControlPlanes)?;
+    let prepared = kubernetes::prepare(ClusterLayout::ControlPlanes)?;
     let runtime = tokio::runtime::Runtime::new()?;
     let cluster = runtime.block_on(prepared.start())?;
     let plane = cluster.control_plane(generation)?;
@@ -43,24 +43,31 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
 async fn fill(client: kube::Client, generation: GraphGeneration, graphs: usize, pods: usize) -> Outcome {
     let namespaces: Api<Namespace> = Api::all(client.clone());
     for index in 0..NAMESPACES {
-        let object = serde_json::from_value(json!({"metadata": {"name": place(index)}}))?;
+        let object = serde_json::from_value(json!({"metadata": {"name": namespace_name(index)}}))?;
         namespaces.create(&PostParams::default(), &object).await?;
     }
-    // No pod is admitted before its account is there.
+    // A pod is not admitted before its service account exists.
     for index in 0..NAMESPACES {
-        let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), &place(index));
+        let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), &namespace_name(index));
         await_condition(accounts, "default", |account: Option<&ServiceAccount>| account.is_some()).await?;
     }
     futures::stream::iter((0..graphs).map(Ok))
-        .try_for_each_concurrent(AT_ONCE, |index| deployment(client.clone(), generation, index, pods))
+        .try_for_each_concurrent(CONCURRENCY, |index| {
+            create_deployment(client.clone(), generation, index, pods)
+        })
         .await
 }
 
-/// One graph with its pods, and what an operator of its generation makes of it as far as a list looks at it.
-async fn deployment(client: kube::Client, generation: GraphGeneration, index: usize, pods: usize) -> Outcome {
+/// Creates one graph with its pods and the objects and status fields of an operator that `list` reads.
+async fn create_deployment(
+    client: kube::Client,
+    generation: GraphGeneration,
+    index: usize,
+    pods: usize,
+) -> Outcome {
     let parameters = PostParams::default();
-    let graphs = dynamo::graphs(client.clone(), generation, &place(index));
-    let made = graphs.create(&parameters, &serde_json::from_value(graph(generation, index))?).await?;
+    let graphs = dynamo::graphs(client.clone(), generation, &namespace_name(index));
+    let created = graphs.create(&parameters, &serde_json::from_value(graph(generation, index))?).await?;
     let ready = json!({"status": {"state": "successful", "conditions": [{
         "type": "Ready", "status": "True", "reason": "all_resources_are_ready", "message": "",
         "lastTransitionTime": "2026-01-01T00:00:00Z",
@@ -69,13 +76,13 @@ async fn deployment(client: kube::Client, generation: GraphGeneration, index: us
     if generation == GraphGeneration::V1Alpha1 {
         let kind = GroupVersionKind::gvk("nvidia.com", generation.version(), "DynamoComponentDeployment");
         let api: Api<DynamicObject> =
-            Api::namespaced_with(client.clone(), &place(index), &ApiResource::from_gvk(&kind));
+            Api::namespaced_with(client.clone(), &namespace_name(index), &ApiResource::from_gvk(&kind));
         for component in ["frontend", "worker"] {
-            let object = serde_json::from_value(component_deployment(&made, index, component))?;
+            let object = serde_json::from_value(component_deployment(&created, index, component))?;
             api.create(&parameters, &object).await?;
         }
     }
-    let api: Api<Pod> = Api::namespaced(client, &place(index));
+    let api: Api<Pod> = Api::namespaced(client, &namespace_name(index));
     for number in 0..pods {
         api.create(&parameters, &serde_json::from_value(pod(index, number))?).await?;
     }
@@ -98,7 +105,7 @@ fn component_deployment(graph: &DynamicObject, index: usize, component: &str) ->
     })
 }
 
-fn place(index: usize) -> String {
+fn namespace_name(index: usize) -> String {
     format!("team-{}", index % NAMESPACES)
 }
 

@@ -1,8 +1,9 @@
-//! Bodies: files in blocks, ranges of them, and the faults of a body.
+//! Response bodies: files in blocks, ranges, and body faults.
+//! Faults of a body are injected here, between two blocks.
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -10,184 +11,210 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use futures::stream::{self, StreamExt};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
-use hyper::header::RANGE;
+use hyper::header::{CONTENT_LENGTH, RANGE};
 use hyper::{Request, Response, StatusCode};
 use tokio::time::Instant;
 
 use super::repository::{HubFile, Repository};
-use super::server::Line;
-use super::{FaultKind, State};
+use super::server::ConnectionHandle;
+use super::{FaultKind, HubState};
 
-pub(crate) type Answer = Response<UnsyncBoxBody<Bytes, io::Error>>;
+pub(crate) type HubResponse = Response<UnsyncBoxBody<Bytes, io::Error>>;
 
 const BLOCK_BYTES: u64 = 256 << 10;
-/// At least so many blocks a second where the rate is limited.
+/// Minimum number of blocks per second if the rate is limited.
 const SLOW_BLOCKS_A_SECOND: u64 = 5;
 /// How far a paced body may fall behind its rate and still catch up.
 const LONGEST_BURST: Duration = Duration::from_millis(20);
 
-/// A short answer.
-pub(crate) fn text(status: u16, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()).map_err(|never| match never {}).boxed_unsync());
-    *answer.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    answer
+/// Returns a short text response.
+pub(crate) fn text_response(status: u16, body: impl Into<Bytes>) -> HubResponse {
+    let mut response = Response::new(Full::new(body.into()).map_err(|never| match never {}).boxed_unsync());
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response
 }
 
-/// Adds a header; one that cannot be written is left out.
-pub(crate) fn with(mut answer: Answer, name: &'static str, value: impl AsRef<str>) -> Answer {
+/// Adds a header; an invalid one is dropped.
+pub(crate) fn with_header(
+    mut response: HubResponse,
+    name: &'static str,
+    value: impl AsRef<str>,
+) -> HubResponse {
     if let Ok(value) = value.as_ref().parse() {
-        answer.headers_mut().insert(name, value);
+        response.headers_mut().insert(name, value);
     }
-    answer
+    response
 }
 
-/// The range of `Range: bytes=a-b` or `bytes=a-` within `size`.
-pub(crate) fn wanted_range(header: Option<&str>, size: u64) -> Option<Range<u64>> {
+/// Returns the response with a compressed body.
+pub(crate) async fn compressed(response: HubResponse) -> HubResponse {
+    let (mut parts, body) = response.into_parts();
+    let content = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    // Writing to memory does not fail.
+    let _ = encoder.write_all(&content);
+    let body = encoder.finish().unwrap_or_default();
+    parts.headers.remove(CONTENT_LENGTH);
+    let response =
+        Response::from_parts(parts, Full::new(body.into()).map_err(|never| match never {}).boxed_unsync());
+    with_header(response, "content-encoding", "gzip")
+}
+
+/// Parses `Range: bytes=a-b` or `bytes=a-` within `size`.
+pub(crate) fn requested_range(header: Option<&str>, size: u64) -> Option<Range<u64>> {
     let (first, last) = header?.strip_prefix("bytes=")?.split_once('-')?;
     let first = first.parse().ok()?;
     let end = if last.is_empty() { size } else { last.parse::<u64>().ok()?.checked_add(1)?.min(size) };
     Some(first..end)
 }
 
-/// The content of every file of `repositories`.
+/// Reads the content of every file of `repositories`.
 pub(crate) fn read_all(repositories: &[Repository]) -> io::Result<HashMap<PathBuf, Bytes>> {
     let files = repositories.iter().flat_map(|repository| repository.commits.values().flatten());
-    files.map(|file| Ok((file.place.clone(), std::fs::read(&file.place)?.into()))).collect()
+    files.map(|file| Ok((file.disk_path.clone(), std::fs::read(&file.disk_path)?.into()))).collect()
 }
 
-/// A file, or the range of it that was asked for.
-pub(crate) fn file(
+/// Returns a response with a file or the requested range of it.
+pub(crate) fn file_response(
     request: &Request<Incoming>,
-    state: &Arc<State>,
+    state: &Arc<HubState>,
     file: &HubFile,
     fault: Option<FaultKind>,
-    line: &Line,
-) -> Answer {
+    connection: &ConnectionHandle,
+) -> HubResponse {
     let range = request.headers().get(RANGE).and_then(|value| value.to_str().ok());
-    let mut wanted = wanted_range(range, file.size);
+    let mut requested = requested_range(range, file.size);
     if matches!(fault, Some(FaultKind::IgnoreRange)) {
-        wanted = None;
+        requested = None;
     }
-    if let Some(range) = wanted.as_ref().filter(|range| range.start >= file.size) {
-        let answer = with(text(416, ""), "content-range", format!("bytes */{}", file.size));
-        return with(answer, "x-asked-for", range.start.to_string());
+    let is_refused = matches!(fault, Some(FaultKind::RefuseRange));
+    if let Some(range) = requested.as_ref().filter(|range| is_refused || range.start >= file.size) {
+        let response = with_header(text_response(416, ""), "content-range", format!("bytes */{}", file.size));
+        return with_header(response, "x-asked-for", range.start.to_string());
     }
-    let content = match state.memory.get(&file.place) {
-        Some(bytes) => Content::Memory(bytes.clone()),
-        None => match File::open(&file.place) {
-            Ok(opened) => Content::Disk(opened),
-            Err(_) => return text(500, "the file is gone"),
+    let content = match state.cached_content.get(&file.disk_path) {
+        Some(bytes) => FileContent::Memory(bytes.clone()),
+        None => match File::open(&file.disk_path) {
+            Ok(opened) => FileContent::Disk(opened),
+            Err(_) => return text_response(500, "the file was removed"),
         },
     };
-    let mut range = wanted.clone().unwrap_or(0..file.size);
+    let mut range = requested.clone().unwrap_or(0..file.size);
     if matches!(fault, Some(FaultKind::OtherRange)) && range.end < file.size {
         range = range.start + 1..range.end + 1;
     }
-    let claimed_end = range.end;
+    let declared_end = range.end;
     if let Some(FaultKind::ShorterBody { by }) = fault {
         range.end = range.end.saturating_sub(by).max(range.start);
     }
-    let promised = range.end - range.start;
-    let longer = if let Some(FaultKind::LongerBody { by }) = fault { by } else { 0 };
-    let body = blocks(state.clone(), content, range.start..range.end + longer, fault, line.clone());
-    let mut answer = Response::new(body);
-    if wanted.is_some() {
-        *answer.status_mut() = StatusCode::PARTIAL_CONTENT;
-        // A body that is shorter than it should be still says that it is the whole range.
-        let sent = format!("bytes {}-{}/{}", range.start, claimed_end - 1, file.size);
-        answer = with(answer, "content-range", sent);
+    let declared_length = range.end - range.start;
+    let has_content_range = !matches!(fault, Some(FaultKind::WithoutContentRange));
+    let extra_bytes = if let Some(FaultKind::LongerBody { by }) = fault { by } else { 0 };
+    let body =
+        body_stream(state.clone(), content, range.start..range.end + extra_bytes, fault, connection.clone());
+    let mut response = Response::new(body);
+    if requested.is_some() {
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        // A body that is too short still reports the complete range.
+        let sent = format!("bytes {}-{}/{}", range.start, declared_end - 1, file.size);
+        if has_content_range {
+            response = with_header(response, "content-range", sent);
+        }
     }
-    if longer == 0 {
-        answer = with(answer, "content-length", promised.to_string());
+    if extra_bytes == 0 {
+        response = with_header(response, "content-length", declared_length.to_string());
     }
-    with(answer, "accept-ranges", "bytes")
+    with_header(response, "accept-ranges", "bytes")
 }
 
-/// Where the bytes of a file come from.
-enum Content {
+/// Source of the bytes of a file.
+enum FileContent {
     Disk(File),
     Memory(Bytes),
 }
 
-impl Content {
-    /// `length` bytes from `position`; zeros beyond the end, for bodies that are longer than their file.
+impl FileContent {
+    /// Returns `length` bytes from `position`; zeros beyond the end, for bodies that are longer than their
+    /// file.
     fn block(&self, position: u64, length: u64) -> io::Result<Bytes> {
         let end = position + length;
-        if let Content::Memory(bytes) = self
+        if let FileContent::Memory(bytes) = self
             && end <= bytes.len() as u64
         {
             return Ok(bytes.slice(position as usize..end as usize));
         }
         let mut block = vec![0; length as usize];
         match self {
-            Content::Disk(file) => {
+            FileContent::Disk(file) => {
                 file.read_at(&mut block, position)?;
             }
-            Content::Memory(bytes) => {
-                let held = bytes.get(position as usize..).unwrap_or_default();
-                block[..held.len()].copy_from_slice(held);
+            FileContent::Memory(bytes) => {
+                let available = bytes.get(position as usize..).unwrap_or_default();
+                block[..available.len()].copy_from_slice(available);
             }
         }
         Ok(block.into())
     }
 }
 
-/// Where a body is, and what is to happen to it.
-struct Sending {
-    state: Arc<State>,
-    content: Content,
+/// Position in a body and its pending fault.
+struct BodyStream {
+    state: Arc<HubState>,
+    content: FileContent,
     position: u64,
     start: u64,
     end: u64,
     fault: Option<FaultKind>,
-    line: Line,
-    /// When the next block may be sent, where the rate is limited.
-    due: Instant,
+    connection: ConnectionHandle,
+    /// When the next block may be sent, if the rate is limited.
+    next_block_at: Instant,
 }
 
-fn blocks(
-    state: Arc<State>,
-    content: Content,
+fn body_stream(
+    state: Arc<HubState>,
+    content: FileContent,
     range: Range<u64>,
     fault: Option<FaultKind>,
-    line: Line,
+    connection: ConnectionHandle,
 ) -> UnsyncBoxBody<Bytes, io::Error> {
-    let sending = Sending {
+    let body = BodyStream {
         state,
         content,
         position: range.start,
         start: range.start,
         end: range.end,
         fault,
-        line,
-        due: Instant::now(),
+        connection,
+        next_block_at: Instant::now(),
     };
-    let blocks = stream::unfold(sending, |mut sending| async move {
-        let block = sending.next().await?;
-        Some((block.map(Frame::data), sending))
+    let blocks = stream::unfold(body, |mut body| async move {
+        let block = body.next_block().await?;
+        Some((block.map(Frame::data), body))
     });
     BodyExt::boxed_unsync(StreamBody::new(blocks.fuse()))
 }
 
-impl Sending {
-    async fn next(&mut self) -> Option<io::Result<Bytes>> {
+impl BodyStream {
+    async fn next_block(&mut self) -> Option<io::Result<Bytes>> {
         if self.position >= self.end {
             return None;
         }
-        if let Some(failure) = self.interrupt().await {
+        if let Some(failure) = self.apply_due_fault().await {
             return Some(Err(failure));
         }
         let mut length = BLOCK_BYTES.min(self.end - self.position);
         if let Some(rate) = self.state.settings.connection_rate {
-            // A slow body comes in small blocks, so that it is on its way at any moment.
+            // A slow body is sent in small blocks, so that it is in transit at any time.
             length = length.min(rate / SLOW_BLOCKS_A_SECOND).max(1);
         }
-        if let Some(left) = self.left_before_fault() {
-            length = length.min(left.max(1));
+        if let Some(remaining) = self.bytes_before_fault() {
+            length = length.min(remaining.max(1));
         }
         let mut block = match self.content.block(self.position, length) {
             Ok(block) => block,
@@ -201,21 +228,22 @@ impl Sending {
             block = flipped.into();
         }
         self.position += length;
-        self.state.count_sent(length);
+        self.state.add_sent_bytes(length);
         if let Some(rate) = self.state.settings.connection_rate {
-            self.keep_to(rate, length).await;
+            self.wait_for_rate(rate, length).await;
         }
         Some(Ok(block))
     }
 
-    /// Waits until `length` more bytes are due at `rate`. What a slow client missed is not made up for later.
-    async fn keep_to(&mut self, rate: u64, length: u64) {
+    /// Waits until `length` more bytes are due at `rate`. Time lost to a slow client is not made up later.
+    async fn wait_for_rate(&mut self, rate: u64, length: u64) {
         let earliest = Instant::now().checked_sub(LONGEST_BURST).unwrap_or_else(Instant::now);
-        self.due = self.due.max(earliest) + Duration::from_secs_f64(length as f64 / rate as f64);
-        tokio::time::sleep_until(self.due).await;
+        self.next_block_at =
+            self.next_block_at.max(earliest) + Duration::from_secs_f64(length as f64 / rate as f64);
+        tokio::time::sleep_until(self.next_block_at).await;
     }
 
-    fn left_before_fault(&self) -> Option<u64> {
+    fn bytes_before_fault(&self) -> Option<u64> {
         match self.fault {
             Some(
                 FaultKind::Reset { after } | FaultKind::CloseEarly { after } | FaultKind::Stall { after, .. },
@@ -224,12 +252,12 @@ impl Sending {
         }
     }
 
-    /// The fault that is due before the next block.
-    async fn interrupt(&mut self) -> Option<io::Error> {
+    /// Returns the fault before the next block, if any.
+    async fn apply_due_fault(&mut self) -> Option<io::Error> {
         let sent = self.position - self.start;
         match self.fault {
             Some(FaultKind::Reset { after }) if sent >= after => {
-                self.line.reset_on_close();
+                self.connection.reset_on_close();
                 Some(io::Error::other("reset on request"))
             }
             Some(FaultKind::CloseEarly { after }) if sent >= after => {

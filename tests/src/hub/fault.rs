@@ -1,90 +1,103 @@
-//! What can go wrong between a hub and its clients.
+//! Faults between a hub and its clients.
+//! It describes faults; the hosts apply them.
 
 use std::time::Duration;
 
-use super::Host;
-use super::content::{Answer, text, with};
+use super::HubHost;
+use super::content::{HubResponse, text_response, with_header};
 
-/// A fault, where it happens and how often.
+/// A fault, where it occurs, and how often.
 #[derive(Debug, Clone)]
 pub struct Fault {
-    pub host: Host,
-    /// Part of the path, empty for every path.
+    pub host: HubHost,
+    /// Substring of the path; empty for every path.
     pub path: String,
-    /// How many requests it befalls; `u32::MAX` for all.
+    /// Number of affected requests; `u32::MAX` for all.
     pub times: u32,
-    /// How many requests of that path pass first.
+    /// Number of matching requests that succeed first.
     pub after: u32,
     pub kind: FaultKind,
 }
 
-/// The faults themselves. Those of a body count bytes from the start of the body that is sent.
+/// Kinds of faults. Offsets of body faults count from the start of the sent body.
 #[derive(Debug, Clone)]
 pub enum FaultKind {
-    /// An answer of this status with these headers instead.
+    /// A response with this status and these headers instead.
     Status(u16, Vec<(&'static str, String)>),
+    /// A response with this status, these headers, and this body instead.
+    Answer(u16, Vec<(&'static str, String)>, Vec<u8>),
+    /// This `Link` header on a page that is not the last one; `{next}` is the URL of the next page.
+    Link(&'static str),
+    /// The body is compressed although the request does not allow it.
+    Gzip,
+    /// 416 for every range.
+    RefuseRange,
+    /// 206 without `Content-Range`.
+    WithoutContentRange,
     /// Bytes, then a TCP reset.
     Reset { after: u64 },
-    /// Bytes, then the end of the connection.
+    /// Bytes, then the connection is closed.
     CloseEarly { after: u64 },
-    /// Bytes, then nothing for this long.
+    /// Bytes, then no data for this long.
     Stall { after: u64, pause: Duration },
-    /// One bit of the byte at this place of the file is another one.
+    /// One bit of the byte at this offset of the file is flipped.
     FlipByte { at: u64 },
-    /// 200 and the whole file, whatever was asked for.
+    /// 200 with the whole file, ignoring the range.
     IgnoreRange,
-    /// 206 for a range that was not asked for.
+    /// 206 with a different range than requested.
     OtherRange,
-    /// More bytes than promised.
+    /// More bytes than announced.
     LongerBody { by: u64 },
-    /// Fewer bytes than asked for, in an answer that is whole by its own account.
+    /// Fewer bytes than requested, in a response that is complete according to its headers.
     ShorterBody { by: u64 },
-    /// A redirect to this address.
+    /// A redirect to this URL.
     Redirect(String),
-    /// Bytes trickle: this pause before each block.
+    /// Slow transfer: this pause before each block.
     Slow { pause: Duration },
-    /// The `next` page is the page itself.
+    /// The `next` link of the page points to itself.
     RepeatPage,
-    /// Behind the last page there is always another one.
+    /// The last page is always followed by another one.
     EndlessPages,
 }
 
 impl FaultKind {
-    /// The answer that stands in for the real one, for faults of that kind.
-    pub(crate) fn answer(&self) -> Option<Answer> {
+    /// Returns the response that replaces the real one, for faults of that kind.
+    pub(crate) fn replacement_response(&self) -> Option<HubResponse> {
         match self {
             FaultKind::Status(status, headers) => {
-                let answer = text(*status, r#"{"error":"a fault on request"}"#);
-                Some(headers.iter().fold(answer, |answer, (name, value)| with(answer, name, value)))
+                Some(with_headers(text_response(*status, r#"{"error":"a fault on request"}"#), headers))
             }
-            FaultKind::Redirect(target) => Some(with(text(302, ""), "location", target)),
+            FaultKind::Answer(status, headers, body) => {
+                Some(with_headers(text_response(*status, body.clone()), headers))
+            }
+            FaultKind::Redirect(target) => Some(with_header(text_response(302, ""), "location", target)),
             _ => None,
         }
     }
 }
 
 impl Fault {
-    /// A fault of the next request to `host` whose path holds `path`.
-    pub fn once(host: Host, path: &str, kind: FaultKind) -> Self {
+    /// Creates a fault for the next request to `host` whose path contains `path`.
+    pub fn once(host: HubHost, path: &str, kind: FaultKind) -> Self {
         Self { host, path: path.to_owned(), times: 1, after: 0, kind }
     }
 
-    /// A fault of every such request.
-    pub fn always(host: Host, path: &str, kind: FaultKind) -> Self {
+    /// Creates a fault for every such request.
+    pub fn always(host: HubHost, path: &str, kind: FaultKind) -> Self {
         Self { times: u32::MAX, ..Self::once(host, path, kind) }
     }
 
-    /// This fault, so often.
+    /// Sets the number of affected requests.
     pub fn times(self, times: u32) -> Self {
         Self { times, ..self }
     }
 
-    /// This fault, after so many such requests went well.
+    /// Sets the number of requests that succeed first.
     pub fn after(self, after: u32) -> Self {
         Self { after, ..self }
     }
 
-    pub(crate) fn is_due(&mut self, host: Host, path: &str) -> bool {
+    pub(crate) fn is_due(&mut self, host: HubHost, path: &str) -> bool {
         if self.times == 0 || self.host != host || !path.contains(&self.path) {
             return false;
         }
@@ -94,4 +107,8 @@ impl Fault {
         }
         true
     }
+}
+
+fn with_headers(response: HubResponse, headers: &[(&'static str, String)]) -> HubResponse {
+    headers.iter().fold(response, |response, (name, value)| with_header(response, name, value))
 }

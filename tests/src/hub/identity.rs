@@ -1,4 +1,5 @@
-//! A certificate authority made for one test, and the certificate it gives the hub.
+//! A certificate authority for one test, and the certificate that it issues to the hub.
+//! The keys exist only in memory.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,25 +8,25 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::rustls::{ServerConfig, crypto};
 
-/// What a TLS listener needs, and what its clients have to trust.
+/// Key and certificate of a TLS listener, and the authority that its clients must trust.
 #[derive(Clone)]
-pub struct Identity {
-    /// The authority's certificate, PEM; clients take it from a file named by `SSL_CERT_FILE`.
+pub struct TlsIdentity {
+    /// Certificate of the authority (PEM); clients read it from the file in `SSL_CERT_FILE`.
     pub authority: String,
     pub(crate) server: Arc<ServerConfig>,
 }
 
-impl std::fmt::Debug for Identity {
+impl std::fmt::Debug for TlsIdentity {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("Identity")
     }
 }
 
-impl Identity {
-    /// An identity for `names`, which may be addresses.
+impl TlsIdentity {
+    /// Creates an identity for `names`, which may be IP addresses.
     pub fn generate(names: &[&str]) -> Result<Self, Box<dyn std::error::Error>> {
         let mut authority = CertificateParams::new(Vec::new())?;
-        // Two certificates of one name look self-signed to OpenSSL.
+        // OpenSSL treats two certificates with the same name as self-signed.
         authority.distinguished_name.push(DnType::CommonName, "kubectl-dynamo tests");
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority_key = KeyPair::generate()?;
@@ -42,15 +43,15 @@ impl Identity {
                 vec![certificate.der().clone()],
                 PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
             )?;
-        // As the real hub and its storage host do; a client that prefers HTTP/2 gets it.
+        // Like the real hub and its storage host: a client that prefers HTTP/2 gets it.
         server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Self { authority: authority_certificate.pem(), server: Arc::new(server) })
     }
 
     /// Writes the authority's certificate into `folder`.
     pub fn write_authority(&self, folder: &std::path::Path) -> std::io::Result<PathBuf> {
-        let place = folder.join("authority.pem");
-        std::fs::write(&place, &self.authority)?;
-        Ok(place)
+        let path = folder.join("authority.pem");
+        std::fs::write(&path, &self.authority)?;
+        Ok(path)
     }
 }

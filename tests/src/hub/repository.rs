@@ -1,4 +1,5 @@
-//! Repositories: folders as revisions, with the hashes a hub knows of their files.
+//! Repositories: folders as revisions, with the hashes that a hub stores for their files.
+//! It must not use code of the fetcher.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -8,31 +9,31 @@ use std::path::{Path, PathBuf};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-/// Files of these kinds, and files above [`LARGE_BYTES`], are in large file storage.
+/// Files with these extensions, and files above [`LARGE_BYTES`], are in LFS storage.
 const LARGE_KINDS: [&str; 7] = ["safetensors", "bin", "gguf", "pth", "pt", "onnx", "h5"];
 const LARGE_BYTES: u64 = 10 << 20;
 
-/// A model of the hub.
+/// A model on the hub.
 #[derive(Debug, Clone)]
 pub struct Repository {
     /// `org/name`.
     pub id: String,
-    pub access: Access,
+    pub access: RepositoryAccess,
     /// Branches and tags.
     pub references: BTreeMap<String, String>,
     /// Files of each commit.
     pub commits: BTreeMap<String, Vec<HubFile>>,
 }
 
-/// Who may read.
+/// Who may read the repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Access {
+pub enum RepositoryAccess {
     Public,
-    /// Listed for all, given to this token only.
+    /// Listed for everyone, content only with this token.
     Gated {
         token: String,
     },
-    /// Shown to this token only.
+    /// Visible only with this token.
     Private {
         token: String,
     },
@@ -42,22 +43,22 @@ pub enum Access {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HubFile {
     pub path: String,
-    pub place: PathBuf,
+    pub disk_path: PathBuf,
     pub size: u64,
-    /// Git's id of the blob: of the pointer for a large file.
+    /// Git blob ID, of the pointer for a large file.
     pub blob_id: String,
-    /// The content's hash, for a large file.
+    /// Hash of the content, for a large file.
     pub sha256: Option<String>,
-    /// The content's id in xet storage, where it is there.
+    /// ID of the content in xet storage, if it is stored there.
     pub xet_hash: Option<String>,
 }
 
 impl Repository {
-    /// A public repository whose `main` is `folder`.
+    /// Creates a public repository whose `main` is `folder`.
     pub fn from_folder(id: &str, folder: &Path) -> io::Result<Self> {
         let mut repository = Self {
             id: id.to_owned(),
-            access: Access::Public,
+            access: RepositoryAccess::Public,
             references: BTreeMap::new(),
             commits: BTreeMap::new(),
         };
@@ -65,16 +66,16 @@ impl Repository {
         Ok(repository)
     }
 
-    /// Points `reference` at a commit of what is in `folder` now; returns the commit.
+    /// Points `reference` to a commit of the current files in `folder`; returns the commit.
     pub fn add_revision(&mut self, reference: &str, folder: &Path) -> io::Result<String> {
         let mut paths = Vec::new();
-        collect(folder, folder, &mut paths)?;
+        collect_paths(folder, folder, &mut paths)?;
         paths.sort();
         let files = paths.iter().map(|path| hub_file(folder, path)).collect::<io::Result<Vec<_>>>()?;
         Ok(self.add_files(reference, files))
     }
 
-    /// Points `reference` at a commit of `files`, whatever their paths and hashes are.
+    /// Points `reference` to a commit of `files`, with any paths and hashes.
     pub fn add_files(&mut self, reference: &str, files: Vec<HubFile>) -> String {
         let mut hasher = Sha1::new();
         for file in &files {
@@ -86,31 +87,31 @@ impl Repository {
         commit
     }
 
-    /// Says of the file `path` of every commit that xet storage has it as `xet_hash`.
-    pub fn with_xet(mut self, path: &str, xet_hash: &str) -> Self {
+    /// Marks the file `path` of every commit as stored in xet storage as `xet_hash`.
+    pub fn with_xet_hash(mut self, path: &str, xet_hash: &str) -> Self {
         let files = self.commits.values_mut().flatten().filter(|file| file.path == path);
         files.for_each(|file| file.xet_hash = Some(xet_hash.to_owned()));
         self
     }
 
-    pub fn with_access(mut self, access: Access) -> Self {
+    pub fn with_access(mut self, access: RepositoryAccess) -> Self {
         self.access = access;
         self
     }
 
-    /// The commit a branch, tag or commit stands for.
+    /// Resolves a branch, tag, or commit.
     pub fn resolve(&self, revision: &str) -> Option<(&str, &[HubFile])> {
         let commit = self.references.get(revision).map(String::as_str).unwrap_or(revision);
         self.commits.get_key_value(commit).map(|(commit, files)| (commit.as_str(), files.as_slice()))
     }
 }
 
-fn collect(root: &Path, folder: &Path, paths: &mut Vec<String>) -> io::Result<()> {
+fn collect_paths(root: &Path, folder: &Path, paths: &mut Vec<String>) -> io::Result<()> {
     for entry in std::fs::read_dir(folder)? {
-        let place = entry?.path();
-        if place.is_dir() {
-            collect(root, &place, paths)?;
-        } else if let Some(path) = place.strip_prefix(root).ok().and_then(Path::to_str) {
+        let disk_path = entry?.path();
+        if disk_path.is_dir() {
+            collect_paths(root, &disk_path, paths)?;
+        } else if let Some(path) = disk_path.strip_prefix(root).ok().and_then(Path::to_str) {
             paths.push(path.to_owned());
         }
     }
@@ -118,12 +119,12 @@ fn collect(root: &Path, folder: &Path, paths: &mut Vec<String>) -> io::Result<()
 }
 
 fn hub_file(folder: &Path, path: &str) -> io::Result<HubFile> {
-    let place = folder.join(path);
-    let size = std::fs::metadata(&place)?.len();
+    let disk_path = folder.join(path);
+    let size = std::fs::metadata(&disk_path)?.len();
     let kind = path.rsplit('.').next().unwrap_or_default();
     let large = size > LARGE_BYTES || LARGE_KINDS.contains(&kind);
     let (blob_id, sha256) = if large {
-        let digits = hexadecimal(&hash::<Sha256>(&place, Sha256::new())?);
+        let digits = hexadecimal(&hash_file::<Sha256>(&disk_path, Sha256::new())?);
         let pointer =
             format!("version https://git-lfs.github.com/spec/v1\noid sha256:{digits}\nsize {size}\n");
         let mut hasher = Sha1::new();
@@ -132,13 +133,13 @@ fn hub_file(folder: &Path, path: &str) -> io::Result<HubFile> {
     } else {
         let mut hasher = Sha1::new();
         hasher.update(format!("blob {size}\0"));
-        (hexadecimal(&hash::<Sha1>(&place, hasher)?), None)
+        (hexadecimal(&hash_file::<Sha1>(&disk_path, hasher)?), None)
     };
-    Ok(HubFile { path: path.to_owned(), place, size, blob_id, sha256, xet_hash: None })
+    Ok(HubFile { path: path.to_owned(), disk_path, size, blob_id, sha256, xet_hash: None })
 }
 
-fn hash<D: Digest>(place: &Path, mut hasher: D) -> io::Result<Vec<u8>> {
-    let mut file = File::open(place)?;
+fn hash_file<D: Digest>(disk_path: &Path, mut hasher: D) -> io::Result<Vec<u8>> {
+    let mut file = File::open(disk_path)?;
     let mut block = vec![0; 1 << 20];
     loop {
         match file.read(&mut block)? {

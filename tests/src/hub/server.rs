@@ -1,4 +1,5 @@
-//! Sockets: accepts connections, over TLS if asked to (there HTTP/2 too), and lets a handler reset one.
+//! Accepts connections, with TLS (and HTTP/2) if configured, and lets a handler reset one.
+//! It does not interpret requests.
 
 use std::convert::Infallible;
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,25 +14,25 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::content::Answer;
-use super::{FaultKind, Host, State, cdn, pages};
+use super::content::{self, HubResponse};
+use super::{FaultKind, HubHost, HubState, cdn, endpoints};
 
-/// A second handle on a connection's socket, to make its end a reset.
+/// A second handle to a connection's socket, used to reset it.
 #[derive(Clone)]
-pub(crate) struct Line(Option<Arc<OwnedFd>>);
+pub(crate) struct ConnectionHandle(Option<Arc<OwnedFd>>);
 
-impl Line {
-    /// From now on closing the connection resets it.
+impl ConnectionHandle {
+    /// Resets the connection when it is closed, instead of a normal close.
     pub(crate) fn reset_on_close(&self) {
         if let Some(socket) = &self.0 {
-            // A socket that is gone needs no reset.
+            // A closed socket needs no reset.
             let _ = rustix::net::sockopt::set_socket_linger(socket.as_fd(), Some(Duration::ZERO));
         }
     }
 }
 
-/// Accepts until the task is ended.
-pub(crate) async fn serve(listener: TcpListener, host: Host, state: Arc<State>) {
+/// Accepts connections until the task is aborted.
+pub(crate) async fn serve(listener: TcpListener, host: HubHost, state: Arc<HubState>) {
     let acceptor = state
         .settings
         .identity
@@ -44,7 +45,7 @@ pub(crate) async fn serve(listener: TcpListener, host: Host, state: Arc<State>) 
         };
         let (state, acceptor) = (state.clone(), acceptor.clone());
         connections.spawn(async move {
-            let line = second_handle(&stream);
+            let connection = connection_handle(&stream);
             match acceptor {
                 Some(acceptor) => {
                     if let Ok(stream) = acceptor.accept(stream).await {
@@ -52,60 +53,68 @@ pub(crate) async fn serve(listener: TcpListener, host: Host, state: Arc<State>) 
                             Some(b"h2") => Version::HTTP_2,
                             _ => Version::HTTP_11,
                         };
-                        converse(stream, version, host, state, line).await;
+                        handle_connection(stream, version, host, state, connection).await;
                     }
                 }
-                None => converse(stream, Version::HTTP_11, host, state, line).await,
+                None => handle_connection(stream, Version::HTTP_11, host, state, connection).await,
             }
         });
         while connections.try_join_next().is_some() {}
     }
 }
 
-fn second_handle(stream: &TcpStream) -> Line {
+fn connection_handle(stream: &TcpStream) -> ConnectionHandle {
     let _ = stream.set_nodelay(true);
-    Line(stream.as_fd().try_clone_to_owned().ok().map(Arc::new))
+    ConnectionHandle(stream.as_fd().try_clone_to_owned().ok().map(Arc::new))
 }
 
-async fn converse(
+async fn handle_connection(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     version: Version,
-    host: Host,
-    state: Arc<State>,
-    line: Line,
+    host: HubHost,
+    state: Arc<HubState>,
+    connection: ConnectionHandle,
 ) {
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let (state, line) = (state.clone(), line.clone());
-        async move { Ok::<Answer, Infallible>(answer(&request, host, &state, &line).await) }
+        let (state, connection) = (state.clone(), connection.clone());
+        async move { Ok::<HubResponse, Infallible>(respond(&request, host, &state, &connection).await) }
     });
     let stream = TokioIo::new(stream);
-    // A client that goes away is no failure of the hub.
+    // A client that disconnects is not an error.
     let _ = match version {
         Version::HTTP_2 => http2::Builder::new(TokioExecutor::new()).serve_connection(stream, service).await,
         _ => http1::Builder::new().serve_connection(stream, service).await,
     };
 }
 
-async fn answer(request: &hyper::Request<Incoming>, host: Host, state: &Arc<State>, line: &Line) -> Answer {
+async fn respond(
+    request: &hyper::Request<Incoming>,
+    host: HubHost,
+    state: &Arc<HubState>,
+    connection: &ConnectionHandle,
+) -> HubResponse {
     if !state.settings.latency.is_zero() {
         tokio::time::sleep(state.settings.latency).await;
     }
-    let fault = state.fault(host, request.uri().path());
-    let answer = match (fault.as_ref().and_then(FaultKind::answer), host) {
-        (Some(answer), _) => answer,
-        (None, Host::Hub) => pages::answer(request, state, fault, line),
-        (None, Host::Cdn) => cdn::answer(request, state, fault, line),
+    let fault = state.next_due_fault(host, request.uri().path());
+    let is_compressed = matches!(fault, Some(FaultKind::Gzip));
+    let response = match (fault.as_ref().and_then(FaultKind::replacement_response), host) {
+        (Some(response), _) => response,
+        (None, HubHost::Hub) => endpoints::respond(request, state, fault, connection),
+        (None, HubHost::Cdn) => cdn::respond(request, state, fault, connection),
     };
+    let response = if is_compressed { content::compressed(response).await } else { response };
     let header = |name: hyper::header::HeaderName| {
         request.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
     };
-    state.note(super::Request {
+    state.record_request(super::HubRequest {
         host,
         method: request.method().to_string(),
         path: request.uri().path().to_owned(),
         range: header(hyper::header::RANGE),
         authorization: header(hyper::header::AUTHORIZATION),
-        status: answer.status().as_u16(),
+        user_agent: header(hyper::header::USER_AGENT),
+        status: response.status().as_u16(),
     });
-    answer
+    response
 }

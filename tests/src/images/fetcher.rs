@@ -1,15 +1,16 @@
-//! The fetcher's own image, for the node tier: made from the program under test as its users make it.
+//! Builds the fetcher image for the node tier from the program under test, as users build it.
+//! It uses `manifests/build-image`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::{Outcome, cache, ensure, programs};
 
-/// The name under which pods of the tests ask for it.
+/// Image name that test pods use.
 pub const REFERENCE: &str = "localhost/model-fetcher:test";
 
-/// Makes the image's archive in the folder, without a container engine.
-pub fn archive(folder: &Path) -> Outcome<PathBuf> {
+/// Builds the image's archive in the folder, without a container engine.
+pub fn build_archive(folder: &Path) -> Outcome<PathBuf> {
     let archive = folder.join("fetcher-image.tar");
     let output = Command::new(cache::repository().join("manifests/build-image"))
         .arg(programs::model_fetcher())

@@ -1,25 +1,27 @@
-//! The Dynamo runtime images of the node tier: Debian, Python and Dynamo from PyPI, under the real image's name.
+//! The Dynamo runtime images of the node tier: Debian, Python, and Dynamo from PyPI, under the real image's
+//! name.
 
 use std::path::PathBuf;
 
 use super::Image;
 use crate::{Outcome, cache};
 
-/// The name under which pods ask for the newer release's image.
+/// Image name that pods of the newer release use.
 pub const REFERENCE: &str = "nvcr.io/nvidia/ai-dynamo/vllm-runtime:1.6.1";
-/// The releases there are images of.
+/// The releases that have an image.
 pub const NEWER: &str = "1.6.1";
-pub const OLDER: &str = "1.5.1";
+pub const OLDER: &str = "0.9.1";
 
-/// Why the images cannot be had, if they cannot.
+/// Returns why the images are not available, if they are not.
 pub fn missing() -> Option<String> {
     let needed = [NEWER, OLDER].map(|release| folder().join("releases").join(release));
     let missing = needed.into_iter().find(|folder| !folder.is_dir())?;
-    Some(format!("{} is missing: `tests/run node` makes it", missing.display()))
+    Some(format!("{} not found: run `tests/run node` to build it", missing.display()))
 }
 
-/// The archive of a release's image, made from the files that `tests/runtime-image/build` gathered; kept beside them.
-pub fn archive(release: &str) -> Outcome<PathBuf> {
+/// Returns the archive of a release's image, built from the files that `tests/runtime-image/build` collected
+/// and stored next to them.
+pub fn build_archive(release: &str) -> Outcome<PathBuf> {
     let archive = folder().join(format!("image-{release}.tar"));
     if !archive.is_file() {
         let (repository, _) = REFERENCE.split_once(':').unwrap_or_default();

@@ -1,4 +1,5 @@
-//! What the audited user asked of an API server, from its audit log.
+//! Reads the requests of the audited user from an API server's audit log.
+//! It must not count requests of the test itself.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -8,98 +9,100 @@ use serde_json::Value;
 
 use crate::Outcome;
 
-/// The audit log of one API server; holds whole requests and answers of `AUDITED_USER`.
+/// The audit log of one API server. It contains complete requests and responses of `AUDITED_USER`.
 #[derive(Debug, Clone)]
-pub struct Audit {
+pub struct AuditLog {
     path: PathBuf,
 }
 
-/// One answered request of the audited user.
+/// One completed request of the audited user.
 #[derive(Debug, Clone)]
-pub struct Request {
+pub struct AuditedRequest {
     pub verb: String,
     pub namespace: String,
-    /// Of the core group empty.
+    /// API group; empty for the core group.
     pub group: String,
     pub resource: String,
     pub subresource: String,
     pub name: String,
     pub code: u64,
-    /// The resource version of the object in the answer, where it was one object.
+    /// Resource version of the object in the response, if it is a single object.
     pub resource_version: Option<String>,
     pub dry_run: bool,
-    /// Who it was made for: the impersonated user, where there is one.
+    /// The user of the request: the impersonated user, if any.
     pub user: String,
-    /// The object that was sent, if one was.
-    pub sent: Value,
+    pub user_agent: String,
+    /// The object in the request, if any.
+    pub object: Value,
 }
 
-impl Request {
-    /// Whether it asked for a change, and not only to hear what one would do.
-    pub fn writes(&self) -> bool {
+impl AuditedRequest {
+    /// Returns whether it changes objects and is not a dry run.
+    pub fn is_write(&self) -> bool {
         matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
             && !self.dry_run
     }
 }
 
-impl Audit {
+impl AuditLog {
     pub(super) fn new(path: PathBuf) -> Self {
         Self { path }
     }
 
-    /// How many bytes the log has: requests after this moment are those behind it.
+    /// Returns the size of the log in bytes. Later requests are after this position.
     pub fn position(&self) -> Outcome<u64> {
         Ok(std::fs::metadata(&self.path).map(|file| file.len()).unwrap_or_default())
     }
 
-    /// The requests in `namespace` behind `position`, in the order of their answers.
-    pub fn requests_since(&self, position: u64, namespace: &str) -> Outcome<Vec<Request>> {
+    /// Returns the requests in `namespace` after `position`, ordered by response.
+    pub fn requests_since(&self, position: u64, namespace: &str) -> Outcome<Vec<AuditedRequest>> {
         let mut requests = self.all_since(position)?;
         requests.retain(|request| request.namespace == namespace);
         Ok(requests)
     }
 
-    /// Every request that was made for `user` behind `position`, discovery and objects of no namespace among them: run
-    /// the plugin with `--as USER`, and nothing of another case is counted.
-    pub fn requests_for(&self, position: u64, user: &str) -> Outcome<Vec<Request>> {
+    /// Returns every request of `user` after `position`, including discovery and cluster-scoped objects. Run
+    /// the plugin with `--as USER` so that requests of other cases are not counted.
+    pub fn requests_for(&self, position: u64, user: &str) -> Outcome<Vec<AuditedRequest>> {
         let mut requests = self.all_since(position)?;
         requests.retain(|request| request.user == user);
         Ok(requests)
     }
 
-    fn all_since(&self, position: u64) -> Outcome<Vec<Request>> {
-        // Nothing but what is new is read: the log of a whole tier is large, and looked at often.
-        let before = position.saturating_sub(1);
+    fn all_since(&self, position: u64) -> Outcome<Vec<AuditedRequest>> {
+        // Only the new part is read: the log of a whole tier is large and read often.
+        let seek_position = position.saturating_sub(1);
         let mut log = File::open(&self.path)?;
-        log.seek(SeekFrom::Start(before))?;
+        log.seek(SeekFrom::Start(seek_position))?;
         let mut read = Vec::new();
         log.read_to_end(&mut read)?;
         let mut new = read.as_slice();
-        // A line that was half written at that moment began before it.
+        // A line that was incomplete at `position` belongs to an earlier request.
         if position > 0 {
-            let begun = new.iter().position(|byte| *byte == b'\n').map_or(new.len(), |end| end + 1);
-            new = &new[begun..];
+            let line_start = new.iter().position(|byte| *byte == b'\n').map_or(new.len(), |end| end + 1);
+            new = &new[line_start..];
         }
-        // The last line may be half written.
-        let whole = new.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        let new = &new[..whole];
+        // The last line may be incomplete.
+        let complete_end = new.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let new = &new[..complete_end];
         let mut requests = Vec::new();
         for line in new.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             let event: Value = serde_json::from_slice(line)?;
-            // A watch is answered when it starts and complete when it ends, which may be after the count.
+            // The response of a watch starts when the watch starts and completes when it ends, which may be
+            // after the count.
             let watch = event["verb"] == "watch";
             if event["stage"] == if watch { "ResponseStarted" } else { "ResponseComplete" } {
-                requests.push(request(&event));
+                requests.push(parse_request(&event));
             }
         }
         Ok(requests)
     }
 }
 
-fn request(event: &Value) -> Request {
+fn parse_request(event: &Value) -> AuditedRequest {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let object = &event["objectRef"];
-    Request {
+    AuditedRequest {
         verb: text(&event["verb"]),
         namespace: text(&object["namespace"]),
         group: text(&object["apiGroup"]),
@@ -113,6 +116,7 @@ fn request(event: &Value) -> Request {
             user => text(user),
         },
         dry_run: event["requestURI"].as_str().is_some_and(|uri| uri.contains("dryRun=All")),
-        sent: event["requestObject"].clone(),
+        user_agent: text(&event["userAgent"]),
+        object: event["requestObject"].clone(),
     }
 }

@@ -1,4 +1,5 @@
-//! A certificate authority of one test run, the certificates it signs, and kubeconfig files made of them.
+//! A certificate authority for one test run, its certificates, and kubeconfig files that use them.
+//! Keys of the authority are never written to disk.
 
 use std::path::Path;
 
@@ -11,21 +12,21 @@ use serde_json::{Value, json};
 
 use crate::Outcome;
 
-/// Signs the certificates of one cluster or webhook; lives in memory and ends with the run.
+/// Signs the certificates of one cluster or webhook. It exists only in memory.
 #[derive(Debug)]
-pub struct Authority {
+pub struct CertificateAuthority {
     certificate: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
 /// A certificate and its private key, both PEM.
 #[derive(Debug, Clone)]
-pub struct Identity {
+pub struct CertificateAndKey {
     pub certificate: String,
     pub key: String,
 }
 
-impl Authority {
+impl CertificateAuthority {
     pub fn new() -> Outcome<Self> {
         let mut params = CertificateParams::new(Vec::new())?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -36,19 +37,20 @@ impl Authority {
         Ok(Self { certificate, issuer: Issuer::new(params, key) })
     }
 
-    /// The authority's own certificate, PEM.
+    /// Returns the authority's certificate as PEM.
     pub fn certificate(&self) -> &str {
         &self.certificate
     }
 
-    /// A server's identity, valid for these host names and addresses.
-    pub fn server(&self, name: &str, hosts: &[&str]) -> Outcome<Identity> {
+    /// Creates a server identity for these host names and IP addresses.
+    pub fn server_certificate(&self, name: &str, hosts: &[&str]) -> Outcome<CertificateAndKey> {
         let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
         self.sign(CertificateParams::new(hosts)?, name, None, ExtendedKeyUsagePurpose::ServerAuth)
     }
 
-    /// A client's identity: Kubernetes takes the common name as the user and the organisation as its group.
-    pub fn client(&self, user: &str, group: Option<&str>) -> Outcome<Identity> {
+    /// Creates a client identity. Kubernetes uses the common name as the user and the organization as the
+    /// group.
+    pub fn client_certificate(&self, user: &str, group: Option<&str>) -> Outcome<CertificateAndKey> {
         self.sign(CertificateParams::new(Vec::new())?, user, group, ExtendedKeyUsagePurpose::ClientAuth)
     }
 
@@ -58,7 +60,7 @@ impl Authority {
         name: &str,
         group: Option<&str>,
         usage: ExtendedKeyUsagePurpose,
-    ) -> Outcome<Identity> {
+    ) -> Outcome<CertificateAndKey> {
         params.distinguished_name.remove(DnType::CommonName);
         params.distinguished_name.push(DnType::CommonName, name);
         if let Some(group) = group {
@@ -68,11 +70,11 @@ impl Authority {
         params.extended_key_usages = vec![usage];
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.issuer)?.pem();
-        Ok(Identity { certificate, key: key.serialize_pem() })
+        Ok(CertificateAndKey { certificate, key: key.serialize_pem() })
     }
 
-    /// A kubeconfig with one context, `tests`, whose user is this identity.
-    pub fn kubeconfig(&self, server: &str, identity: &Identity) -> Value {
+    /// Returns a kubeconfig with one context, `tests`, whose user is this identity.
+    pub fn kubeconfig(&self, server: &str, identity: &CertificateAndKey) -> Value {
         let encoded = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
         json!({
             "apiVersion": "v1",
@@ -91,7 +93,7 @@ impl Authority {
     }
 }
 
-impl Identity {
+impl CertificateAndKey {
     /// Writes `NAME.crt` and `NAME.key` into the folder.
     pub fn write(&self, folder: &Path, name: &str) -> std::io::Result<()> {
         std::fs::write(folder.join(format!("{name}.crt")), &self.certificate)?;

@@ -1,5 +1,5 @@
-//! One Kubernetes control plane: etcd, API server with an audit log, controller manager, scheduler.
-//! Several stand side by side in one network namespace, told apart by their ports.
+//! One Kubernetes control plane: etcd, API server with an audit log, controller manager, scheduler. Several
+//! can run in one network namespace with different ports.
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -10,14 +10,14 @@ use kube::{Client, Config};
 use rcgen::KeyPair;
 use serde_json::json;
 
-use super::audit::Audit;
-use super::authority::{Authority, Identity};
+use super::audit::AuditLog;
+use super::authority::{CertificateAndKey, CertificateAuthority};
 use super::definitions::{self, GraphGeneration};
-use super::programs;
-use super::supervisor::Supervisor;
+use super::supervisor::ProgramSupervisor;
+use super::{etcd, programs};
 use crate::Outcome;
 
-/// The user whose requests the audit log holds: what is under test, and nothing of the test's own.
+/// The user whose requests the audit log records: those of the code under test, not those of the test.
 pub const AUDITED_USER: &str = "kubectl-dynamo-tester";
 const SERVICE_RANGE: &str = "10.96.0.0/16";
 const FIRST_SERVICE: &str = "10.96.0.1";
@@ -25,7 +25,7 @@ const FIRST_SERVICE: &str = "10.96.0.1";
 /// A running control plane.
 #[derive(Clone)]
 pub struct ControlPlane {
-    /// Which of Dynamo's definitions it has, if any.
+    /// The generation of Dynamo's CRDs that it has, if any.
     pub generation: Option<GraphGeneration>,
     folder: PathBuf,
     server: String,
@@ -34,7 +34,7 @@ pub struct ControlPlane {
 
 /// The ports of the control plane number `index` of a namespace.
 #[derive(Debug, Clone, Copy)]
-struct Ports {
+struct ControlPlanePorts {
     server: u16,
     etcd: u16,
     etcd_peer: u16,
@@ -42,9 +42,9 @@ struct Ports {
     scheduler: u16,
 }
 
-fn ports(index: u16) -> Ports {
+fn ports_for(index: u16) -> ControlPlanePorts {
     let base = 100 * index;
-    Ports {
+    ControlPlanePorts {
         server: 6443 + base,
         etcd: 2379 + base,
         etcd_peer: 2380 + base,
@@ -53,86 +53,89 @@ fn ports(index: u16) -> Ports {
     }
 }
 
-/// A control plane whose etcd and API server were started and may not answer yet.
-pub(super) struct Starting<'a> {
+/// A control plane whose etcd and API server have been started but may not be ready yet.
+pub(super) struct StartingControlPlane<'a> {
     generation: Option<GraphGeneration>,
     name: &'static str,
-    paths: Paths<'a>,
-    ports: Ports,
+    paths: ControlPlaneFiles<'a>,
+    ports: ControlPlanePorts,
     node: Option<Ipv4Addr>,
 }
 
-/// Starts etcd and the API server of the control plane number `index`.
-/// `node` is the address under which pods and kubelets reach it.
+/// Starts etcd and the API server of the control plane number `index`. `node` is the address that pods and
+/// kubelets use for it.
 pub(super) fn start<'a>(
-    supervisor: &mut Supervisor,
-    authority: &'a Authority,
+    supervisor: &mut ProgramSupervisor,
+    authority: &'a CertificateAuthority,
     index: u16,
     generation: Option<GraphGeneration>,
     node: Option<Ipv4Addr>,
-) -> Outcome<Starting<'a>> {
+) -> Outcome<StartingControlPlane<'a>> {
     let name = generation.map_or("bare", GraphGeneration::version);
     let folder = supervisor.state().folder().join(name);
     std::fs::create_dir_all(&folder)?;
-    let ports = ports(index);
-    let paths = Paths { folder, authority, server: format!("https://127.0.0.1:{}", ports.server) };
+    let ports = ports_for(index);
+    let paths =
+        ControlPlaneFiles { folder, authority, server: format!("https://127.0.0.1:{}", ports.server) };
     paths.write_identities(node)?;
-    start_etcd(supervisor, &paths.folder, name, ports)?;
+    let etcd_address = (Ipv4Addr::LOCALHOST, ports.etcd, ports.etcd_peer);
+    etcd::start(supervisor, &format!("etcd-{name}"), &paths.folder.join("etcd"), etcd_address)?;
     start_server(supervisor, &paths, name, ports, node)?;
-    Ok(Starting { generation, name, paths, ports, node })
+    Ok(StartingControlPlane { generation, name, paths, ports, node })
 }
 
-impl Starting<'_> {
-    /// Waits until the API server answers, starts the rest, and applies Dynamo's definitions.
-    pub(super) async fn finish(self, supervisor: &mut Supervisor) -> Outcome<ControlPlane> {
+impl StartingControlPlane<'_> {
+    /// Waits until the API server is ready, starts the other programs, and applies Dynamo's CRDs.
+    pub(super) async fn finish(self, supervisor: &mut ProgramSupervisor) -> Outcome<ControlPlane> {
         let Self { generation, name, paths, ports, node } = self;
-        let client = client(&paths.write_kubeconfig("admin", Some("system:masters"))?).await?;
+        let client =
+            client_from_kubeconfig(&paths.write_kubeconfig("admin", Some("system:masters"))?).await?;
         wait_until_ready(supervisor, &client, &format!("kube-apiserver-{name}")).await?;
         start_controllers(supervisor, &paths, name, ports, node)?;
         start_scheduler(supervisor, &paths, name, ports)?;
         paths.write_kubeconfig(AUDITED_USER, Some("system:masters"))?;
         if let Some(generation) = generation {
-            definitions::apply(&client, generation).await?;
+            definitions::apply_all(&client, generation).await?;
         }
         Ok(ControlPlane { generation, folder: paths.folder, server: paths.server, client })
     }
 }
 
 impl ControlPlane {
-    /// A client with every right, which the audit log does not record.
+    /// Returns a cluster-admin client that the audit log does not record.
     pub fn client(&self) -> Client {
         self.client.clone()
     }
 
-    /// The address of the API server, inside the namespace.
+    /// Returns the URL of the API server inside the namespace.
     pub fn server(&self) -> &str {
         &self.server
     }
 
-    /// A kubeconfig file with every right, whose requests the audit log holds: for what is under test.
-    pub fn kubeconfig(&self) -> PathBuf {
+    /// Returns a cluster-admin kubeconfig that the audit log records, for the code under test.
+    pub fn audited_kubeconfig(&self) -> PathBuf {
         kubeconfig_path(&self.folder, AUDITED_USER)
     }
 
-    /// A kubeconfig file with every right, left out of the audit log.
+    /// Returns a cluster-admin kubeconfig that the audit log does not record.
     pub fn admin_kubeconfig(&self) -> PathBuf {
         kubeconfig_path(&self.folder, "admin")
     }
 
-    /// A kubeconfig file of a user of no group, who has only the rights that bindings give.
-    pub fn kubeconfig_of(&self, authority: &Authority, user: &str) -> Outcome<PathBuf> {
-        let paths = Paths { folder: self.folder.clone(), authority, server: self.server.clone() };
+    /// Returns a kubeconfig of a user without groups, who has only the permissions of role bindings.
+    pub fn write_user_kubeconfig(&self, authority: &CertificateAuthority, user: &str) -> Outcome<PathBuf> {
+        let paths = ControlPlaneFiles { folder: self.folder.clone(), authority, server: self.server.clone() };
         paths.write_kubeconfig(user, None)
     }
 
-    /// What the audited user asked of the API server so far.
-    pub fn audit(&self) -> Audit {
-        Audit::new(self.folder.join("audit.log"))
+    /// Returns the requests of the audited user so far.
+    pub fn audit_log(&self) -> AuditLog {
+        AuditLog::new(self.folder.join("audit.log"))
     }
 }
 
-/// A client from a kubeconfig file.
-pub async fn client(kubeconfig: &Path) -> Outcome<Client> {
+/// Creates a client from a kubeconfig file.
+pub async fn client_from_kubeconfig(kubeconfig: &Path) -> Outcome<Client> {
     let config = Kubeconfig::read_from(kubeconfig)?;
     Ok(Client::try_from(Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?)?)
 }
@@ -141,13 +144,13 @@ fn kubeconfig_path(folder: &Path, user: &str) -> PathBuf {
     folder.join(format!("{user}.conf"))
 }
 
-struct Paths<'a> {
+struct ControlPlaneFiles<'a> {
     folder: PathBuf,
-    authority: &'a Authority,
+    authority: &'a CertificateAuthority,
     server: String,
 }
 
-impl Paths<'_> {
+impl ControlPlaneFiles<'_> {
     fn file(&self, name: &str) -> String {
         self.folder.join(name).display().to_string()
     }
@@ -157,26 +160,26 @@ impl Paths<'_> {
         let mut hosts = vec!["localhost", "kubernetes.default.svc", "127.0.0.1", FIRST_SERVICE];
         hosts.extend(node.as_deref());
         std::fs::write(self.folder.join("ca.crt"), self.authority.certificate())?;
-        self.authority.server("kube-apiserver", &hosts)?.write(&self.folder, "apiserver")?;
+        self.authority.server_certificate("kube-apiserver", &hosts)?.write(&self.folder, "apiserver")?;
         self.authority
-            .client("apiserver", Some("system:masters"))?
+            .client_certificate("apiserver", Some("system:masters"))?
             .write(&self.folder, "apiserver-kubelet")?;
         let accounts = KeyPair::generate()?;
-        Identity { certificate: accounts.public_key_pem(), key: accounts.serialize_pem() }
+        CertificateAndKey { certificate: accounts.public_key_pem(), key: accounts.serialize_pem() }
             .write(&self.folder, "accounts")?;
         std::fs::write(self.folder.join("audit.json"), audit_policy().to_string())?;
         Ok(())
     }
 
     fn write_kubeconfig(&self, user: &str, group: Option<&str>) -> Outcome<PathBuf> {
-        let identity = self.authority.client(user, group)?;
+        let identity = self.authority.client_certificate(user, group)?;
         let path = kubeconfig_path(&self.folder, user);
         std::fs::write(&path, self.authority.kubeconfig(&self.server, &identity).to_string())?;
         Ok(path)
     }
 }
 
-/// Whole requests and answers of the audited user, nothing of anyone else.
+/// Returns a policy that logs complete requests and responses of the audited user and nothing else.
 fn audit_policy() -> serde_json::Value {
     json!({
         "apiVersion": "audit.k8s.io/v1",
@@ -186,39 +189,20 @@ fn audit_policy() -> serde_json::Value {
     })
 }
 
-fn start_etcd(supervisor: &mut Supervisor, folder: &Path, name: &str, ports: Ports) -> Outcome {
-    let (client, peer) =
-        (format!("http://127.0.0.1:{}", ports.etcd), format!("http://127.0.0.1:{}", ports.etcd_peer));
-    supervisor.start(
-        &format!("etcd-{name}"),
-        programs::compiled("etcd")?,
-        &[
-            format!("--data-dir={}", folder.join("etcd").display()),
-            format!("--listen-client-urls={client}"),
-            format!("--advertise-client-urls={client}"),
-            format!("--listen-peer-urls={peer}"),
-            format!("--initial-advertise-peer-urls={peer}"),
-            format!("--initial-cluster=default={peer}"),
-            // Nothing of a test's etcd is worth keeping over a power cut.
-            "--unsafe-no-fsync".to_owned(),
-        ],
-    )
-}
-
 fn start_server(
-    supervisor: &mut Supervisor,
-    plane: &Paths<'_>,
+    supervisor: &mut ProgramSupervisor,
+    plane: &ControlPlaneFiles<'_>,
     name: &str,
-    ports: Ports,
+    ports: ControlPlanePorts,
     node: Option<Ipv4Addr>,
 ) -> Outcome {
     supervisor.start(
         &format!("kube-apiserver-{name}"),
-        programs::compiled("kube-apiserver")?,
+        programs::compiled_program("kube-apiserver")?,
         &[
             format!("--etcd-servers=http://127.0.0.1:{}", ports.etcd),
             "--bind-address=0.0.0.0".to_owned(),
-            // Needed even where no pod asks for it; without a node nothing ever connects to it.
+            // Required even without pods that use it; without a node nothing connects to it.
             format!("--advertise-address={}", node.unwrap_or(Ipv4Addr::new(10, 89, 0, 1))),
             format!("--secure-port={}", ports.server),
             format!("--cert-dir={}", plane.file("certificates")),
@@ -236,23 +220,23 @@ fn start_server(
             "--kubelet-preferred-address-types=InternalIP".to_owned(),
             format!("--audit-policy-file={}", plane.file("audit.json")),
             format!("--audit-log-path={}", plane.file("audit.log")),
-            // A request is answered only once its line is in the log.
+            // A response is sent only after its line is in the log.
             "--audit-log-mode=blocking".to_owned(),
         ],
     )
 }
 
 fn start_controllers(
-    supervisor: &mut Supervisor,
-    plane: &Paths<'_>,
+    supervisor: &mut ProgramSupervisor,
+    plane: &ControlPlaneFiles<'_>,
     name: &str,
-    ports: Ports,
+    ports: ControlPlanePorts,
     node: Option<Ipv4Addr>,
 ) -> Outcome {
     let kubeconfig = plane.write_kubeconfig("system:kube-controller-manager", None)?;
     supervisor.start(
         &format!("kube-controller-manager-{name}"),
-        programs::compiled("kube-controller-manager")?,
+        programs::compiled_program("kube-controller-manager")?,
         &[
             format!("--kubeconfig={}", kubeconfig.display()),
             format!("--cert-dir={}", plane.file("certificates")),
@@ -262,7 +246,8 @@ fn start_controllers(
             "--bind-address=127.0.0.1".to_owned(),
             format!("--secure-port={}", ports.controllers),
             "--leader-elect=false".to_owned(),
-            // Where there is no node, the collector of lost pods would take after 40 s what a test put on one.
+            // Without a node, the pod garbage collector would remove pods that a test binds to one after 40
+            // s.
             match node {
                 Some(_) => "--controllers=*".to_owned(),
                 None => "--controllers=*,-pod-garbage-collector-controller".to_owned(),
@@ -271,11 +256,16 @@ fn start_controllers(
     )
 }
 
-fn start_scheduler(supervisor: &mut Supervisor, plane: &Paths<'_>, name: &str, ports: Ports) -> Outcome {
+fn start_scheduler(
+    supervisor: &mut ProgramSupervisor,
+    plane: &ControlPlaneFiles<'_>,
+    name: &str,
+    ports: ControlPlanePorts,
+) -> Outcome {
     let kubeconfig = plane.write_kubeconfig("system:kube-scheduler", None)?;
     supervisor.start(
         &format!("kube-scheduler-{name}"),
-        programs::compiled("kube-scheduler")?,
+        programs::compiled_program("kube-scheduler")?,
         &[
             format!("--kubeconfig={}", kubeconfig.display()),
             format!("--cert-dir={}", plane.file("certificates")),
@@ -286,20 +276,20 @@ fn start_scheduler(supervisor: &mut Supervisor, plane: &Paths<'_>, name: &str, p
     )
 }
 
-async fn wait_until_ready(supervisor: &mut Supervisor, client: &Client, program: &str) -> Outcome {
+async fn wait_until_ready(supervisor: &mut ProgramSupervisor, client: &Client, program: &str) -> Outcome {
     let limit = Instant::now() + Duration::from_secs(180);
     loop {
         let request = http::Request::get("/readyz").body(Vec::new())?;
-        let said = match client.request_text(request).await {
+        let response = match client.request_text(request).await {
             Ok(text) if text == "ok" => return Ok(()),
             Ok(text) => text,
             Err(error) => error.to_string(),
         };
-        supervisor.check(program)?;
+        supervisor.ensure_running(program)?;
         if Instant::now() > limit {
-            return Err(format!("{program} is not ready: {said}").into());
+            return Err(format!("{program} is not ready: {response}").into());
         }
-        // A server that does not answer yet sends no event to wait for.
+        // A server that is not ready does not send an event to wait for.
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

@@ -1,4 +1,5 @@
-//! Dynamo's custom resource definitions, as a cluster of each generation holds them.
+//! Dynamo's custom resource definitions for a cluster of each generation.
+//! They are read from shared reference data and not stored in this repository.
 
 use std::path::PathBuf;
 
@@ -11,17 +12,17 @@ use serde_json::Value;
 
 use crate::{Outcome, cache};
 
-/// Which object version of a graph deployment a cluster stores, and so which operator runs there.
+/// The graph API version that a cluster stores, and therefore which operator it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum GraphGeneration {
-    /// v1alpha1 alone: Dynamo 0.9.1.
+    /// v1alpha1 only: Dynamo 0.9.1.
     V1Alpha1,
     /// v1beta1 stored, v1alpha1 served: Dynamo 1.5 and later.
     V1Beta1,
 }
 
 impl GraphGeneration {
-    /// The stored version, as in `nvidia.com/VERSION`.
+    /// Returns the stored version, as in `nvidia.com/VERSION`.
     pub fn version(self) -> &'static str {
         match self {
             Self::V1Alpha1 => "v1alpha1",
@@ -37,60 +38,64 @@ impl GraphGeneration {
     }
 }
 
-/// Why the definitions cannot be read, if they cannot.
-pub fn missing() -> Option<String> {
+/// Returns why the CRDs cannot be read, if they cannot.
+pub fn missing_reason() -> Option<String> {
     let absent = [GraphGeneration::V1Alpha1, GraphGeneration::V1Beta1]
         .into_iter()
-        .map(folder)
+        .map(definitions_folder)
         .find(|path| !path.is_dir());
-    absent.map(|path| format!("{} is missing: set DYNAMO_CRD_DIR to Dynamo's definitions", path.display()))
+    absent.map(|path| {
+        format!("{} not found: set DYNAMO_CRD_DIR to the folder of Dynamo's CRDs", path.display())
+    })
 }
 
-fn folder(generation: GraphGeneration) -> PathBuf {
-    root().join(generation.folder())
+fn definitions_folder(generation: GraphGeneration) -> PathBuf {
+    definitions_root().join(generation.folder())
 }
 
-fn root() -> PathBuf {
-    let given = cache::set("DYNAMO_CRD_DIR");
-    given.unwrap_or_else(|| cache::repository().join("../shared/crds"))
+fn definitions_root() -> PathBuf {
+    let configured = cache::set("DYNAMO_CRD_DIR");
+    configured.unwrap_or_else(|| cache::repository().join("../shared/crds"))
 }
 
-/// The version that a definition is made to store: without conversion the other one comes back empty.
+/// The version that a CRD stores. Without conversion, objects of the other version lose their fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stored {
+pub enum StoredVersion {
     V1Alpha1,
     V1Beta1,
 }
 
-/// The definition of graph deployments of one upstream state, alone, with a storage version of our choice.
+/// The CRD of graph deployments at one upstream commit, with a chosen storage version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GraphDefinition {
-    /// Its folder among the definitions.
+    /// Its folder among the CRDs.
     pub folder: &'static str,
-    pub stored: Stored,
+    pub stored_version: StoredVersion,
 }
 
 impl GraphDefinition {
-    /// The definition itself, as a bare API server can hold it.
+    /// Returns the CRD, changed so that an API server without webhooks accepts it.
     pub fn read(self) -> Outcome<Value> {
-        let mut definition = read(&root().join(self.folder).join("nvidia.com_dynamographdeployments.yaml"))?;
-        let stored = match self.stored {
-            Stored::V1Alpha1 => "v1alpha1",
-            Stored::V1Beta1 => "v1beta1",
+        let mut definition = read_definition(
+            &definitions_root().join(self.folder).join("nvidia.com_dynamographdeployments.yaml"),
+        )?;
+        let stored_version = match self.stored_version {
+            StoredVersion::V1Alpha1 => "v1alpha1",
+            StoredVersion::V1Beta1 => "v1beta1",
         };
         for version in
             definition.pointer_mut("/spec/versions").and_then(Value::as_array_mut).into_iter().flatten()
         {
-            version["storage"] = (version["name"] == stored).into();
+            version["storage"] = (version["name"] == stored_version).into();
         }
         Ok(definition)
     }
 
-    /// Puts it in the place of any other that the API server holds, and waits until it is served.
-    pub async fn put(self, client: &Client) -> Outcome {
+    /// Replaces any other CRD of graph deployments on the API server, and waits until it is served.
+    pub async fn install(self, client: &Client) -> Outcome {
         let api: Api<CustomResourceDefinition> = Api::all(client.clone());
         let definition = self.read()?;
-        let name = definition["metadata"]["name"].as_str().ok_or("a definition without a name")?;
+        let name = definition["metadata"]["name"].as_str().ok_or("the CRD does not have a name")?;
         if let Some(other) = api.get_opt(name).await? {
             let uid = other.metadata.uid.unwrap_or_default();
             api.delete(name, &DeleteParams::default()).await?;
@@ -100,11 +105,11 @@ impl GraphDefinition {
         self.wait_until_served(client).await
     }
 
-    /// Established comes a moment before the server answers, and that moment is no event.
+    /// The CRD is established shortly before the server serves it, and there is no event for that.
     async fn wait_until_served(self, client: &Client) -> Outcome {
-        let version = match self.stored {
-            Stored::V1Alpha1 => GraphGeneration::V1Alpha1,
-            Stored::V1Beta1 => GraphGeneration::V1Beta1,
+        let version = match self.stored_version {
+            StoredVersion::V1Alpha1 => GraphGeneration::V1Alpha1,
+            StoredVersion::V1Beta1 => GraphGeneration::V1Beta1,
         };
         let graphs = crate::dynamo::graphs(client.clone(), version, "default");
         let limit = std::time::Instant::now() + std::time::Duration::from_secs(60);
@@ -118,22 +123,22 @@ impl GraphDefinition {
     }
 }
 
-/// Applies the definitions and waits until the API server serves them.
-pub(super) async fn apply(client: &Client, generation: GraphGeneration) -> Outcome {
+/// Applies the CRDs and waits until the API server serves them.
+pub(super) async fn apply_all(client: &Client, generation: GraphGeneration) -> Outcome {
     let mut definitions = Vec::new();
-    for entry in std::fs::read_dir(folder(generation))? {
+    for entry in std::fs::read_dir(definitions_folder(generation))? {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "yaml") {
-            definitions.push(read(&path)?);
+            definitions.push(read_definition(&path)?);
         }
     }
     try_join_all(definitions.iter().map(|definition| apply_one(client, definition))).await?;
     Ok(())
 }
 
-fn read(path: &std::path::Path) -> Outcome<Value> {
+fn read_definition(path: &std::path::Path) -> Outcome<Value> {
     let mut definition: Value = serde_saphyr::from_str(&std::fs::read_to_string(path)?)?;
-    // Conversion by webhook would need the real operator; without it only the stored version may be used.
+    // Conversion by webhook requires the real operator; without it only the stored version may be used.
     if let Some(spec) = definition.get_mut("spec").and_then(Value::as_object_mut) {
         spec.remove("conversion");
     }
@@ -142,8 +147,8 @@ fn read(path: &std::path::Path) -> Outcome<Value> {
 
 async fn apply_one(client: &Client, definition: &Value) -> Outcome {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
-    let name = definition["metadata"]["name"].as_str().ok_or("a definition without a name")?;
-    // Server-side: the annotation of a client-side apply cannot hold 800 kB.
+    let name = definition["metadata"]["name"].as_str().ok_or("the CRD does not have a name")?;
+    // Server-side apply: the annotation of a client-side apply cannot contain 800 kB.
     api.patch(name, &PatchParams::apply("tests").force(), &Patch::Apply(definition)).await?;
     await_condition(api, name, conditions::is_crd_established()).await?;
     Ok(())

@@ -1,4 +1,5 @@
-//! The one node of a cluster: a bridge as its address, containerd, kubelet and kube-proxy, and its images.
+//! The node of a cluster: a bridge with its address, containerd, kubelet, kube-proxy, and its images.
+//! It must not affect other containers or kubelets of the machine.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -11,22 +12,23 @@ use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::runtime::wait::await_condition;
 use serde_json::{Value, json};
 
-use super::authority::Authority;
+use super::authority::CertificateAuthority;
 use super::control_plane::ControlPlane;
 use super::programs;
-use super::supervisor::Supervisor;
+use super::supervisor::ProgramSupervisor;
 use crate::Outcome;
 use crate::images::Image;
 
-/// The node's address: pods reach here what a test serves inside the namespace, such as a hub.
+/// Address of the node. Pods use it to reach servers that a test runs inside the namespace, such as a hub.
 pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 89, 0, 1);
-/// The node's name.
+/// Name of the node.
 pub const NAME: &str = "node0";
 const POD_RANGE: &str = "10.244.0.0/24";
 const PAUSE: &str = "registry.k8s.io/pause:3.10";
 
-/// Gives the calling thread's namespace the bridge that carries the node's address (`dummy` links need a module).
-pub(super) fn make_network() -> io::Result<()> {
+/// Creates the bridge with the node's address in the calling thread's namespace (`dummy` links need a kernel
+/// module).
+pub(super) fn create_network() -> io::Result<()> {
     let address = format!("{ADDRESS}/24");
     for arguments in [
         &["link", "add", NAME, "type", "bridge"][..],
@@ -36,22 +38,22 @@ pub(super) fn make_network() -> io::Result<()> {
     ] {
         let output = Command::new("ip").args(arguments).output()?;
         if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
-            return Err(io::Error::other(format!("ip {}: {}", arguments.join(" "), said.trim())));
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            return Err(io::Error::other(format!("ip {}: {}", arguments.join(" "), stderr.trim())));
         }
     }
     Ok(())
 }
 
-/// Starts the node's programs and waits until the node is ready for pods.
+/// Starts the node's programs and waits until the node is ready.
 pub(super) async fn start(
-    supervisor: &mut Supervisor,
-    authority: &Authority,
+    supervisor: &mut ProgramSupervisor,
+    authority: &CertificateAuthority,
     plane: &ControlPlane,
 ) -> Outcome {
     let folder = supervisor.state().folder().to_owned();
     start_containerd(supervisor, &folder).await?;
-    import_pause(&folder)?;
+    import_pause_image(&folder)?;
     start_kubelet(supervisor, &folder, authority, plane)?;
     start_proxy(supervisor, &folder, authority, plane)?;
     let nodes: Api<Node> = Api::all(plane.client());
@@ -62,14 +64,14 @@ pub(super) async fn start(
             Ok(())
         }
         Err(_) => {
-            supervisor.check("kubelet")?;
-            supervisor.check("containerd")?;
+            supervisor.ensure_running("kubelet")?;
+            supervisor.ensure_running("containerd")?;
             Err(format!("the node is not ready; see {}", folder.join("log").display()).into())
         }
     }
 }
 
-/// Lets the node have this many GPUs, so that pods which ask for some are scheduled; 0 is none.
+/// Sets the node's number of GPUs, so that pods that request GPUs are scheduled; 0 means none.
 pub async fn set_gpus(plane: &ControlPlane, count: u32) -> Outcome {
     let nodes: Api<Node> = Api::all(plane.client());
     let patch = json!({"status": {"capacity": {"nvidia.com/gpu": count.to_string()}}});
@@ -77,11 +79,11 @@ pub async fn set_gpus(plane: &ControlPlane, count: u32) -> Outcome {
     Ok(())
 }
 
-/// Makes the image archive known to the node under the names it carries.
-pub fn import(cluster_folder: &Path, archive: &Path) -> Outcome {
+/// Imports the image archive on the node with the names in the archive.
+pub fn import_image(cluster_folder: &Path, archive: &Path) -> Outcome {
     let output = Command::new("ctr")
         .arg("--address")
-        .arg(socket(cluster_folder))
+        .arg(containerd_socket(cluster_folder))
         .args(["--namespace", "k8s.io", "image", "import"])
         .arg(archive)
         .output()?;
@@ -92,20 +94,20 @@ pub fn import(cluster_folder: &Path, archive: &Path) -> Outcome {
         .into())
 }
 
-/// Whether its kubelet answers and takes pods.
+/// Returns whether the node is ready and schedulable.
 pub fn is_ready(node: &Node) -> bool {
     let conditions = node.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
     conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
-fn socket(folder: &Path) -> std::path::PathBuf {
+fn containerd_socket(folder: &Path) -> std::path::PathBuf {
     folder.join("containerd.sock")
 }
 
-async fn start_containerd(supervisor: &mut Supervisor, folder: &Path) -> Outcome {
+async fn start_containerd(supervisor: &mut ProgramSupervisor, folder: &Path) -> Outcome {
     let networks = folder.join("networks");
     std::fs::create_dir_all(&networks)?;
-    std::fs::write(networks.join("10-bridge.conflist"), network().to_string())?;
+    std::fs::write(networks.join("10-bridge.conflist"), network_config().to_string())?;
     let settings = folder.join("containerd.toml");
     std::fs::write(&settings, containerd_settings(folder))?;
     supervisor.start(
@@ -115,20 +117,21 @@ async fn start_containerd(supervisor: &mut Supervisor, folder: &Path) -> Outcome
     )?;
     let limit = std::time::Instant::now() + std::time::Duration::from_secs(60);
     loop {
-        supervisor.check("containerd")?;
-        let asked = Command::new("ctr").arg("--address").arg(socket(folder)).arg("version").output()?;
-        if asked.status.success() {
+        supervisor.ensure_running("containerd")?;
+        let output =
+            Command::new("ctr").arg("--address").arg(containerd_socket(folder)).arg("version").output()?;
+        if output.status.success() {
             return Ok(());
         }
         if std::time::Instant::now() > limit {
-            return Err(format!("containerd: {}", String::from_utf8_lossy(&asked.stderr).trim()).into());
+            return Err(format!("containerd: {}", String::from_utf8_lossy(&output.stderr).trim()).into());
         }
-        // A daemon that does not listen yet sends no event to wait for.
+        // A daemon that does not listen yet does not send an event to wait for.
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
 }
 
-fn network() -> Value {
+fn network_config() -> Value {
     let addresses = json!({
         "type": "host-local",
         "ranges": [[{"subnet": POD_RANGE}]],
@@ -155,9 +158,9 @@ state = "{folder}/containerd/state"
   address = "{folder}/containerd.sock"
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "{PAUSE}"
-  # runc may not lower oom_score_adj where CAP_SYS_RESOURCE is missing.
+  # runc cannot lower oom_score_adj without CAP_SYS_RESOURCE.
   restrict_oom_score_adj = true
-  # Below our own folder, so that an interrupted run's are found and cleared with it.
+  # Below the state folder, so that leftovers of an interrupted run are found and removed.
   netns_mounts_under_state_dir = true
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "{plugins}"
@@ -166,33 +169,35 @@ state = "{folder}/containerd/state"
     )
 }
 
-fn import_pause(folder: &Path) -> Outcome {
+fn import_pause_image(folder: &Path) -> Outcome {
     let root = folder.join("pause");
     std::fs::create_dir_all(&root)?;
-    std::fs::copy(programs::compiled("pause")?, root.join("pause"))?;
+    std::fs::copy(programs::compiled_program("pause")?, root.join("pause"))?;
     let archive = folder.join("pause.tar");
     Image::new(PAUSE).entrypoint(&["/pause"]).write(&[&root], &archive)?;
-    import(folder, &archive)
+    import_image(folder, &archive)
 }
 
 fn start_kubelet(
-    supervisor: &mut Supervisor,
+    supervisor: &mut ProgramSupervisor,
     folder: &Path,
-    authority: &Authority,
+    authority: &CertificateAuthority,
     plane: &ControlPlane,
 ) -> Outcome {
     let pki = folder.join("pki");
-    authority.server(NAME, &[NAME, &ADDRESS.to_string(), "127.0.0.1"])?.write(&pki, "kubelet-server")?;
+    authority
+        .server_certificate(NAME, &[NAME, &ADDRESS.to_string(), "127.0.0.1"])?
+        .write(&pki, "kubelet-server")?;
     std::fs::write(pki.join("ca.crt"), authority.certificate())?;
     let kubeconfig = folder.join("kubelet.conf");
-    let identity = authority.client(&format!("system:node:{NAME}"), Some("system:nodes"))?;
+    let identity = authority.client_certificate(&format!("system:node:{NAME}"), Some("system:nodes"))?;
     std::fs::write(&kubeconfig, authority.kubeconfig(plane.server(), &identity).to_string())?;
     let control_group = supervisor.state().control_group()?;
     let settings = folder.join("kubelet.json");
     std::fs::write(&settings, kubelet_settings(folder, &control_group).to_string())?;
     supervisor.start(
         "kubelet",
-        programs::compiled("kubelet")?,
+        programs::compiled_program("kubelet")?,
         &[
             format!("--config={}", settings.display()),
             format!("--kubeconfig={}", kubeconfig.display()),
@@ -209,9 +214,9 @@ fn kubelet_settings(folder: &Path, control_group: &str) -> Value {
     json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
-        "containerRuntimeEndpoint": format!("unix://{}", socket(folder).display()),
+        "containerRuntimeEndpoint": format!("unix://{}", containerd_socket(folder).display()),
         "cgroupDriver": "cgroupfs",
-        // A group of our own: a kubelet that someone else runs here leaves our pods alone, and we its.
+        // A separate cgroup: another kubelet on this machine does not affect these pods, and the reverse.
         "cgroupRoot": control_group,
         "failCgroupV1": false,
         "failSwapOn": false,
@@ -231,24 +236,24 @@ fn kubelet_settings(folder: &Path, control_group: &str) -> Value {
         "podLogsDir": file("pod-logs"),
         "volumePluginDir": file("volume-plugins"),
         "maxPods": 200,
-        // Other work fills this machine's disk and memory too; a test's pod is not to be evicted for it.
+        // Other work uses this machine's disk and memory too; test pods must not be evicted because of it.
         "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
         "imageGCHighThresholdPercent": 100,
     })
 }
 
 fn start_proxy(
-    supervisor: &mut Supervisor,
+    supervisor: &mut ProgramSupervisor,
     folder: &Path,
-    authority: &Authority,
+    authority: &CertificateAuthority,
     plane: &ControlPlane,
 ) -> Outcome {
     let kubeconfig = folder.join("kube-proxy.conf");
-    let identity = authority.client("system:kube-proxy", None)?;
+    let identity = authority.client_certificate("system:kube-proxy", None)?;
     std::fs::write(&kubeconfig, authority.kubeconfig(plane.server(), &identity).to_string())?;
     supervisor.start(
         "kube-proxy",
-        programs::compiled("kube-proxy")?,
+        programs::compiled_program("kube-proxy")?,
         &[
             format!("--kubeconfig={}", kubeconfig.display()),
             format!("--hostname-override={NAME}"),
@@ -261,8 +266,9 @@ fn start_proxy(
     )
 }
 
-/// The storage classes of the cases, which make no volume: `manual` binds at once, `late` with the first pod.
-pub async fn make_storage_classes(plane: &ControlPlane) -> Outcome {
+/// Creates the storage classes of the cases. They do not provision: `manual` binds immediately, `late` with
+/// the first pod.
+pub async fn create_storage_classes(plane: &ControlPlane) -> Outcome {
     let classes: Api<StorageClass> = Api::all(plane.client());
     for (name, mode) in [("manual", "Immediate"), ("late", "WaitForFirstConsumer")] {
         let class = serde_json::from_value(json!({

@@ -1,5 +1,5 @@
-//! What a cluster leaves on the machine, in one place: a lock, a folder, a network namespace, control groups.
-//! Taking the state clears what an interrupted run left, whichever process made it.
+//! Manages what a cluster creates on the machine: a lock, a folder, a network namespace, and cgroups.
+//! Acquiring the state removes leftovers of an interrupted run, whichever process created them.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
@@ -8,21 +8,21 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use rustix::mount::{UnmountFlags, unmount};
 
-use crate::namespace::{self, Namespace};
+use crate::network_namespace::{self, NetworkNamespace};
 use crate::{cache, processes};
 
-/// The machine-wide claim on one kind of cluster; dropping it ends the cluster's processes and keeps its logs.
+/// Machine-wide lock for one kind of cluster. Dropping it ends the cluster's processes and keeps its logs.
 #[derive(Debug)]
-pub struct State {
+pub struct ClusterState {
     name: &'static str,
     folder: PathBuf,
-    /// Held for its lock: the kernel releases it when this process ends in any way.
+    /// Open for its lock, which the kernel releases when this process exits.
     _lock: File,
 }
 
-impl State {
-    /// Waits for the lock of `name`, clears what the last holder left, and starts with an empty folder.
-    pub fn take(name: &'static str) -> io::Result<Self> {
+impl ClusterState {
+    /// Waits for the lock of `name`, removes leftovers of the last holder, and creates an empty folder.
+    pub fn acquire(name: &'static str) -> io::Result<Self> {
         let mut lock = fs::OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -33,10 +33,10 @@ impl State {
         let mut last_folder = String::new();
         lock.read_to_string(&mut last_folder)?;
         let folder = cache::folder().join("clusters").join(name);
-        for left in [Path::new(last_folder.trim()), folder.as_path()] {
-            clear(name, left)?;
-            if left.is_absolute() && left.exists() {
-                fs::remove_dir_all(left)?;
+        for stale_folder in [Path::new(last_folder.trim()), folder.as_path()] {
+            end_cluster(name, stale_folder)?;
+            if stale_folder.is_absolute() && stale_folder.exists() {
+                fs::remove_dir_all(stale_folder)?;
             }
         }
         lock.set_len(0)?;
@@ -56,12 +56,12 @@ impl State {
         self.folder.join("log").join(format!("{program}.log"))
     }
 
-    /// The cluster's own network namespace, holding only `lo` so far.
-    pub fn namespace(&self) -> io::Result<Namespace> {
-        Namespace::create(&namespace_name(self.name))
+    /// Creates the cluster's network namespace, with only `lo`.
+    pub fn namespace(&self) -> io::Result<NetworkNamespace> {
+        NetworkNamespace::create(&namespace_name(self.name))
     }
 
-    /// The control group under which the kubelet puts its pods, made in every hierarchy of the machine.
+    /// Creates the kubelet's cgroup in every hierarchy of the machine and returns its name.
     pub fn control_group(&self) -> io::Result<String> {
         for path in control_groups(self.name)? {
             fs::create_dir_all(path)?;
@@ -70,12 +70,12 @@ impl State {
     }
 }
 
-impl Drop for State {
+impl Drop for ClusterState {
     fn drop(&mut self) {
-        // Nothing can be reported from here; the next `take` clears what is left.
-        let _ = clear(self.name, &self.folder);
-        for heavy in ["containerd", "kubelet", "etcd"] {
-            let _ = fs::remove_dir_all(self.folder.join(heavy));
+        // Errors cannot be reported here; the next `acquire` removes leftovers.
+        let _ = end_cluster(self.name, &self.folder);
+        for large_folder in ["containerd", "kubelet", "etcd", super::dynamo_services::FOLDER] {
+            let _ = fs::remove_dir_all(self.folder.join(large_folder));
         }
     }
 }
@@ -88,9 +88,9 @@ fn namespace_name(name: &str) -> String {
     format!("kdt-{name}")
 }
 
-/// Ends processes and pods of the cluster `name`, and takes away its mounts; the folder's files stay.
-fn clear(name: &str, folder: &Path) -> io::Result<()> {
-    namespace::remove(&namespace_name(name))?;
+/// Ends processes and pods of the cluster `name` and unmounts its mounts; files in the folder remain.
+fn end_cluster(name: &str, folder: &Path) -> io::Result<()> {
+    network_namespace::remove(&namespace_name(name))?;
     clear_control_groups(name)?;
     if folder.is_absolute() { unmount_below(folder) } else { Ok(()) }
 }
@@ -105,25 +105,25 @@ fn clear_control_groups(name: &str) -> io::Result<()> {
         }
         processes::kill_all(&pids)?;
         for group in groups.iter().rev() {
-            // A group whose last process is just leaving is busy for a moment; the next run removes it.
+            // A cgroup whose last process is exiting is busy for a moment; the next run removes it.
             let _ = fs::remove_dir(group);
         }
     }
     Ok(())
 }
 
-/// The group of this cluster in each hierarchy: several with version 1, one with version 2.
+/// Returns the cgroup of this cluster in each hierarchy: several with version 1, one with version 2.
 fn control_groups(name: &str) -> io::Result<Vec<PathBuf>> {
     let mounts = fs::read_to_string("/proc/self/mounts")?;
     let hierarchies = mounts.lines().filter_map(|line| {
         let mut fields = line.split(' ');
-        let (place, kind) = (fields.nth(1)?, fields.next()?);
-        matches!(kind, "cgroup" | "cgroup2").then(|| Path::new(place).join(namespace_name(name)))
+        let (mount_point, kind) = (fields.nth(1)?, fields.next()?);
+        matches!(kind, "cgroup" | "cgroup2").then(|| Path::new(mount_point).join(namespace_name(name)))
     });
     Ok(hierarchies.collect())
 }
 
-/// The folder and all folders below it, parents first.
+/// Returns the folder and all folders below it, parents first.
 fn folders_below(root: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = vec![root.to_owned()];
     let mut next = 0;
@@ -139,17 +139,20 @@ fn folders_below(root: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Unmounts everything below the folder, the newest first, so that removing files reaches no volume.
+/// Unmounts everything below the folder, newest mount first, so that removing files does not touch a volume.
 fn unmount_below(folder: &Path) -> io::Result<()> {
     let mounts = fs::read_to_string("/proc/self/mounts")?;
-    let places =
-        mounts.lines().filter_map(|line| line.split(' ').nth(1)).map(|place| place.replace("\\040", " "));
-    let mut below: Vec<String> = places.filter(|place| Path::new(place).starts_with(folder)).collect();
+    let mount_points = mounts
+        .lines()
+        .filter_map(|line| line.split(' ').nth(1))
+        .map(|mount_point| mount_point.replace("\\040", " "));
+    let mut below: Vec<String> =
+        mount_points.filter(|mount_point| Path::new(mount_point).starts_with(folder)).collect();
     below.reverse();
-    for place in below {
-        match unmount(&place, UnmountFlags::DETACH) {
+    for mount_point in below {
+        match unmount(&mount_point, UnmountFlags::DETACH) {
             Ok(()) | Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => {}
-            Err(error) => return Err(io::Error::other(format!("unmount {place}: {error}"))),
+            Err(error) => return Err(io::Error::other(format!("unmount {mount_point}: {error}"))),
         }
     }
     Ok(())

@@ -1,4 +1,5 @@
-//! Starts the programs of a cluster so that they end with the test program, and shows their log when one fails.
+//! Starts the programs of a cluster so that they end with the test program, and shows their log when one
+//! fails.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -6,26 +7,27 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::state::State;
+use super::state::ClusterState;
 use crate::Outcome;
 
-/// The running programs of one cluster. Start them from the main thread: `setpriv` ties their life to that thread.
+/// The running programs of one cluster. Start them from the main thread: `setpriv` kills them when that
+/// thread ends.
 #[derive(Debug)]
-pub struct Supervisor {
-    state: State,
+pub struct ProgramSupervisor {
+    state: ClusterState,
     running: Vec<(String, Child)>,
 }
 
-impl Supervisor {
-    pub fn new(state: State) -> Self {
+impl ProgramSupervisor {
+    pub fn new(state: ClusterState) -> Self {
         Self { state, running: Vec::new() }
     }
 
-    pub fn state(&self) -> &State {
+    pub fn state(&self) -> &ClusterState {
         &self.state
     }
 
-    /// Starts `program`, called `name` in messages, its output in the log of that name.
+    /// Starts `program` as `name`. Its output is written to the log of that name.
     pub fn start(&mut self, name: &str, program: PathBuf, arguments: &[String]) -> Outcome {
         let log = File::create(self.state.log(name))?;
         let child = Command::new("setpriv")
@@ -41,15 +43,15 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Sends the program `name` a signal.
-    pub fn send(&self, name: &str, signal: Signal) -> Outcome {
+    /// Sends a signal to the program `name`.
+    pub fn signal(&self, name: &str, signal: Signal) -> Outcome {
         let running = self.running.iter().find(|(running, _)| running == name);
-        let (_, child) = running.ok_or_else(|| format!("no program {name} was started"))?;
+        let (_, child) = running.ok_or_else(|| format!("program {name} was not started"))?;
         Ok(kill_process(Pid::from_child(child), signal)?)
     }
 
-    /// An error with the end of its log when the program `name` has ended.
-    pub fn check(&mut self, name: &str) -> Outcome {
+    /// Returns an error with the end of its log if the program `name` has exited.
+    pub fn ensure_running(&mut self, name: &str) -> Outcome {
         for (running, child) in &mut self.running {
             if running == name
                 && let Some(status) = child.try_wait()?
@@ -57,17 +59,17 @@ impl Supervisor {
                 let log = std::fs::read_to_string(self.state.log(name)).unwrap_or_default();
                 let lines: Vec<&str> = log.lines().collect();
                 let end = lines[lines.len().saturating_sub(20)..].join("\n");
-                return Err(format!("{name} ended ({status}):\n{end}").into());
+                return Err(format!("{name} exited ({status}):\n{end}").into());
             }
         }
         Ok(())
     }
 }
 
-impl Drop for Supervisor {
+impl Drop for ProgramSupervisor {
     fn drop(&mut self) {
         for (_, child) in &mut self.running {
-            // A child that has ended is as good as a killed one.
+            // An error means that the child has already exited.
             let _ = child.kill();
             let _ = child.wait();
         }

@@ -1,9 +1,10 @@
-//! The operator's admission webhooks: served over TLS of the cluster's own authority, and registered with it.
+//! The operator's admission webhooks: served over TLS with the cluster's authority, and registered.
+//! The rules are in the submodules.
 
-mod refusal;
 pub mod rules;
 mod v1alpha1;
 mod v1beta1;
+mod verdict;
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::routing::post;
 use base64::Engine;
 use serde_json::{Value, json};
@@ -24,30 +26,48 @@ use tokio_rustls::server::TlsStream;
 
 use axum::serve::Listener as _;
 
-use super::access::{Access, text};
-use super::words;
+use super::api_client::{OperatorClient, text};
+use super::faults::{OperatorFault, OperatorFaults};
+use super::names;
 use crate::Outcome;
-use crate::kubernetes::authority::Authority;
+use crate::kubernetes::authority::CertificateAuthority;
 use crate::kubernetes::definitions::GraphGeneration;
-use refusal::Verdict;
+use verdict::AdmissionVerdict;
 
-/// Serves the webhooks and registers them; they answer for as long as the task runs.
-pub(super) async fn start(access: &Access, authority: &Authority) -> Outcome<JoinHandle<()>> {
-    let listener = Listener::bind(authority).await?;
+/// The state of the webhooks.
+#[derive(Clone)]
+struct Webhooks {
+    generation: GraphGeneration,
+    faults: Arc<OperatorFaults>,
+}
+
+impl Webhooks {
+    /// Returns whether this review fails; the next one of the namespace does not.
+    fn is_refused(&self, request: &Value) -> bool {
+        self.faults.end(OperatorFault::RefusesNextReview, text(request, "/namespace"))
+    }
+}
+
+/// Serves the webhooks and registers them. They respond as long as the task runs.
+pub(super) async fn start(
+    access: &OperatorClient,
+    authority: &CertificateAuthority,
+) -> Outcome<JoinHandle<()>> {
+    let listener = TlsListener::bind(authority).await?;
     let address = listener.local_addr()?;
     let router = axum::Router::new()
         .route("/mutate", post(mutate))
         .route("/validate", post(validate))
-        .with_state(access.generation);
+        .with_state(Webhooks { generation: access.generation, faults: access.faults.clone() });
     let server = tokio::spawn(async move {
-        // The server ends with its task alone.
+        // The server only ends with its task.
         let _ = axum::serve(listener, router).await;
     });
     register(access, authority, address).await?;
     Ok(server)
 }
 
-async fn register(access: &Access, authority: &Authority, address: SocketAddr) -> Outcome {
+async fn register(access: &OperatorClient, authority: &CertificateAuthority, address: SocketAddr) -> Outcome {
     let bundle = base64::engine::general_purpose::STANDARD.encode(authority.certificate());
     let webhook = |name: &str, path: &str| {
         json!({
@@ -57,10 +77,10 @@ async fn register(access: &Access, authority: &Authority, address: SocketAddr) -
             "failurePolicy": "Fail",
             "timeoutSeconds": 10,
             "clientConfig": {"url": format!("https://{address}{path}"), "caBundle": bundle},
-            // 1.5 names its stored version alone: other versions reach it by conversion.
+            // 1.5 registers only its stored version: other versions reach it after conversion.
             "matchPolicy": "Equivalent",
             "rules": [{
-                "apiGroups": [words::GROUP],
+                "apiGroups": [names::API_GROUP],
                 "apiVersions": [access.generation.version()],
                 "resources": ["dynamographdeployments"],
                 "operations": ["CREATE", "UPDATE"],
@@ -88,7 +108,7 @@ async fn register(access: &Access, authority: &Authority, address: SocketAddr) -
         ));
     }
     for registration in registrations {
-        access.apply_everywhere(&registration).await?;
+        access.apply_cluster_scoped(&registration).await?;
     }
     Ok(())
 }
@@ -102,38 +122,44 @@ async fn mutate(Json(review): Json<Value>) -> Json<Value> {
         }
         Err(refusal) => refusal,
     };
-    answer(request, verdict)
+    review_response(request, verdict)
 }
 
-async fn validate(State(generation): State<GraphGeneration>, Json(review): Json<Value>) -> Json<Value> {
+async fn validate(
+    State(webhooks): State<Webhooks>,
+    Json(review): Json<Value>,
+) -> Result<Json<Value>, StatusCode> {
     let request = &review["request"];
+    if webhooks.is_refused(request) {
+        return Err(StatusCode::SERVICE_UNAVAILABLE);
+    }
     let (object, old) = (&request["object"], &request["oldObject"]);
     let old = Some(old).filter(|old| old.is_object());
-    // The operator itself writes what its scaling adapters say.
-    if request["options"]["fieldManager"] == words::MANAGER {
-        return answer(request, json!({"allowed": true}));
+    // The operator itself writes the values of its scaling adapters.
+    if request["options"]["fieldManager"] == names::FIELD_MANAGER {
+        return Ok(review_response(request, json!({"allowed": true})));
     }
-    let verdict: Verdict = match generation {
+    let verdict: AdmissionVerdict = match webhooks.generation {
         GraphGeneration::V1Alpha1 => v1alpha1::validate(object, old),
         GraphGeneration::V1Beta1 => v1beta1::validate(object, old),
     };
-    answer(request, verdict.response())
+    Ok(review_response(request, verdict.response()))
 }
 
-fn answer(request: &Value, mut response: Value) -> Json<Value> {
+fn review_response(request: &Value, mut response: Value) -> Json<Value> {
     response["uid"] = request["uid"].clone();
     Json(json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}))
 }
 
 /// Accepts TLS connections on a free port.
-struct Listener {
+struct TlsListener {
     tcp: TcpListener,
     tls: TlsAcceptor,
 }
 
-impl Listener {
-    async fn bind(authority: &Authority) -> Outcome<Self> {
-        let identity = authority.server("dynamo-operator", &["127.0.0.1"])?;
+impl TlsListener {
+    async fn bind(authority: &CertificateAuthority) -> Outcome<Self> {
+        let identity = authority.server_certificate("dynamo-operator", &["127.0.0.1"])?;
         let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes())?;
         let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes())?;
         let settings =
@@ -145,13 +171,13 @@ impl Listener {
     }
 }
 
-impl axum::serve::Listener for Listener {
+impl axum::serve::Listener for TlsListener {
     type Io = TlsStream<TcpStream>;
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         loop {
-            // A client that breaks off is no reason to stop listening.
+            // A failed connection does not stop the listener.
             if let Ok((stream, address)) = self.tcp.accept().await
                 && let Ok(stream) = self.tls.accept(stream).await
             {

@@ -1,72 +1,96 @@
-//! Reconciles component deployments: a Deployment and its Services for each, and its conditions.
+//! Reconciles component deployments: a Deployment and Services for each, and its conditions.
+//! It must not write the graph.
 
 use std::sync::Arc;
 
+use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt;
-use kube::api::DynamicObject;
+use kube::api::{ApiResource, DynamicObject};
 use kube::runtime::controller::Action;
 use serde_json::{Value, json};
 
-use super::access::{Access, Result, now, strings, text};
-use super::workload::Workload;
-use super::{objects, words};
+use super::api_client::{ApiResult, OperatorClient, now, strings, text};
+use super::faults::OperatorFault;
+use super::workload::ComponentWorkload;
+use super::{IDLE_INTERVAL, names, objects};
 use crate::kubernetes::definitions::GraphGeneration;
 
-pub(super) async fn reconcile(object: Arc<DynamicObject>, access: Arc<Access>) -> Result<Action> {
+pub(super) async fn reconcile(object: Arc<DynamicObject>, access: Arc<OperatorClient>) -> ApiResult<Action> {
     let namespace = object.namespace().unwrap_or_default();
+    if access.faults.contains(OperatorFault::Idle, &namespace) {
+        return Ok(Action::requeue(IDLE_INTERVAL));
+    }
     let Some(component) = access.find(&namespace, &access.components(), &object.name_any()).await? else {
         return Ok(Action::await_change());
     };
     let finalizers = strings(&component, "/metadata/finalizers");
     if component["metadata"].get("deletionTimestamp").is_some() {
-        if finalizers.contains(&words::FINALIZER) {
+        if finalizers.contains(&names::FINALIZER) {
             access.set_finalizer(&component, false).await?;
         }
-        // 0.9.1 goes on serving a component that waits for its dependents, so foreground deletion never ends.
+        // 0.9.1 adds its finalizer again to a component that waits for its dependents, so foreground deletion
+        // never ends.
         if access.generation != GraphGeneration::V1Alpha1 || !finalizers.contains(&"foregroundDeletion") {
             return Ok(Action::await_change());
         }
-    } else if !finalizers.contains(&words::FINALIZER) {
+    } else if !finalizers.contains(&names::FINALIZER) {
         access.set_finalizer(&component, true).await?;
-        access.set_status(&component, starting(&component, access.generation)).await?;
+        access.set_status(&component, starting_status(&component, access.generation)).await?;
         return Ok(Action::await_change());
     }
-    match make(&component, &access).await {
+    match apply_objects(&component, &access).await {
         Ok(deployment) => {
-            access.set_status(&component, status(&component, &deployment, access.generation)).await?
+            access
+                .set_status(&component, component_status(&component, &deployment, access.generation))
+                .await?
         }
         Err(error) => {
-            access.set_status(&component, unreconciled(&component, &error, access.generation)).await?;
+            access.set_status(&component, failed_status(&component, &error, access.generation)).await?;
             return Err(error);
         }
     }
     Ok(Action::await_change())
 }
 
-/// Makes the component's objects and answers the Deployment as it is now.
-async fn make(component: &Value, access: &Access) -> Result<Value> {
-    let workload = Workload::read(component, access.generation);
+/// Creates the component's objects and returns the current Deployment.
+async fn apply_objects(component: &Value, access: &OperatorClient) -> ApiResult<Value> {
+    let workload = ComponentWorkload::from_deployment(component, access.generation);
     let first = component["status"]["observedGeneration"].is_null();
-    let deployment = access.apply(&objects::deployment(&workload, component, access.generation)).await?;
+    let deployment = match deployment_to_leave(&workload, access).await? {
+        Some(deployment) => deployment,
+        None => access.apply(&objects::deployment(&workload, component, access.generation)).await?,
+    };
     for service in objects::services(&workload, component, access.generation) {
         access.apply(&service).await?;
     }
     if first {
-        // Healthy deployments bring such an event with the real operators too, so nobody may trust it.
+        // With the real operators, healthy deployments have such an event too, so it is not a sign of a
+        // problem.
         let message = format!(
             "Failed to reconcile DynamoComponentDeployment: Operation cannot be fulfilled on \
              dynamocomponentdeployments.nvidia.com \"{}\": the object has been modified; please apply your changes \
              to the latest version and try again",
             workload.name
         );
-        access.event(component, "Warning", "ReconcileError", &message).await?;
+        access.report_event(component, "Warning", "ReconcileError", &message).await?;
     }
     Ok(deployment)
 }
 
-fn starting(component: &Value, generation: GraphGeneration) -> Value {
+/// Returns the existing Deployment if this namespace's Deployments are not updated.
+async fn deployment_to_leave(
+    workload: &ComponentWorkload,
+    access: &OperatorClient,
+) -> ApiResult<Option<Value>> {
+    if !access.faults.contains(OperatorFault::LeavesDeployments, &workload.namespace) {
+        return Ok(None);
+    }
+    access.find(&workload.namespace, &ApiResource::erase::<Deployment>(&()), &workload.name).await
+}
+
+fn starting_status(component: &Value, generation: GraphGeneration) -> Value {
     match generation {
-        GraphGeneration::V1Alpha1 => json!({"conditions": [valid(component)]}),
+        GraphGeneration::V1Alpha1 => json!({"conditions": [valid_condition(component)]}),
         GraphGeneration::V1Beta1 => {
             let message = "Starting to reconcile DynamoComponentDeployment";
             json!({"conditions": [
@@ -77,13 +101,14 @@ fn starting(component: &Value, generation: GraphGeneration) -> Value {
     }
 }
 
-fn unreconciled(component: &Value, error: &kube::Error, generation: GraphGeneration) -> Value {
+fn failed_status(component: &Value, error: &kube::Error, generation: GraphGeneration) -> Value {
     let cause = match error {
         kube::Error::Api(status) => status.message.clone(),
         error => error.to_string(),
     };
     let message = format!("Failed to reconcile DynamoComponentDeployment: {cause}");
-    let mut status = component.get("status").cloned().unwrap_or_else(|| starting(component, generation));
+    let mut status =
+        component.get("status").cloned().unwrap_or_else(|| starting_status(component, generation));
     let mut conditions = vec![condition(component, "Available", "False", "Reconciling", &message)];
     let others = status["conditions"].as_array().cloned().unwrap_or_default();
     conditions.extend(others.into_iter().filter(|condition| condition["type"] != "Available"));
@@ -91,7 +116,7 @@ fn unreconciled(component: &Value, error: &kube::Error, generation: GraphGenerat
     status
 }
 
-fn status(component: &Value, deployment: &Value, generation: GraphGeneration) -> Value {
+fn component_status(component: &Value, deployment: &Value, generation: GraphGeneration) -> Value {
     let ready = is_ready(deployment);
     let name = text(component, "/metadata/name");
     let counted = &deployment["status"];
@@ -107,7 +132,7 @@ fn status(component: &Value, deployment: &Value, generation: GraphGeneration) ->
     match generation {
         GraphGeneration::V1Alpha1 => {
             replicas["componentName"] = json!(name);
-            json!({"conditions": [valid(component), available], "observedGeneration": observed, "service": replicas})
+            json!({"conditions": [valid_condition(component), available], "observedGeneration": observed, "service": replicas})
         }
         GraphGeneration::V1Beta1 => {
             replicas["componentNames"] = json!([name]);
@@ -134,28 +159,28 @@ fn status(component: &Value, deployment: &Value, generation: GraphGeneration) ->
 }
 
 fn runtime_namespace(component: &Value, generation: GraphGeneration) -> String {
-    let workload = Workload::read(component, generation);
+    let workload = ComponentWorkload::from_deployment(component, generation);
     let namespace = workload.dynamo_namespace();
     workload.hash.map(|hash| format!("{namespace}-{hash}")).unwrap_or(namespace)
 }
 
-/// Whether this very specification of the Deployment runs, wholly and alone.
+/// Returns whether the current spec of the Deployment runs completely, without old pods.
 fn is_ready(deployment: &Value) -> bool {
     let (spec, status) = (&deployment["spec"], &deployment["status"]);
-    let wanted = spec["replicas"].as_i64().unwrap_or(1);
+    let desired = spec["replicas"].as_i64().unwrap_or(1);
     let count = |name: &str| status[name].as_i64().unwrap_or(0);
     status["observedGeneration"].as_i64() >= deployment["metadata"]["generation"].as_i64()
-        && ["replicas", "updatedReplicas", "availableReplicas"].into_iter().all(|name| count(name) == wanted)
+        && ["replicas", "updatedReplicas", "availableReplicas"].into_iter().all(|name| count(name) == desired)
 }
 
-fn valid(component: &Value) -> Value {
+fn valid_condition(component: &Value) -> Value {
     let mut valid =
         condition(component, "Valid", "True", "ValidationPassed", "DynamoComponentDeployment spec is valid");
     valid["observedGeneration"] = component["metadata"]["generation"].clone();
     valid
 }
 
-/// The condition, with the time it had before where it says the same.
+/// Returns the condition, with its previous time if it has not changed.
 pub(super) fn condition(object: &Value, kind: &str, status: &str, reason: &str, message: &str) -> Value {
     let before = object.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
     let same = before.filter(|condition| condition["type"] == kind && condition["status"] == status);

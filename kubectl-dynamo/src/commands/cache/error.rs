@@ -1,60 +1,59 @@
-//! Why a model is not fetched, found wanting, or left where it is.
+//! Errors of the `cache` verbs: a model that cannot be pulled, does not pass verification, or is in use.
+//! The model has not been removed when one of these errors is returned.
 
-use crate::error::{Exit, Explain};
+use kubectl_dynamo_core::code::MessageCode;
+use kubectl_dynamo_core::command::{Fix, SuggestedCommand};
+use kubectl_dynamo_core::error::Explain;
 
-/// Why a model is not fetched, found wanting, or left where it is.
+/// An error of a `cache` verb.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CacheError {
-    #[error("{model} on pvc/{claim} is used by {users}")]
-    InUse { model: String, claim: String, users: String },
-    #[error("claim {claim} does not exist in namespace {namespace}")]
-    NoClaim { claim: String, namespace: String },
-    #[error("{model} is known on several claims: {claims}")]
-    SeveralClaims { model: String, claims: String },
-    #[error(
-        "claim {claim} is not bound and allows one node, so a fetch Job would bind it to a node of its own choice"
-    )]
-    BindsLate { model: String, claim: String },
-    #[error("{model} on pvc/{claim} is not what was fetched: {said}")]
-    NotAsFetched { model: String, claim: String, namespace: String, said: String },
+    #[error("model \"{model}\" on PVC \"{pvc}\" is in use by {users}")]
+    InUse { model: String, pvc: String, users: String },
+    #[error("PVC \"{pvc}\" not found in namespace \"{namespace}\"")]
+    PvcNotFound { pvc: String, namespace: String },
+    #[error("model \"{model}\" is on several PVCs: {pvcs}")]
+    AmbiguousPvc { model: String, pvcs: String },
+    #[error("PVC \"{pvc}\" is not bound and allows only one node: a fetch Job could bind it to a wrong node")]
+    PvcNotBound { model: String, pvc: String },
+    #[error("model \"{model}\" on PVC \"{pvc}\" failed verification: {message}")]
+    VerificationFailed { model: String, pvc: String, namespace: String, message: String },
 }
 
 impl Explain for CacheError {
-    fn code(&self) -> Option<&'static str> {
+    fn code(&self) -> Option<MessageCode> {
         Some(match self {
-            Self::InUse { .. } => "KD0414",
-            Self::NoClaim { .. } => "KD0411",
-            Self::SeveralClaims { .. } => "KD0420",
-            Self::BindsLate { .. } => "KD0421",
-            Self::NotAsFetched { .. } => "KD0422",
+            Self::InUse { .. } => MessageCode::ModelCacheInUse,
+            Self::PvcNotFound { .. } => MessageCode::ModelPvcNotFound,
+            Self::AmbiguousPvc { .. } => MessageCode::AmbiguousModelPvc,
+            Self::PvcNotBound { .. } => MessageCode::PvcBoundByFirstPod,
+            Self::VerificationFailed { .. } => MessageCode::ModelFilesDiffer,
         })
     }
 
-    fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<Fix> {
         Some(match self {
-            Self::InUse { .. } => "end those first: nothing is removed yet".into(),
-            Self::NoClaim { namespace, .. } => {
-                format!("see which models are on which: kubectl dynamo cache list -n {namespace}")
+            Self::InUse { .. } => SuggestedCommand::plugin("down NAME")
+                .after("stop these users first, for example with ")
+                .text("; nothing was removed"),
+            Self::PvcNotFound { namespace, .. } => SuggestedCommand::plugin("cache list")
+                .in_namespace(namespace)
+                .after("list the models and their PVCs with "),
+            Self::AmbiguousPvc { pvcs, .. } => {
+                format!("select one with --cache {}", pvcs.split(',').next().unwrap_or_default()).into()
             }
-            Self::SeveralClaims { claims, .. } => {
-                format!("name one: --cache {}", claims.split(',').next().unwrap_or_default())
-            }
-            Self::BindsLate { model, .. } => {
-                format!(
-                    "let the pods that serve it fetch it: kubectl dynamo up {model}; or name a bound claim"
-                )
-            }
-            Self::NotAsFetched { model, claim, namespace, .. } => {
-                let place = format!("{model} --cache {claim} -n {namespace}");
-                format!("fetch it anew: kubectl dynamo cache rm {place} && kubectl dynamo cache pull {place}")
+            Self::PvcNotBound { model, .. } => SuggestedCommand::plugin("up")
+                .operand(model, "MODEL")
+                .after("let the serving pods fetch it with ")
+                .text(", or select a bound PVC"),
+            Self::VerificationFailed { model, pvc, namespace, .. } => {
+                let command = |verb: &str| {
+                    let command =
+                        SuggestedCommand::plugin(verb).operand(model, "MODEL").in_namespace(namespace);
+                    command.flag("--cache").flag(pvc)
+                };
+                command("cache rm").after("fetch it again: ").text(" && ").command(command("cache pull"))
             }
         })
-    }
-
-    fn exit(&self) -> Exit {
-        match self {
-            Self::SeveralClaims { .. } => Exit::Usage,
-            _ => Exit::Model,
-        }
     }
 }

@@ -1,153 +1,182 @@
-//! `cache list`: models on claims, as far as the API can tell. No pod is started for it.
+//! `cache list`: prints the models on PVCs, as far as the API objects show them.
+//! It must not start a pod; `cache verify` inspects a volume.
 
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::known::{self, Known, KnownClaim, KnownModel, Sight, State};
-use crate::commands::list::{ListFormat, yaml};
-use crate::commands::summary::age;
-use crate::commands::table::table;
-use crate::commands::{Context, print_data, words};
-use crate::error::{Exit, Result};
+use super::inventory::{self, CacheInventory, CacheState, CacheVolume, CachedModel, PermissionPolicy};
+use crate::commands::enum_value_parser;
+use crate::context::Context;
+use crate::output::{ListFormat, print_data, yaml};
+use crate::render::list::ListColumns;
+use crate::render::table::table;
+use crate::typed_command::typed;
+use crate::workflow::summary::age;
+use kubectl_dynamo_cluster::NamespaceScope;
+use kubectl_dynamo_core::command::SuggestedCommand;
+use kubectl_dynamo_core::error::{Exit, Result};
 
-/// List the models on claims: revision, size, completeness, users
+/// List the models on PVCs with revision, size, completeness, and users
 #[derive(Args)]
 #[command(visible_alias = "ls")]
-pub(in crate::commands) struct ListArgs {
+pub(in crate::commands) struct CacheListArgs {
     /// Output format
-    #[arg(short, long, value_parser = words::<ListFormat>(), default_value = "table")]
+    #[arg(short, long, value_parser = enum_value_parser::<ListFormat>(), default_value = "table")]
     pub output: ListFormat,
 }
 
-pub(super) async fn run(args: &ListArgs, context: &Context) -> Result<Exit> {
+pub(super) async fn run(args: &CacheListArgs, context: &Context) -> Result<Exit> {
     let cluster = context.cluster().await?;
-    let all = context.kube.all_namespaces;
-    let known = known::gather(&cluster, all, Sight::AsAllowed).await?;
-    let as_data = matches!(args.output, ListFormat::Json | ListFormat::Yaml);
-    if known.claims.is_empty() && known.models.is_empty() && !as_data {
-        let place = if all { "any namespace".into() } else { format!("namespace {}", cluster.namespace) };
-        context.report.detail(format!("no claim for models in {place}"));
+    let scope = context.kube.scope();
+    let inventory = inventory::gather(&cluster, scope, PermissionPolicy::BestEffort).await?;
+    let is_data_format = matches!(args.output, ListFormat::Json | ListFormat::Yaml);
+    if inventory.volumes.is_empty() && inventory.models.is_empty() && !is_data_format {
+        let place = match scope {
+            NamespaceScope::AllNamespaces => "any namespace".into(),
+            NamespaceScope::OneNamespace => format!("namespace \"{}\"", cluster.namespace),
+        };
+        context.report.info(format!("no model PVCs found in {place}"));
         return Ok(Exit::Ok);
     }
     print_data(&match args.output {
-        ListFormat::Table => rows(&known, all, false),
-        ListFormat::Wide => rows(&known, all, true),
-        ListFormat::Name => known.models.iter().map(|one| format!("{}\n", one.name())).collect(),
-        ListFormat::Json => format!("{:#}\n", document(&known)),
-        ListFormat::Yaml => yaml(&document(&known)),
+        ListFormat::Table => rows(&inventory, scope, ListColumns::Standard),
+        ListFormat::Wide => rows(&inventory, scope, ListColumns::Wide),
+        ListFormat::Name => inventory.models.iter().map(|one| format!("{}\n", one.name())).collect(),
+        ListFormat::Json => format!("{:#}\n", document(&inventory)),
+        ListFormat::Yaml => yaml(&document(&inventory)),
     })?;
-    if !as_data {
-        say_what_is_unknown(&known, context);
+    if !is_data_format {
+        if args.output == ListFormat::Table {
+            report_failures(&inventory, context);
+        }
+        report_unknown(&inventory, context);
     }
     Ok(Exit::Ok)
 }
 
-impl KnownModel {
-    /// `org/name@revision`.
+impl CachedModel {
+    /// Returns the name in the form `org/name@revision`.
     pub(super) fn name(&self) -> String {
         format!("{}@{}", self.repository, self.revision)
     }
 }
 
-fn is_empty(known: &Known, claim: &KnownClaim) -> bool {
-    !known.models.iter().any(|one| one.namespace == claim.namespace && one.claim == claim.name)
+fn has_no_models(inventory: &CacheInventory, volume: &CacheVolume) -> bool {
+    !inventory.models.iter().any(|one| one.namespace == volume.namespace && one.pvc == volume.name)
 }
 
-/// Files that no Job and no deployment tells of can only be seen by a pod.
-fn say_what_is_unknown(known: &Known, context: &Context) {
-    let unknown = known.models.iter().find(|one| one.state == State::Unknown);
-    if let Some(one) = unknown {
-        context.report.detail(format!(
-            "unknown: only the volume tells; ask it: kubectl dynamo cache verify {} --cache {} -n {}",
-            one.name(),
-            one.claim,
-            one.namespace
-        ));
-    } else if let Some(claim) = known.claims.iter().find(|claim| is_empty(known, claim)) {
-        context.report.detail(format!(
-            "unknown: what else lies on a claim only the volume tells; ask for one model: kubectl dynamo cache verify \
-             MODEL --cache {} -n {}",
-            claim.name, claim.namespace
-        ));
+/// Reports why the fetch of a model failed. The reason is too long for a column.
+fn report_failures(inventory: &CacheInventory, context: &Context) {
+    for one in &inventory.models {
+        if let CacheState::Failed { reason, .. } = &one.state {
+            context.report.info(format!("failed: {} on PVC \"{}\": {reason}", one.name(), one.pvc));
+        }
     }
 }
 
-fn rows(known: &Known, all_namespaces: bool, wide: bool) -> String {
+/// Reports how to inspect what API objects do not show: only a pod can read the files of a volume.
+fn report_unknown(inventory: &CacheInventory, context: &Context) {
+    let unknown = inventory.models.iter().find(|one| one.state == CacheState::Unknown);
+    if let Some(one) = unknown {
+        let verify = verify_command(&one.name(), &one.pvc, &one.namespace);
+        context.report.info(typed(verify.after("unknown: only the volume has the state; run ")));
+    } else if let Some(volume) = inventory.volumes.iter().find(|volume| has_no_models(inventory, volume)) {
+        let verify = verify_command("", &volume.name, &volume.namespace);
+        let text = "unknown: only the volume has the other models; to check one, run ";
+        context.report.info(typed(verify.after(text)));
+    }
+}
+
+fn verify_command(model: &str, pvc: &str, namespace: &str) -> SuggestedCommand {
+    let verify = SuggestedCommand::plugin("cache verify").operand(model, "MODEL").in_namespace(namespace);
+    verify.flag("--cache").flag(pvc)
+}
+
+fn rows(inventory: &CacheInventory, scope: NamespaceScope, columns: ListColumns) -> String {
+    let (all_namespaces, wide) = (scope == NamespaceScope::AllNamespaces, columns == ListColumns::Wide);
     let now = jiff::Timestamp::now();
-    let mut headings = vec!["CLAIM", "MODEL", "REVISION", "SIZE", "FILES", "STATE", "USED BY"];
+    let mut headings = vec!["PVC", "MODEL", "REVISION", "SIZE", "FILES", "STATE", "USED BY"];
     if all_namespaces {
         headings.insert(0, "NAMESPACE");
     }
     if wide {
-        headings.extend(["COMMIT", "JOB", "CLAIM SIZE", "ACCESS", "PHASE"]);
+        headings.extend(["COMMIT", "JOB", "PVC SIZE", "ACCESS", "PHASE"]);
     }
     let dash = || "-".to_owned();
-    let joined = |names: &[String]| if names.is_empty() { dash() } else { names.join(",") };
-    let finish = |namespace: &str, mut row: Vec<String>, more: [String; 2], claim: Option<&KnownClaim>| {
-        if all_namespaces {
-            row.insert(0, namespace.into());
-        }
-        if wide {
-            row.extend(more);
-            row.extend(match claim {
-                Some(claim) => [claim.size.clone(), claim.access_modes.clone(), claim.phase.clone()],
-                None => [dash(), dash(), "absent".into()],
-            });
-        }
-        row
-    };
-    let of_model = |one: &KnownModel| {
-        let claim =
-            known.claims.iter().find(|claim| claim.namespace == one.namespace && claim.name == one.claim);
-        let fetched = one.fetched.as_ref();
+    let join_or_dash = |names: &[String]| if names.is_empty() { dash() } else { names.join(",") };
+    let add_optional_columns =
+        |namespace: &str, mut row: Vec<String>, wide_columns: [String; 2], volume: Option<&CacheVolume>| {
+            if all_namespaces {
+                row.insert(0, namespace.into());
+            }
+            if wide {
+                row.extend(wide_columns);
+                row.extend(match volume {
+                    Some(volume) => [volume.size.clone(), volume.access_modes.clone(), volume.phase.clone()],
+                    None => [dash(), dash(), "not found".into()],
+                });
+            }
+            row
+        };
+    let model_row = |one: &CachedModel| {
+        let volume = inventory
+            .volumes
+            .iter()
+            .find(|volume| volume.namespace == one.namespace && volume.name == one.pvc);
+        let fetch_summary = one.fetch_summary.as_ref();
         let row = vec![
-            one.claim.clone(),
+            one.pvc.clone(),
             one.repository.clone(),
             one.revision.clone(),
-            fetched.map_or_else(dash, |fetched| fetched.size.clone()),
-            fetched.map_or_else(dash, |fetched| fetched.files.to_string()),
-            state(&one.state, now),
-            joined(&one.users),
+            fetch_summary.map_or_else(dash, |fetch_summary| fetch_summary.size.clone()),
+            fetch_summary.map_or_else(dash, |fetch_summary| fetch_summary.files.to_string()),
+            state(&one.state, now, columns),
+            join_or_dash(&one.users),
         ];
-        let commit = fetched.map_or_else(dash, |fetched| fetched.commit.clone());
-        finish(&one.namespace, row, [commit, joined(&one.jobs)], claim)
+        let commit = fetch_summary.map_or_else(dash, |fetch_summary| fetch_summary.commit.clone());
+        add_optional_columns(&one.namespace, row, [commit, join_or_dash(&one.jobs)], volume)
     };
-    let of_claim = |claim: &KnownClaim| {
-        let mut row = vec![claim.name.clone()];
+    let volume_row = |volume: &CacheVolume| {
+        let mut row = vec![volume.name.clone()];
         row.extend(std::iter::repeat_n(dash(), 4));
-        row.extend(["unknown".into(), joined(&claim.users)]);
-        finish(&claim.namespace, row, [dash(), dash()], Some(claim))
+        row.extend(["unknown".into(), join_or_dash(&volume.users)]);
+        add_optional_columns(&volume.namespace, row, [dash(), dash()], Some(volume))
     };
-    let empty = known.claims.iter().filter(|claim| is_empty(known, claim));
-    table(&headings, known.models.iter().map(of_model).chain(empty.map(of_claim)).collect())
+    let volumes_without_models = inventory.volumes.iter().filter(|volume| has_no_models(inventory, volume));
+    table(
+        &headings,
+        inventory.models.iter().map(model_row).chain(volumes_without_models.map(volume_row)).collect(),
+    )
 }
 
-fn state(state: &State, now: jiff::Timestamp) -> String {
+/// Returns the text of the `STATE` column. The reason of a failure has its own line, unless the table is wide.
+fn state(state: &CacheState, now: jiff::Timestamp, columns: ListColumns) -> String {
     match state {
-        State::Complete { at } => format!("complete, verified {} ago", age(at, now)),
-        State::Fetching => "fetching".into(),
-        State::Failed { reason, .. } => format!("failed: {reason}"),
-        State::Unknown => "unknown".into(),
+        CacheState::Complete { at } => format!("complete, verified {} ago", age(at, now)),
+        CacheState::Fetching => "fetching".into(),
+        CacheState::Failed { reason, .. } if columns == ListColumns::Wide => format!("failed: {reason}"),
+        CacheState::Failed { .. } => "failed".into(),
+        CacheState::Unknown => "unknown".into(),
     }
 }
 
-fn document(known: &Known) -> Value {
-    let model = |one: &KnownModel| {
+fn document(inventory: &CacheInventory) -> Value {
+    let model = |one: &CachedModel| {
         let (state, at, reason) = match &one.state {
-            State::Complete { at } => ("complete", Some(at), None),
-            State::Fetching => ("fetching", None, None),
-            State::Failed { at, reason } => ("failed", Some(at), Some(reason)),
-            State::Unknown => ("unknown", None, None),
+            CacheState::Complete { at } => ("complete", Some(at), None),
+            CacheState::Fetching => ("fetching", None, None),
+            CacheState::Failed { at, reason } => ("failed", Some(at), Some(reason)),
+            CacheState::Unknown => ("unknown", None, None),
         };
-        let fetched = one.fetched.as_ref();
+        let fetch_summary = one.fetch_summary.as_ref();
         json!({
-            "namespace": one.namespace, "claim": one.claim, "model": one.repository, "revision": one.revision,
-            "state": state, "at": at, "reason": reason, "size": fetched.map(|fetched| &fetched.size),
-            "files": fetched.map(|fetched| fetched.files), "commit": fetched.map(|fetched| &fetched.commit),
+            "namespace": one.namespace, "pvc": one.pvc, "model": one.repository, "revision": one.revision,
+            "state": state, "at": at, "reason": reason, "size": fetch_summary.map(|fetch_summary| &fetch_summary.size),
+            "files": fetch_summary.map(|fetch_summary| fetch_summary.files), "commit": fetch_summary.map(|fetch_summary| &fetch_summary.commit),
             "users": one.users, "jobs": one.jobs,
         })
     };
-    let claim = |one: &KnownClaim| {
+    let volume = |one: &CacheVolume| {
         json!({
             "namespace": one.namespace, "name": one.name, "phase": one.phase, "size": one.size,
             "accessModes": one.access_modes, "users": one.users,
@@ -155,7 +184,7 @@ fn document(known: &Known) -> Value {
     };
     json!({
         "apiVersion": "kubectl-dynamo.dev/v1", "kind": "ModelCacheList",
-        "items": known.models.iter().map(model).collect::<Vec<_>>(),
-        "claims": known.claims.iter().map(claim).collect::<Vec<_>>(),
+        "items": inventory.models.iter().map(model).collect::<Vec<_>>(),
+        "pvcs": inventory.volumes.iter().map(volume).collect::<Vec<_>>(),
     })
 }

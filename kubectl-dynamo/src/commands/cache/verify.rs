@@ -1,49 +1,58 @@
-//! `cache verify`: every file of a model hashed again by a Job on its claim.
+//! `cache verify`: runs a Job on the model's PVC that hashes every file again and compares the hashes with
+//! the receipt. It must not change the files.
 
 use std::time::Duration;
 
 use clap::Args;
-use model_fetcher::contract::exit;
+use model_fetcher_contract::exit;
 
 use super::error::CacheError;
-use super::known::Sight;
-use super::target::{ModelArgs, find_model};
-use crate::commands::model_volumes::{self, JobOfModel};
-use crate::commands::{Context, kube_flags, print_data};
-use crate::error::{Exit, Result};
-use crate::readiness::{Fetched, LastWords};
+use super::inventory::PermissionPolicy;
+use super::selection::{CacheModelArgs, find_model};
+use crate::context::Context;
+use crate::kube_flags;
+use crate::output::print_data;
+use crate::workflow::cache_jobs::{self, ModelJobAction};
+use kubectl_dynamo_core::error::{Exit, Result};
+use kubectl_dynamo_core::readiness::{FetchSummary, FetchTermination};
 
-/// Hash every file of a model on its claim again; exits 7 where one is not what was fetched
+/// Verify the hash of every file of a model on its PVC; exits 7 on a mismatch
 #[derive(Args)]
-pub(in crate::commands) struct VerifyArgs {
+pub(in crate::commands) struct CacheVerifyArgs {
     #[command(flatten)]
-    pub model: ModelArgs,
-    /// Longest time to wait
-    #[arg(long, value_name = "DURATION", default_value = "2h", value_parser = kube_flags::duration)]
+    pub model: CacheModelArgs,
+    /// Maximum time to wait
+    #[arg(long, value_name = "DURATION", default_value = "2h", value_parser = kube_flags::parse_duration)]
     pub timeout: Duration,
 }
 
-pub(super) async fn run(args: VerifyArgs, context: &Context) -> Result<Exit> {
+pub(super) async fn run(args: CacheVerifyArgs, context: &Context) -> Result<Exit> {
     context.kube.refuse_all_namespaces()?;
     let cluster = context.cluster().await?;
-    let target = find_model(args.model, &cluster, Sight::AsAllowed).await?;
-    let (model, claim) = (target.model(), target.claim().to_owned());
-    let work = model_volumes::run(&cluster, &target.intent, JobOfModel::Verify, &context.report);
-    let said = match tokio::time::timeout(args.timeout, work).await {
-        Ok(said) => said?,
+    let target = find_model(args.model, &cluster, PermissionPolicy::BestEffort).await?;
+    let (model, pvc) = (target.model(), target.pvc().to_owned());
+    let verification =
+        cache_jobs::run_cache_job(&cluster, &target.intent, ModelJobAction::Verify, &context.report);
+    let termination = match tokio::time::timeout(args.timeout, verification).await {
+        Ok(termination) => termination?,
         Err(_) => {
-            context.report.closing(vec!["it goes on; the same command follows it again".into()]);
+            context
+                .report
+                .summary(vec!["the verification continues; rerun the same command to follow it".into()]);
             return Ok(Exit::NotReadyInTime);
         }
     };
-    let wanting = |said: &&LastWords| said.exit_code == u64::from(exit::NOT_COMPLETE);
-    if let Some(said) = said.as_ref().filter(wanting) {
-        let (namespace, said) = (cluster.namespace.clone(), said.message.clone());
-        return Err(CacheError::NotAsFetched { model, claim, namespace, said }.into());
+    let is_incomplete =
+        |termination: &&FetchTermination| termination.exit_code == u64::from(exit::NOT_COMPLETE);
+    if let Some(termination) = termination.as_ref().filter(is_incomplete) {
+        let (namespace, termination) = (cluster.namespace.clone(), termination.message.clone());
+        return Err(CacheError::VerificationFailed { model, pvc, namespace, message: termination }.into());
     }
-    let complete = said.as_ref().and_then(|said| Fetched::read(&said.message));
-    model_volumes::refuse_failure(said, &target.intent)?;
-    let what = complete.map(|one| format!(": commit {}, {} files, {}", one.commit, one.files, one.size));
-    print_data(&format!("{model} on pvc/{claim} is what was fetched{}\n", what.unwrap_or_default()))?;
+    let fetch_summary =
+        termination.as_ref().and_then(|termination| FetchSummary::parse(&termination.message));
+    cache_jobs::check_fetcher_result(termination, &target.intent)?;
+    let details =
+        fetch_summary.map(|one| format!(": commit {}, {} files, {}", one.commit, one.files, one.size));
+    print_data(&format!("{model} on pvc/{pvc} is verified{}\n", details.unwrap_or_default()))?;
     Ok(Exit::Ok)
 }

@@ -1,33 +1,38 @@
-//! The program that kubectl runs to complete `kubectl dynamo`: two lines of shell in a folder of PATH.
+//! Installs the program that kubectl runs to complete `kubectl dynamo`: a short shell script in a folder in
+//! PATH. It must not overwrite a program that this plugin did not create.
 
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Explain, Result};
+use kubectl_dynamo_core::code::MessageCode;
+use kubectl_dynamo_core::command::{Fix, SuggestedCommand};
+use kubectl_dynamo_core::error::{Explain, Result};
 
 /// kubectl looks for this name in PATH.
-const NAME: &str = "kubectl_complete-dynamo";
-/// Marks a shim as ours, so that no other program of that name is overwritten.
-const MARK: &str =
+const SHIM_NAME: &str = "kubectl_complete-dynamo";
+/// Marks a shim that this plugin created, so that another program of that name is not overwritten.
+const MARKER: &str =
     "# Made by `kubectl dynamo completion --install`; kubectl runs it to complete `kubectl dynamo`.";
 
-/// What an installation came to.
-pub(super) struct Placed {
+/// The result of an installation.
+pub(super) struct ShimInstallation {
     path: PathBuf,
-    in_path: bool,
-    changed: bool,
+    is_in_path: bool,
+    is_changed: bool,
 }
 
-impl Placed {
-    /// For the terminal.
+impl ShimInstallation {
+    /// Returns the lines for the terminal.
     pub(super) fn lines(&self) -> Vec<String> {
-        let what = if self.changed { "placed" } else { "unchanged" };
-        let mut lines = vec![format!("{what}: {}", self.path.display())];
-        match self.path.parent().filter(|_| !self.in_path) {
-            Some(folder) => lines.push(format!("kubectl finds it once {} is in PATH", folder.display())),
-            None => lines.push("next: source <(kubectl completion bash), or that of your shell".into()),
+        let status = if self.is_changed { "installed" } else { "unchanged" };
+        let mut lines = vec![format!("{status}: {}", self.path.display())];
+        match self.path.parent().filter(|_| !self.is_in_path) {
+            Some(folder) => lines.push(format!("add {} to PATH so that kubectl finds it", folder.display())),
+            None => {
+                lines.push("next: source <(kubectl completion bash), or the script for your shell".into())
+            }
         }
         lines
     }
@@ -35,75 +40,78 @@ impl Placed {
 
 #[derive(Debug, thiserror::Error)]
 enum ShimError {
-    #[error("no folder of PATH can be written")]
-    NoFolder,
-    #[error("{path} was not made by this program", path = .0.display())]
-    NotOurs(PathBuf),
-    #[error("{path} cannot be written: {cause}", path = .path.display())]
+    #[error("no writable folder in PATH")]
+    NoWritableFolder,
+    #[error("file \"{path}\" was not created by kubectl-dynamo", path = .0.display())]
+    NotManaged(PathBuf),
+    #[error("cannot write file \"{path}\": {cause}", path = .path.display())]
     Write { path: PathBuf, cause: std::io::Error },
 }
 
 impl Explain for ShimError {
-    fn code(&self) -> Option<&'static str> {
-        Some("KD0003")
+    fn code(&self) -> Option<MessageCode> {
+        Some(MessageCode::CompletionScriptNotInstalled)
     }
 
-    fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<Fix> {
         Some(match self {
-            Self::NoFolder | Self::Write { .. } => {
-                "kubectl dynamo completion --install --dir FOLDER, with a folder of yours that is in PATH"
-                    .into()
+            Self::NoWritableFolder | Self::Write { .. } => {
+                let install =
+                    SuggestedCommand::plugin("completion").flag("--install").flag("--dir").flag("FOLDER");
+                install.after("choose a writable folder in PATH: ")
             }
-            Self::NotOurs(path) => {
-                format!("remove it first, or choose another folder with --dir: rm {}", path.display())
+            Self::NotManaged(path) => {
+                format!("choose another folder with --dir, or remove the file: rm {}", path.display()).into()
             }
         })
     }
 }
 
-/// Places the shim in `folder`, else beside the plugin, else in the first folder of PATH that can be written.
-pub(super) fn install(folder: Option<&Path>) -> Result<Placed> {
-    let searched: Vec<PathBuf> =
+/// Installs the shim in `folder`, else next to the plugin, else in the first writable folder in PATH.
+pub(super) fn install(folder: Option<&Path>) -> Result<ShimInstallation> {
+    let path_folders: Vec<PathBuf> =
         std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default();
-    let content = format!("#!/bin/sh\n{MARK}\nexec {} {} \"$@\"\n", super::PROGRAM, super::ASK);
-    let placed = |folder: &Path, changed| Placed {
-        path: folder.join(NAME),
-        in_path: searched.iter().any(|of| of == folder),
-        changed,
+    let content =
+        format!("#!/bin/sh\n{MARKER}\nexec {} {} \"$@\"\n", super::PROGRAM, super::COMPLETE_COMMAND);
+    let installation = |folder: &Path, changed| ShimInstallation {
+        path: folder.join(SHIM_NAME),
+        is_in_path: path_folders.iter().any(|candidate| candidate == folder),
+        is_changed: changed,
     };
     if let Some(folder) = folder {
-        return Ok(placed(folder, write(folder, &content)?));
+        return Ok(installation(folder, write(folder, &content)?));
     }
-    let beside = which::which(super::PROGRAM).ok().and_then(|plugin| plugin.parent().map(Path::to_path_buf));
-    for folder in beside.iter().chain(&searched) {
+    let plugin_folder =
+        which::which(super::PROGRAM).ok().and_then(|plugin| plugin.parent().map(Path::to_path_buf));
+    for folder in plugin_folder.iter().chain(&path_folders) {
         match write(folder, &content) {
             Err(ShimError::Write { .. }) => {}
-            result => return Ok(placed(folder, result?)),
+            result => return Ok(installation(folder, result?)),
         }
     }
-    Err(ShimError::NoFolder.into())
+    Err(ShimError::NoWritableFolder.into())
 }
 
-/// Writes the shim and says whether that changed anything. It appears whole or not at all.
+/// Writes the shim atomically and returns whether the file changed.
 fn write(folder: &Path, content: &str) -> std::result::Result<bool, ShimError> {
-    let path = folder.join(NAME);
+    let path = folder.join(SHIM_NAME);
     match fs::read_to_string(&path) {
-        Ok(present) if present == content => return Ok(false),
-        Ok(present) if present.contains(MARK) => {}
+        Ok(existing) if existing == content => return Ok(false),
+        Ok(existing) if existing.contains(MARKER) => {}
         Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Ok(_) | Err(_) => return Err(ShimError::NotOurs(path)),
+        Ok(_) | Err(_) => return Err(ShimError::NotManaged(path)),
     }
-    let unfinished = folder.join(format!(".{NAME}.{}", std::process::id()));
+    let temporary = folder.join(format!(".{SHIM_NAME}.{}", std::process::id()));
     let write = || {
-        let mut file = fs::File::create(&unfinished)?;
+        let mut file = fs::File::create(&temporary)?;
         file.write_all(content.as_bytes())?;
         file.set_permissions(fs::Permissions::from_mode(0o755))?;
         drop(file);
-        fs::rename(&unfinished, &path)
+        fs::rename(&temporary, &path)
     };
     write().map_err(|cause| {
-        // What is left of an attempt that failed; that failure is the one to tell.
-        let _ = fs::remove_file(&unfinished);
+        // Clean up after the failed write; the write error is the one to report.
+        let _ = fs::remove_file(&temporary);
         ShimError::Write { path, cause }
     })?;
     Ok(true)

@@ -1,34 +1,40 @@
-//! `down --local`: ends deployments and forgets them. Models and runtimes stay in the cache.
+//! `down --local`: stops local deployments and removes their state. It does not delete cached models or
+//! runtimes.
 
-use super::{find, machine};
-use crate::commands::Context;
-use crate::error::{Exit, Result};
-use crate::local::state;
+use crate::context::Context;
+use crate::local::state::{self, LocalDeployment};
 use crate::report::Stage;
+use crate::workflow::local::{environment, lookup};
+use kubectl_dynamo_core::error::{Exit, Result};
 
-/// Ends those that are named, the only one, or all.
-pub(in crate::commands) async fn down(names: &[String], all: bool, context: &Context) -> Result<Exit> {
-    let folders = machine::folders()?;
-    let found = if all {
-        state::list(&folders)
-    } else {
-        match names {
-            [] => vec![find::find(&folders, None)?],
-            names => {
-                let named = names.iter().map(|name| find::find(&folders, Some(name)));
-                named.collect::<std::result::Result<_, _>>()?
-            }
+/// Stops all deployments.
+pub(in crate::commands) async fn down_all(context: &Context) -> Result<Exit> {
+    stop(state::list(&environment::folders()?), context).await
+}
+
+/// Stops the named deployments, or the only one if no name is given.
+pub(in crate::commands) async fn down(names: &[String], context: &Context) -> Result<Exit> {
+    let folders = environment::folders()?;
+    let found = match names {
+        [] => vec![lookup::find_deployment(&folders, None)?],
+        names => {
+            let named = names.iter().map(|name| lookup::find_deployment(&folders, Some(name)));
+            named.collect::<std::result::Result<_, _>>()?
         }
     };
+    stop(found, context).await
+}
+
+async fn stop(found: Vec<LocalDeployment>, context: &Context) -> Result<Exit> {
     if found.is_empty() {
-        context.report.detail("no deployments on this machine");
+        context.report.info("no local deployments found");
     }
     for found in found {
-        let name = &found.deployment.name;
-        context.report.waiting(Stage::Deploy, format!("the processes of {name} to end"));
-        found.end().await;
-        state::forget(&found.folder)?;
-        context.report.done(Stage::Deploy, format!("{name} ended"));
+        let name = &found.spec.name;
+        context.report.waiting(Stage::Deploy, format!("the processes of deployment \"{name}\" to exit"));
+        found.stop().await;
+        state::remove(&found.folder)?;
+        context.report.done(Stage::Deploy, format!("{name} stopped"));
     }
     Ok(Exit::Ok)
 }

@@ -1,52 +1,63 @@
-//! `logs --local`: the logs of all processes of a deployment, each line with its process's name.
+//! `logs --local`: prints the logs of all processes of a local deployment. Each line starts with the process
+//! name.
 
 use std::time::Duration;
 
-use super::{find, machine};
-use crate::commands::interruption::unless_left;
-use crate::commands::logs::LogsArgs;
-use crate::commands::print_data;
-use crate::error::{Exit, Result};
-use crate::local::logs::{self, Followed};
-use crate::local::state::{self, Found};
+use crate::local::logs::{self, LogFollower};
+use crate::local::state::{self, LocalDeployment};
+use crate::output::print_data;
+use crate::signals::run_until_signal;
+use crate::workflow::local::{environment, lookup};
+use kubectl_dynamo_core::error::{Exit, Result};
 
-/// Prints them in the order of time, and goes on with `--follow`.
-pub(in crate::commands) async fn logs(args: &LogsArgs) -> Result<Exit> {
-    let found = find::find(&machine::folders()?, Some(&args.name))?;
-    let wanted = |process: &str| {
-        let component = args.component.as_deref();
-        component.is_none_or(|wanted| process == wanted || process.starts_with(&format!("{wanted}-")))
+/// Options of `logs --local`.
+pub(in crate::commands) struct LocalLogsOptions<'a> {
+    pub name: &'a str,
+    pub component: Option<&'a str>,
+    /// Print new lines until the deployment stops.
+    pub follow: bool,
+    /// Number of most recent lines.
+    pub tail: Option<u32>,
+}
+
+/// Prints the logs in chronological order, and new lines with `--follow`.
+pub(in crate::commands) async fn logs(args: &LocalLogsOptions<'_>) -> Result<Exit> {
+    let found = lookup::find_deployment(&environment::folders()?, Some(args.name))?;
+    let is_selected = |process: &str| {
+        let component = args.component;
+        component
+            .is_none_or(|component| process == component || process.starts_with(&format!("{component}-")))
     };
-    let mut all = state::logs(&found.folder);
-    all.retain(|(process, _)| wanted(process));
+    let mut log_files = state::logs(&found.folder);
+    log_files.retain(|(process, _)| is_selected(process));
     let print = |process: &str, line: &str| print_data(&format!("{process:<10} | {line}\n"));
-    let mut followed = Followed::from_start(all);
-    let last = args.tail.and_then(|lines| usize::try_from(lines).ok()).unwrap_or(usize::MAX);
-    let said = logs::in_order_of_time(followed.new_lines(), last);
-    said.iter().try_for_each(|(process, line)| print(process, line))?;
+    let mut follower = LogFollower::from_start(log_files);
+    let tail_lines = args.tail.and_then(|lines| usize::try_from(lines).ok()).unwrap_or(usize::MAX);
+    let lines = logs::merge_by_time(follower.new_lines(), tail_lines);
+    lines.iter().try_for_each(|(process, line)| print(process, line))?;
     if !args.follow {
         return Ok(Exit::Ok);
     }
-    let mut printed = Ok(());
+    let mut print_result = Ok(());
     let following = async {
         tokio::select! {
-            never = followed.follow(|process, line| printed = print(process, line)) => match never {},
-            () = until_ended(&found) => {}
+            never = follower.follow(|process, line| print_result = print(process, line)) => match never {},
+            () = wait_until_stopped(&found) => {}
         }
     };
-    if unless_left(following).await.is_none() {
+    if run_until_signal(following).await.is_none() {
         return Ok(Exit::Interrupted);
     }
-    printed?;
+    print_result?;
     Ok(Exit::Ok)
 }
 
-/// Returns when nothing can be added to the logs any more.
-async fn until_ended(found: &Found) {
-    const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// Returns when the deployment has stopped, so that its logs do not grow any more.
+async fn wait_until_stopped(found: &LocalDeployment) {
+    const POLL_INTERVAL: Duration = Duration::from_millis(500);
     while found.is_supervised() {
-        tokio::time::sleep(LOOK_AGAIN).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
-    // The last lines are read once more by whoever follows.
-    tokio::time::sleep(LOOK_AGAIN).await;
+    // Leaves time for the follower to read the last lines.
+    tokio::time::sleep(POLL_INTERVAL).await;
 }

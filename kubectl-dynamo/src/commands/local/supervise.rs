@@ -1,14 +1,15 @@
-//! The hidden verb under which this program becomes a supervisor. People never type it.
+//! The hidden command that runs this program as a supervisor of local processes. Users do not call it. The
+//! supervisor itself is in `crate::local`.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use crate::error::{Exit, Result};
-use crate::local::supervisor;
+use crate::local::supervisor::{self, Lifetime};
+use kubectl_dynamo_core::error::{Exit, Result};
 
-/// Look after processes (used by this program itself)
+/// Supervise local processes (internal)
 #[derive(Args)]
 #[command(hide = true)]
 pub(in crate::commands) struct SuperviseArgs {
@@ -18,25 +19,26 @@ pub(in crate::commands) struct SuperviseArgs {
 
 #[derive(Subcommand)]
 enum Task {
-    /// End what FOLDER describes when stdin closes
+    /// Run the processes described in FOLDER and stop them when stdin closes
     Serve { folder: PathBuf },
-    /// Keep what FOLDER describes until told to end
-    Keep { folder: PathBuf },
-    /// Run one command that ends when stdin closes
+    /// Run the processes described in FOLDER until a signal stops them
+    #[command(name = "keep")]
+    Detached { folder: PathBuf },
+    /// Run one command and stop it when stdin closes
     Run {
         #[arg(last = true)]
         command: Vec<OsString>,
     },
 }
 
-/// Supervises until everything has ended.
+/// Runs the supervisor until all its processes have exited.
 pub(in crate::commands) async fn run(args: SuperviseArgs) -> Result<Exit> {
-    let (folder, keep) = match args.task {
-        Task::Serve { folder } => (folder, false),
-        Task::Keep { folder } => (folder, true),
-        // The command's own code is the answer to whoever asked, and it may be any.
+    let (folder, lifetime) = match args.task {
+        Task::Serve { folder } => (folder, Lifetime::Foreground),
+        Task::Detached { folder } => (folder, Lifetime::Detached),
+        // The caller needs the exit code of the command itself, whatever it is.
         Task::Run { command } => std::process::exit(supervisor::run_guarded(&command).await.into()),
     };
-    let as_told = supervisor::serve(&folder, keep).await?;
-    Ok(if as_told { Exit::Ok } else { Exit::Failed })
+    let stopped_on_request = supervisor::serve(&folder, lifetime).await?;
+    Ok(if stopped_on_request { Exit::Ok } else { Exit::Failed })
 }

@@ -1,48 +1,52 @@
-//! Why there is nothing to go back to, or not what was asked about.
+//! Errors of `rollout`: a missing, different, or incompatible revision. Errors of the API server are in the
+//! cluster crate.
 
-use crate::error::{Exit, Explain};
+use kubectl_dynamo_core::code::MessageCode;
+use kubectl_dynamo_core::command::{Fix, SuggestedCommand};
+use kubectl_dynamo_core::error::Explain;
 
-/// A failure of `rollout`.
+/// A revision that cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum RolloutError {
-    #[error("{name} has no revision {number}")]
-    NoRevision { name: String, number: i64, known: Vec<String> },
-    #[error("{name} has no revision before the present one")]
-    NothingBefore { name: String },
-    #[error("revision {number} of {name} is written as {given}, and the cluster stores {stored}")]
-    OtherShape { name: String, number: i64, given: String, stored: String },
-    #[error("{name} is at revision {present}, not {asked}")]
-    OtherRevision { name: String, present: String, asked: i64 },
+pub(super) enum RevisionError {
+    #[error("deployment \"{name}\" does not have revision {number}")]
+    RevisionNotFound { name: String, number: i64, available: Vec<String> },
+    #[error("deployment \"{name}\" does not have an earlier revision")]
+    NoEarlierRevision { name: String },
+    #[error("revision {number} of deployment \"{name}\" uses {recorded}, but the cluster stores {stored}")]
+    ApiVersionMismatch { name: String, number: i64, recorded: String, stored: String },
+    #[error("deployment \"{name}\" is at revision {current}, not {requested}")]
+    RevisionMismatch { name: String, current: String, requested: i64 },
 }
 
-impl Explain for RolloutError {
-    fn code(&self) -> Option<&'static str> {
+impl Explain for RevisionError {
+    fn code(&self) -> Option<MessageCode> {
         Some(match self {
-            Self::NoRevision { .. } => "KD0240",
-            Self::NothingBefore { .. } => "KD0241",
-            Self::OtherShape { .. } => "KD0218",
-            Self::OtherRevision { .. } => "KD0242",
+            Self::RevisionNotFound { .. } => MessageCode::RevisionNotFound,
+            Self::NoEarlierRevision { .. } => MessageCode::NoPreviousRevision,
+            Self::ApiVersionMismatch { .. } => MessageCode::ApiVersionMismatch,
+            Self::RevisionMismatch { .. } => MessageCode::RevisionNotCurrent,
         })
     }
 
-    fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<Fix> {
         Some(match self {
-            Self::NoRevision { known, .. } if !known.is_empty() => format!("there are: {}", known.join(" ")),
-            Self::NoRevision { name, .. } | Self::OtherRevision { name, .. } => {
-                format!("see what there is: kubectl dynamo rollout history {name}")
+            Self::RevisionNotFound { available, .. } if !available.is_empty() => {
+                format!("available revisions: {}", available.join(" ")).into()
             }
-            Self::NothingBefore { name } => {
-                format!("change it with: kubectl dynamo up {name} FLAGS; what it was is kept from then on")
+            Self::RevisionNotFound { name, .. } | Self::RevisionMismatch { name, .. } => {
+                SuggestedCommand::plugin("rollout history")
+                    .operand(name, "NAME")
+                    .after("list the revisions with: ")
             }
-            Self::OtherShape { name, .. } => format!("say it anew: kubectl dynamo up {name} FLAGS"),
+            Self::NoEarlierRevision { name } => SuggestedCommand::plugin("up")
+                .operand(name, "NAME")
+                .flag("FLAGS")
+                .after("run ")
+                .text("; each update records a revision"),
+            Self::ApiVersionMismatch { name, .. } => SuggestedCommand::plugin("up")
+                .operand(name, "NAME")
+                .flag("FLAGS")
+                .after("update the deployment instead: "),
         })
-    }
-
-    fn exit(&self) -> Exit {
-        match self {
-            Self::NoRevision { .. } => Exit::Usage,
-            Self::OtherShape { .. } => Exit::Platform,
-            Self::NothingBefore { .. } | Self::OtherRevision { .. } => Exit::Failed,
-        }
     }
 }

@@ -1,57 +1,48 @@
-//! `rollout history`: the revisions that are kept, and what each changed.
+//! `rollout history`: lists the recorded revisions and what each one changed, or prints the spec of one
+//! revision.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::{There, numbered, there};
-use crate::change::revision::{Revision, number};
-use crate::change::{Difference, differences};
-use crate::commands::diff::shown;
-use crate::commands::summary::age;
-use crate::commands::table::table;
-use crate::commands::{Context, print_data, revisions, words};
-use crate::error::{Exit, Result};
-use crate::intent::Word;
+use super::find_revision;
+use crate::context::Context;
+use crate::output::print_data;
+use crate::render::table::table;
+use crate::render::value::display_value;
+use crate::workflow::lookup::{self, ClusterDeployment};
+use crate::workflow::revisions;
+use crate::workflow::summary::age;
+use kubectl_dynamo_core::change::revision::{Revision, number};
+use kubectl_dynamo_core::change::{Difference, differences};
+use kubectl_dynamo_core::error::{Exit, Result};
 
-/// List the revisions that are kept of a deployment, or show one
+/// List the recorded revisions of a deployment, or show one
 #[derive(Args)]
 pub(super) struct HistoryArgs {
     /// Name of the deployment
     pub name: String,
-    /// Show what was applied as this revision
+    /// Print the spec of this revision
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(i64).range(1..))]
     pub revision: Option<i64>,
-    /// Output format; one revision is YAML where nothing is said
-    #[arg(short, long, value_parser = words::<HistoryFormat>())]
+    /// Output format (default: table, or yaml with --revision)
+    #[arg(short, long)]
     pub output: Option<HistoryFormat>,
 }
 
-/// How revisions are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Output formats of revisions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum HistoryFormat {
     Table,
     Json,
     Yaml,
 }
 
-impl Word for HistoryFormat {
-    const ALL: &'static [Self] = &[Self::Table, Self::Json, Self::Yaml];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Table => "table",
-            Self::Json => "json",
-            Self::Yaml => "yaml",
-        }
-    }
-}
-
 pub(super) async fn run(args: HistoryArgs, context: &Context) -> Result<Exit> {
-    let There { cluster, graph, .. } = there(&args.name, context).await?;
-    let kept = revisions::of(&cluster, &graph).await?;
+    let ClusterDeployment { cluster, graph, .. } = lookup::get_deployment(&args.name, context).await?;
+    let revisions = revisions::list(&cluster, &graph).await?;
     let document = match args.revision {
-        Some(number) => numbered(&kept, number, &args.name)?.graph.clone(),
-        None => document(&args.name, &cluster.namespace, &graph, &kept),
+        Some(number) => find_revision(&revisions, number, &args.name)?.graph.clone(),
+        None => document(&args.name, &cluster.namespace, &graph, &revisions),
     };
     let format = args.output.unwrap_or(match args.revision {
         Some(_) => HistoryFormat::Yaml,
@@ -60,64 +51,73 @@ pub(super) async fn run(args: HistoryArgs, context: &Context) -> Result<Exit> {
     print_data(&match format {
         HistoryFormat::Json => format!("{document:#}\n"),
         HistoryFormat::Yaml => serde_saphyr::to_string(&document).map_err(std::io::Error::other)?,
-        HistoryFormat::Table => rows(&chosen(&kept, args.revision)),
+        HistoryFormat::Table => rows(&select_rows(&revisions, args.revision)),
     })?;
-    if kept.is_empty() {
-        context.report.detail(format!("no revision of {} is kept yet; its next change keeps two", args.name));
+    if revisions.is_empty() {
+        context.report.info(format!(
+            "deployment \"{}\" does not have revisions yet; the next update records two",
+            args.name
+        ));
     }
     Ok(Exit::Ok)
 }
 
-/// A revision with what it changed of the one before it.
-type Row<'a> = (&'a Revision, Vec<Difference>);
+/// A revision and its differences from the previous one.
+type RevisionRow<'a> = (&'a Revision, Vec<Difference>);
 
-fn chosen(kept: &[Revision], number: Option<i64>) -> Vec<Row<'_>> {
-    changed(kept).into_iter().filter(|(one, _)| number.is_none_or(|number| one.number == number)).collect()
+fn select_rows(revisions: &[Revision], number: Option<i64>) -> Vec<RevisionRow<'_>> {
+    with_changes(revisions)
+        .into_iter()
+        .filter(|(one, _)| number.is_none_or(|number| one.number == number))
+        .collect()
 }
 
-fn changed(kept: &[Revision]) -> Vec<Row<'_>> {
-    let before = std::iter::once(None).chain(kept.iter().map(Some));
-    let changes = |(before, one): (Option<&Revision>, &Revision)| {
-        let Some(before) = before else { return Vec::new() };
-        // What this program notes of the change on the object says the same once more.
-        let found = differences(&before.graph, &one.graph).into_iter();
-        found.filter(|one| !one.path.contains("kubectl-dynamo.dev/")).collect()
+fn with_changes(revisions: &[Revision]) -> Vec<RevisionRow<'_>> {
+    let previous = std::iter::once(None).chain(revisions.iter().map(Some));
+    let changes = |(previous, one): (Option<&Revision>, &Revision)| {
+        let Some(previous) = previous else { return Vec::new() };
+        // The plugin's own annotations only repeat the change.
+        let all_changes = differences(&previous.graph, &one.graph).into_iter();
+        all_changes.filter(|one| !one.path.contains("kubectl-dynamo.dev/")).collect()
     };
-    before.zip(kept).map(|(before, one)| (one, changes((before, one)))).collect()
+    previous.zip(revisions).map(|(previous, one)| (one, changes((previous, one)))).collect()
 }
 
-fn rows(kept: &[Row]) -> String {
+fn rows(rows: &[RevisionRow]) -> String {
     let now = jiff::Timestamp::now();
-    let row = |(one, changes): &Row| {
-        vec![one.number.to_string(), age(&one.created, now), one.cause.clone(), short(changes)]
+    let cells = |(one, changes): &RevisionRow| {
+        vec![one.number.to_string(), age(&one.applied, now), one.cause.clone(), summarize_changes(changes)]
     };
-    table(&["REVISION", "AGE", "CHANGE-CAUSE", "CHANGES"], kept.iter().map(row).collect())
+    table(&["REVISION", "AGE", "CHANGE-CAUSE", "CHANGES"], rows.iter().map(cells).collect())
 }
 
-/// The first change, and how many more there are.
-fn short(changes: &[Difference]) -> String {
-    const LONGEST: usize = 60;
+/// Summarizes differences: the first one and the number of others.
+fn summarize_changes(changes: &[Difference]) -> String {
+    const MAX_WIDTH: usize = 60;
     let Some(first) = changes.first() else { return "-".into() };
     let path = first.path.trim_start_matches("spec.");
-    let value = |value: &Option<Value>| value.as_ref().map_or_else(|| "-".to_owned(), shown);
-    let full = format!("{path} {} -> {}", value(&first.was), value(&first.becomes));
-    let first = if full.chars().count() <= LONGEST { full } else { format!("{} {path}", first.sign()) };
+    let value = |value: &Option<Value>| value.as_ref().map_or_else(|| "-".to_owned(), display_value);
+    let full = format!("{path} {} -> {}", value(&first.before), value(&first.after));
+    let first = if full.chars().count() <= MAX_WIDTH { full } else { format!("{} {path}", first.sign()) };
     match changes.len() - 1 {
         0 => first,
         more => format!("{first}, {more} more"),
     }
 }
 
-fn document(name: &str, namespace: &str, graph: &Value, kept: &[Revision]) -> Value {
-    let one = |(one, changes): &Row| {
+fn document(name: &str, namespace: &str, graph: &Value, revisions: &[Revision]) -> Value {
+    let to_json = |(one, changes): &RevisionRow| {
         let changes: Vec<Value> = changes
             .iter()
-            .map(|one| json!({ "path": one.path, "was": one.was, "becomes": one.becomes }))
+            .map(|one| json!({ "path": one.path, "before": one.before, "after": one.after }))
             .collect();
-        json!({ "revision": one.number, "created": one.created, "cause": one.cause, "changes": changes })
+        json!({
+            "revision": one.number, "created": one.created, "applied": one.applied, "cause": one.cause,
+            "changes": changes,
+        })
     };
     json!({
         "apiVersion": "kubectl-dynamo.dev/v1", "kind": "History", "name": name, "namespace": namespace,
-        "current": number(graph), "revisions": changed(kept).iter().map(one).collect::<Vec<_>>(),
+        "current": number(graph), "revisions": with_changes(revisions).iter().map(to_json).collect::<Vec<_>>(),
     })
 }

@@ -1,52 +1,90 @@
-//! `rollout restart`: the operator starts every component's pods anew, one component after another.
+//! `rollout restart`: sets the restart ID of a graph, so that the operator replaces its pods, one component
+//! after another. It changes no other field. The new pods need the same capacity as those of an update, and the same
+//! requests can be lost, so it runs the same preflight checks and asks for the same confirmation.
 
 use std::cell::Cell;
 
 use clap::Args;
 use serde_json::json;
 
-use super::{There, there};
-use crate::commands::Context;
-use crate::commands::settle::{self, SettleArgs};
-use crate::commands::up::deploy::{self, Awaited};
-use crate::commands::up::leaving::Stands;
-use crate::error::{Exit, Result};
-use crate::intent::Word;
+use crate::commands::change_flags::WaitArgs;
+use crate::context::Context;
 use crate::report::Stage;
-use crate::resources::Resource;
+use crate::workflow::confirm_change::{self, Confirmation};
+use crate::workflow::interrupt::RolloutPhase;
+use crate::workflow::lookup::{self, ClusterDeployment};
+use crate::workflow::preflight::Preflight;
+use crate::workflow::resolve::ResolvedDeployment;
+use crate::workflow::rollout::RolloutWait;
+use crate::workflow::wait_ready::{self, RolloutTarget};
+use kubectl_dynamo_cluster::SendMode;
+use kubectl_dynamo_core::change::GraphChange;
+use kubectl_dynamo_core::error::{Exit, Result};
+use kubectl_dynamo_core::graph::GraphView;
+use kubectl_dynamo_core::intent::StringEnum;
+use kubectl_dynamo_core::resources::Resource;
 
-/// A manager of its own: were the field that of `up`, the next `up` would take it away again.
+/// A separate field manager. If `up` owned the field, the next `up` would remove it.
 const MANAGER: &str = "kubectl-dynamo-restart";
 
-/// Start the pods of a deployment anew, one component after another
+/// Restart the pods of a deployment, one component after another
 #[derive(Args)]
 pub(super) struct RestartArgs {
     /// Name of the deployment
     pub name: String,
     #[command(flatten)]
-    pub settle: SettleArgs,
+    pub wait_args: WaitArgs,
+    /// Preflight check codes to ignore, or "all" (repeatable)
+    #[arg(long, value_name = "CODE", value_delimiter = ',')]
+    pub ignore_preflight: Vec<String>,
+    /// Do not ask for confirmation if requests can be lost
+    #[arg(short, long)]
+    pub yes: bool,
 }
 
 pub(super) async fn run(args: RestartArgs, context: &Context) -> Result<Exit> {
-    let There { cluster, platform, graph } = there(&args.name, context).await?;
-    // Every release that is supported has this field, in both shapes: it starts a restart when it changes.
+    let ClusterDeployment { cluster, platform, graph } = lookup::get_deployment(&args.name, context).await?;
+    // All supported releases have this field in both API versions. A new value triggers a restart.
     let id = jiff::Timestamp::now().to_string();
     let resource = Resource {
         object: json!({
             "apiVersion": format!("nvidia.com/{}", platform.graph_api.as_str()),
             "kind": "DynamoGraphDeployment",
-            "metadata": { "name": args.name, "namespace": cluster.namespace, "uid": graph["metadata"]["uid"] },
+            "metadata": { "name": args.name, "namespace": cluster.namespace, "uid": GraphView::new(&graph).uid() },
             "spec": { "restart": { "id": id } },
         }),
     };
-    let awaited = Awaited::graph(&graph, platform.graph_api);
-    let stands = Cell::new(Stands::Nothing);
-    let story = async {
-        let before = deploy::attempts(&cluster, &awaited.name).await;
-        stands.set(Stands::Applied);
-        let live = cluster.apply_as(MANAGER, &resource, false).await?;
-        context.report.done(Stage::Deploy, format!("{resource} restarts, one component after another"));
-        settle::serve_again(&awaited, &live, before, &args.settle, &cluster, &context.report).await
+    let effect = GraphChange::restart(&graph, confirm_change::rollout_strategy(&platform));
+    let live = vec![Resource { object: graph.clone() }];
+    let deployment = ResolvedDeployment {
+        exists: true,
+        ..ResolvedDeployment::from_objects(&args.name, platform.graph_api, live)
     };
-    settle::in_time(story, &args.settle, &awaited, &stands, &cluster, context).await
+    let ignored_codes = &args.ignore_preflight;
+    let mut preflight = Preflight::new(&cluster, &platform, &deployment, ignored_codes, &context.report);
+    preflight.collect().await?;
+    preflight.evaluate()?;
+    preflight.evaluate_restart(&effect).await?;
+    // A rejection comes before the prompt.
+    cluster.apply_as(MANAGER, &resource, SendMode::DryRun).await?;
+    let confirmation = Confirmation::from_yes_flag(args.yes);
+    if !confirm_change::confirm_effect(&graph, &effect, confirmation, context)? {
+        return Ok(Exit::Ok);
+    }
+    let target = RolloutTarget::from_graph(&graph, platform.graph_api);
+    let phase = Cell::new(RolloutPhase::NotApplied);
+    let wait = RolloutWait {
+        options: args.wait_args.options(),
+        target: &target,
+        cluster: &cluster,
+        report: &context.report,
+    };
+    let rollout = async {
+        let restarts_before = wait_ready::restart_counts(&cluster, &target.name).await;
+        phase.set(RolloutPhase::Applied);
+        let live = cluster.apply_as(MANAGER, &resource, SendMode::Write).await?;
+        context.report.done(Stage::Deploy, format!("{resource} restarted, one component after another"));
+        wait.until_serving(&live, restarts_before).await
+    };
+    wait.with_deadline(rollout, &phase).await
 }

@@ -1,80 +1,104 @@
-//! `rollout status`: waits until the operator reports the present spec as ready, as kubectl's does.
+//! `rollout status`: waits until the operator reports the current spec as ready, like `kubectl rollout
+//! status`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::Args;
 
-use super::error::RolloutError;
-use super::{There, there};
-use crate::change::revision::number;
-use crate::cluster::{Cluster, Kind};
-use crate::commands::settle::{self, SettleArgs};
-use crate::commands::up::deploy::Awaited;
-use crate::commands::up::leaving::Stands;
-use crate::commands::{Context, kube_flags, print_data};
-use crate::error::{Exit, Explain, Result};
-use crate::readiness::{GRAPH_LABEL, Observation, Standing, standing};
+use super::error::RevisionError;
+use crate::context::Context;
+use crate::kube_flags;
+use crate::output::print_data;
+use crate::workflow::interrupt::RolloutPhase;
+use crate::workflow::lookup::{self, ClusterDeployment};
+use crate::workflow::rollout::{RolloutWait, WaitOptions};
+use crate::workflow::wait_ready::RolloutTarget;
+use kubectl_dynamo_cluster::{Cluster, Kind};
+use kubectl_dynamo_core::change::revision::number;
+use kubectl_dynamo_core::diagnosis::{DiagnosisResult, Snapshot, diagnose};
+use kubectl_dynamo_core::error::{Exit, Result};
+use kubectl_dynamo_core::readiness::{GRAPH_LABEL, Observation};
+use kubectl_dynamo_core::resources::GraphApi;
 
-/// Wait until the present revision of a deployment is rolled out
+/// Show the status of the rollout and wait until it completes
 #[derive(Args)]
-pub(super) struct StatusArgs {
+pub(super) struct RolloutStatusArgs {
     /// Name of the deployment
     pub name: String,
-    /// Wait until it is over; with --watch=false only say where it stands
+    /// Watch the rollout until it completes (--watch=false prints the current status)
     #[arg(short, long, value_name = "BOOL", default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
     pub watch: bool,
-    /// Fail unless this is the present revision
+    /// Fail if this is not the current revision
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(i64).range(1..))]
     pub revision: Option<i64>,
-    /// Longest time to wait
-    #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = kube_flags::duration)]
+    /// Maximum time to wait, such as 90s or 30m
+    #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = kube_flags::parse_duration)]
     pub timeout: Duration,
 }
 
-pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit> {
-    let There { cluster, platform, graph } = there(&args.name, context).await?;
-    let present = number(&graph);
-    if let Some(asked) = args.revision.filter(|asked| Some(*asked) != present) {
-        let present = present.map_or_else(|| "none that is numbered".into(), |number| number.to_string());
-        return Err(RolloutError::OtherRevision { name: args.name, present, asked }.into());
+pub(super) async fn run(args: RolloutStatusArgs, context: &Context) -> Result<Exit> {
+    let ClusterDeployment { cluster, platform, graph } = lookup::get_deployment(&args.name, context).await?;
+    let current = number(&graph);
+    if let Some(requested) = args.revision.filter(|asked| Some(*asked) != current) {
+        let current = current.map_or_else(|| "(unknown)".into(), |number| number.to_string());
+        return Err(RevisionError::RevisionMismatch { name: args.name, current, requested }.into());
     }
-    let awaited = Awaited::graph(&graph, platform.graph_api);
+    let target = RolloutTarget::from_graph(&graph, platform.graph_api);
     let name = &args.name;
     if !args.watch {
-        let (line, exit) = now(&cluster, &awaited, graph).await;
+        let (line, exit) = current_status(&cluster, &target, graph).await?;
         print_data(&format!("{line}\n"))?;
         return Ok(exit);
     }
-    let settle = SettleArgs { wait: true, detach: false, no_smoke_test: true, timeout: args.timeout };
-    let story = settle::serve_again(&awaited, &graph, BTreeMap::new(), &settle, &cluster, &context.report);
-    let exit = settle::in_time(story, &settle, &awaited, &Stands::Applied.into(), &cluster, context).await?;
+    let wait = RolloutWait {
+        options: WaitOptions { detach: false, no_smoke_test: true, timeout: args.timeout },
+        target: &target,
+        cluster: &cluster,
+        report: &context.report,
+    };
+    let rollout = wait.until_serving(&graph, BTreeMap::new());
+    let exit = wait.with_deadline(rollout, &RolloutPhase::Applied.into()).await?;
     if exit == Exit::Ok {
         print_data(&format!("dynamographdeployment \"{name}\" successfully rolled out\n"))?;
     }
     Ok(exit)
 }
 
-/// Where it stands at this moment, in a line.
-async fn now(cluster: &Cluster, awaited: &Awaited, graph: serde_json::Value) -> (String, Exit) {
-    let (name, of_graph) = (&awaited.name, format!("{GRAPH_LABEL}={}", awaited.name));
+/// Returns the current status of the rollout as one line, and the exit code.
+async fn current_status(
+    cluster: &Cluster,
+    target: &RolloutTarget,
+    graph: serde_json::Value,
+) -> Result<(String, Exit)> {
+    let (name, selector) = (&target.name, format!("{GRAPH_LABEL}={}", target.name));
     let (components, pods) = futures::join!(
-        cluster.list(Kind::ComponentDeployment(awaited.graph_api), &of_graph, false),
-        cluster.list(Kind::Pod, &of_graph, false),
+        cluster.list(Kind::ComponentDeployment(target.graph_api), &selector),
+        cluster.list_objects(&selector),
     );
-    let seen = Observation {
+    let observation = Observation {
         graph: Some(graph),
-        components: components.unwrap_or_default(),
+        components: match target.graph_api {
+            // Without them, a graph of 0.9.1 never counts as ready.
+            GraphApi::V1Alpha1 => components?,
+            GraphApi::V1Beta1 => components.unwrap_or_default(),
+        },
         pods: pods.unwrap_or_default(),
         ..Observation::default()
     };
-    match standing(&seen) {
-        Standing::Reported => (format!("dynamographdeployment \"{name}\" successfully rolled out"), Exit::Ok),
-        Standing::Waiting { waits_for } => (format!("{name} waits for {waits_for}"), Exit::NotReadyInTime),
-        Standing::Troubled { trouble } if trouble.may_heal() => {
-            (format!("{name} waits: {trouble}"), Exit::NotReadyInTime)
+    Ok(match diagnose(&Snapshot { observation, ..Snapshot::default() }).result {
+        DiagnosisResult::Ready => {
+            (format!("dynamographdeployment \"{name}\" successfully rolled out"), Exit::Ok)
         }
-        Standing::Troubled { trouble } => (format!("{name}: {trouble}"), trouble.exit()),
-        Standing::Absent => (format!("{name} is gone"), Exit::Failed),
-    }
+        DiagnosisResult::Progressing { waits_for } => {
+            (format!("deployment \"{name}\" is waiting for {waits_for}"), Exit::NotReadyInTime)
+        }
+        DiagnosisResult::Terminating { waits_for } => {
+            (format!("deployment \"{name}\" is being deleted: waiting for {waits_for}"), Exit::Failed)
+        }
+        DiagnosisResult::Blocked { cause } => {
+            (format!("deployment \"{name}\" is waiting: {cause}"), Exit::NotReadyInTime)
+        }
+        DiagnosisResult::Failed { cause } => (format!("deployment \"{name}\": {cause}"), cause.exit),
+    })
 }

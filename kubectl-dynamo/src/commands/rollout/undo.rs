@@ -1,55 +1,70 @@
-//! `rollout undo`: an earlier revision applied again, said and asked about as any change by `up`.
+//! `rollout undo`: applies an earlier revision again, with the same diff, confirmation, and wait as an update
+//! by `up`.
 
 use clap::Args;
 
-use super::error::RolloutError;
-use super::{There, numbered, there};
-use crate::change::revision::{Revision, number, restored};
-use crate::commands::changes::Answer;
-use crate::commands::settle::{self, ChangeArgs, Occasion};
-use crate::commands::{Context, revisions};
-use crate::error::{Exit, Result};
-use crate::intent::Word;
+use super::error::RevisionError;
+use super::find_revision;
+use crate::commands::change_flags::{ChangeArgs, print_outcome};
+use crate::context::Context;
+use crate::workflow::confirm_change::Confirmation;
+use crate::workflow::lookup::{self, ClusterDeployment};
+use crate::workflow::revisions;
+use crate::workflow::rollout::{self, ChangeRequest};
+use kubectl_dynamo_core::change::revision::{Revision, number, to_resource};
+use kubectl_dynamo_core::error::{Exit, Result};
+use kubectl_dynamo_core::intent::StringEnum;
 
-/// Go back to the revision before the present one, or to any that is kept
+/// Roll back to the previous revision or to a given one
 #[derive(Args)]
 pub(super) struct UndoArgs {
     /// Name of the deployment
     pub name: String,
-    /// The revision to go back to; the one before the present when absent
+    /// Revision to roll back to (default: the previous one)
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(i64).range(1..))]
     pub to_revision: Option<i64>,
     #[command(flatten)]
     pub change: ChangeArgs,
-    /// Do not ask before a change that leaves a serving deployment without answers for a while
+    /// Do not ask for confirmation if the update makes the deployment unavailable
     #[arg(short, long)]
     pub yes: bool,
 }
 
 pub(super) async fn run(args: UndoArgs, context: &Context) -> Result<Exit> {
-    let There { cluster, platform, graph } = there(&args.name, context).await?;
-    let kept = revisions::of(&cluster, &graph).await?;
-    let wanted = match args.to_revision {
-        Some(number) => numbered(&kept, number, &args.name)?,
-        None => before(&kept, number(&graph), &args.name)?,
+    let ClusterDeployment { cluster, platform, graph } = lookup::get_deployment(&args.name, context).await?;
+    let revisions = revisions::list(&cluster, &graph).await?;
+    let target = match args.to_revision {
+        Some(number) => find_revision(&revisions, number, &args.name)?,
+        None => previous_revision(&revisions, number(&graph), &args.name)?,
     };
-    let resource = restored(wanted, &cluster.namespace);
+    let resource = to_resource(target, &cluster.namespace);
     let stored = format!("nvidia.com/{}", platform.graph_api.as_str());
     if resource.api_version() != stored {
-        let (name, given) = (args.name.clone(), resource.api_version().to_owned());
-        return Err(RolloutError::OtherShape { name, number: wanted.number, given, stored }.into());
+        let (name, recorded) = (args.name.clone(), resource.api_version().to_owned());
+        return Err(
+            RevisionError::ApiVersionMismatch { name, number: target.number, recorded, stored }.into()
+        );
     }
-    context
-        .report
-        .detail(format!("{} goes back to revision {} ({})", args.name, wanted.number, wanted.cause));
-    let cause = format!("rollout undo to {}", wanted.number);
-    let occasion = Occasion { cause: &cause, answer: Answer::of(args.yes) };
-    settle::change(&resource, &occasion, &args.change, &platform, &cluster, context).await
+    context.report.info(format!(
+        "rolling back deployment \"{}\" to revision {} ({})",
+        args.name, target.number, target.cause
+    ));
+    let cause = format!("rollout undo to {}", target.number);
+    let request = ChangeRequest {
+        cause: &cause,
+        confirmation: Confirmation::from_yes_flag(args.yes),
+        options: &args.change.options(),
+    };
+    print_outcome(&rollout::apply_and_wait(&resource, &request, &platform, &cluster, context).await?)
 }
 
-/// The newest revision that is not the present one.
-fn before<'a>(kept: &'a [Revision], present: Option<i64>, name: &str) -> Result<&'a Revision> {
-    let present = present.or_else(|| kept.last().map(|last| last.number)).unwrap_or_default();
-    let earlier = kept.iter().rfind(|one| one.number < present);
-    earlier.ok_or_else(|| RolloutError::NothingBefore { name: name.into() }.into())
+/// Returns the newest revision before the current one.
+fn previous_revision<'a>(
+    revisions: &'a [Revision],
+    current: Option<i64>,
+    name: &str,
+) -> Result<&'a Revision> {
+    let current = current.or_else(|| revisions.last().map(|last| last.number)).unwrap_or_default();
+    let earlier = revisions.iter().rfind(|one| one.number < current);
+    earlier.ok_or_else(|| RevisionError::NoEarlierRevision { name: name.into() }.into())
 }

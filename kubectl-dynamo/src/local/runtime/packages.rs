@@ -1,31 +1,32 @@
-//! What a release's environment holds, version by version.
+//! The pip requirements of a release's Python environment. All versions come from the release catalog.
+//! It does not run pip.
 
-use crate::intent::Backend;
-use crate::release::{
-    BESIDE_VLLM_PACKAGES, ConfigurationReader, MOCKER_PACKAGES, Release, TRANSFORMERS_PACKAGES,
+use kubectl_dynamo_core::intent::Backend;
+use kubectl_dynamo_core::release::{
+    ConfigurationReader, MOCKER_PACKAGES, Release, TRANSFORMERS_PACKAGES, VLLM_EXTRA_PACKAGES,
 };
 
 /// One run of pip.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Step {
-    /// What it brings, for people.
+pub(super) struct PipStep {
+    /// Title for progress and messages.
     pub(super) title: String,
     pub(super) requirements: Vec<String>,
-    /// Whether pip may choose what else is needed.
+    /// Whether pip also installs dependencies.
     pub(super) with_dependencies: bool,
 }
 
-/// The steps that make the environment of `version`, a patch of `release`.
-pub(super) fn requirements(release: &Release, version: &str, backend: Backend) -> Vec<Step> {
+/// The pip runs that create the environment of `version`, a patch release of `release`.
+pub(super) fn install_steps(release: &Release, version: &str, backend: Backend) -> Vec<PipStep> {
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-    let dynamo = Step {
+    let dynamo = PipStep {
         title: format!("ai-dynamo {version}"),
         requirements: ["ai-dynamo", "ai-dynamo-runtime"].map(|name| format!("{name}=={version}")).to_vec(),
         with_dependencies: false,
     };
-    let beside = match backend {
-        Backend::Mocker => Step {
-            title: "what ai-dynamo imports".into(),
+    let dependencies = match backend {
+        Backend::Mocker => PipStep {
+            title: "dependencies of ai-dynamo".into(),
             requirements: match release.configuration_reader {
                 ConfigurationReader::Dynamo => owned(MOCKER_PACKAGES),
                 ConfigurationReader::Transformers => {
@@ -34,38 +35,38 @@ pub(super) fn requirements(release: &Release, version: &str, backend: Backend) -
             },
             with_dependencies: false,
         },
-        Backend::Vllm => Step {
+        Backend::Vllm => PipStep {
             title: release.vllm_packages[0].into(),
-            requirements: owned(&[&release.vllm_packages, BESIDE_VLLM_PACKAGES].concat()),
+            requirements: owned(&[&release.vllm_packages, VLLM_EXTRA_PACKAGES].concat()),
             with_dependencies: true,
         },
     };
-    vec![dynamo, beside]
+    vec![dynamo, dependencies]
 }
 
-/// The steps as the marker holds them.
-pub(super) fn as_text(steps: &[Step]) -> String {
+/// The content of the marker file: one requirement per line.
+pub(super) fn marker_text(steps: &[PipStep]) -> String {
     steps.iter().flat_map(|step| &step.requirements).map(|requirement| format!("{requirement}\n")).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::release::{CATALOG, FileDiscovery};
+    use kubectl_dynamo_core::release::{CATALOG, FileDiscovery};
 
     #[test]
-    fn every_release_that_runs_on_one_machine_has_its_vllm() {
+    fn every_local_release_pins_vllm() {
         for release in CATALOG.iter().filter(|row| row.file_discovery == FileDiscovery::DiscoveryBackend) {
-            let steps = requirements(release, release.version, Backend::Vllm);
-            assert!(as_text(&steps).contains("vllm[flashinfer"), "{}", release.version);
+            let steps = install_steps(release, release.version, Backend::Vllm);
+            assert!(marker_text(&steps).contains("vllm[flashinfer"), "{}", release.version);
         }
     }
 
     #[test]
-    fn a_mocker_environment_is_pinned_whole() {
-        let release = Release::find("1.6.1").expect("in the catalogue");
-        let steps = requirements(release, "1.6.1", Backend::Mocker);
+    fn mocker_environment_pins_every_package() {
+        let release = Release::find("1.6.1").expect("the catalog has this release");
+        let steps = install_steps(release, "1.6.1", Backend::Mocker);
         assert!(steps.iter().all(|step| !step.with_dependencies));
-        assert!(as_text(&steps).lines().all(|line| line.contains("==")));
+        assert!(marker_text(&steps).lines().all(|line| line.contains("==")));
     }
 }

@@ -1,5 +1,6 @@
-//! Which files go through xet storage: those that the hub gives in no other way, or all that have it where it is asked
-//! for. Plain ranges are the default, since they need no second protocol and no gigabytes of buffers.
+//! Decides which files are fetched through xet: those that the hub serves in no other way, or all that are
+//! stored there if requested. Plain ranges are the default because they need neither a second protocol nor
+//! gigabytes of buffers.
 
 #[cfg(feature = "xet")]
 mod store;
@@ -8,45 +9,49 @@ use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 #[cfg(feature = "xet")]
-pub(super) use store::{Connection, XetAccess, XetStore};
+pub(super) use store::{XetAccess, XetStore};
 
-use crate::contract::RemoteFile;
-use crate::error::NoXet;
+use crate::error::XetUnavailable;
 use crate::options::{FetchOptions, Xet};
+use model_fetcher_contract::RemoteFile;
 
-/// Decides for one fetch.
+/// The xet decisions of one fetch.
 pub(super) struct XetPolicy {
     mode: Xet,
-    /// Above this a hub may refuse plain HTTP.
-    pub(super) plain_limit_bytes: u64,
-    /// Files that it refused.
-    refused: Mutex<HashSet<String>>,
+    /// Above this size a hub may refuse plain HTTP.
+    pub(super) plain_http_limit_bytes: u64,
+    /// Files for which plain HTTP was refused.
+    refused_files: Mutex<HashSet<String>>,
 }
 
 impl XetPolicy {
     pub(super) fn new(options: &FetchOptions) -> Self {
-        let plain_limit_bytes = options.plain_limit_bytes;
-        Self { mode: options.xet, plain_limit_bytes, refused: Mutex::default() }
+        let plain_http_limit_bytes = options.plain_http_limit_bytes;
+        Self { mode: options.xet, plain_http_limit_bytes, refused_files: Mutex::default() }
     }
 
-    /// Whether `file` is fetched through xet.
-    pub(super) fn is_for(&self, file: &RemoteFile) -> bool {
-        let refused = || self.refused.lock().unwrap_or_else(PoisonError::into_inner).contains(&file.path);
-        file.xet_hash.is_some() && (self.mode == Xet::Always || refused())
+    /// Returns whether `file` is fetched through xet.
+    pub(super) fn is_used_for(&self, file: &RemoteFile) -> bool {
+        let is_refused =
+            || self.refused_files.lock().unwrap_or_else(PoisonError::into_inner).contains(&file.path);
+        file.xet_hash.is_some() && (self.mode == Xet::Always || is_refused())
     }
 
-    /// From now on `file`, which is refused by plain HTTP, goes through xet; or why it cannot.
-    pub(super) fn take_over(&self, file: &RemoteFile) -> Result<(), NoXet> {
+    /// Switches `file` to xet after plain HTTP was refused.
+    ///
+    /// # Errors
+    /// Why the file cannot be fetched through xet.
+    pub(super) fn switch_to_xet(&self, file: &RemoteFile) -> Result<(), XetUnavailable> {
         if self.mode == Xet::Never {
-            return Err(NoXet::Forbidden);
+            return Err(XetUnavailable::Forbidden);
         }
         if !cfg!(feature = "xet") {
-            return Err(NoXet::NotBuiltIn);
+            return Err(XetUnavailable::NotBuiltIn);
         }
         if file.xet_hash.is_none() {
-            return Err(NoXet::NotStored);
+            return Err(XetUnavailable::NotStored);
         }
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner).insert(file.path.clone());
+        self.refused_files.lock().unwrap_or_else(PoisonError::into_inner).insert(file.path.clone());
         Ok(())
     }
 }

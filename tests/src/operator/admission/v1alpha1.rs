@@ -1,13 +1,14 @@
-//! What 0.9.1 refuses of a graph. It changes nothing, and says everything as plain texts.
+//! What 0.9.1 rejects in a graph. It does not mutate, and it reports everything as plain text.
+//! The texts are those of the real operator.
 
 use serde_json::{Map, Value};
 
-use super::super::access::{list, text};
-use super::refusal::Verdict;
+use super::super::api_client::{list, text};
+use super::verdict::AdmissionVerdict;
 
-pub(super) fn validate(object: &Value, old: Option<&Value>) -> Verdict {
-    let none = Map::new();
-    let services = object["spec"]["services"].as_object().unwrap_or(&none);
+pub(super) fn validate(object: &Value, old: Option<&Value>) -> AdmissionVerdict {
+    let empty = Map::new();
+    let services = object["spec"]["services"].as_object().unwrap_or(&empty);
     let mut texts = Vec::new();
     let mut warnings = Vec::new();
     if services.is_empty() {
@@ -22,16 +23,16 @@ pub(super) fn validate(object: &Value, old: Option<&Value>) -> Verdict {
             }
         }
     }
-    texts.extend(claim_texts(object));
+    texts.extend(pvc_texts(object));
     if let Some(old) = old {
-        let before = old["spec"]["services"].as_object().unwrap_or(&none);
+        let before = old["spec"]["services"].as_object().unwrap_or(&empty);
         texts.extend(topology_text(services, before));
         if object["spec"]["backendFramework"] != old["spec"]["backendFramework"] {
             texts.push("spec.backendFramework is immutable and cannot be changed after creation".to_owned());
             warnings.push("Changing spec.backendFramework may cause unexpected behavior".to_owned());
         }
     }
-    Verdict::with_texts(&texts, warnings)
+    AdmissionVerdict::from_texts(&texts, warnings)
 }
 
 fn service_texts(path: &str, service: &Value) -> Vec<String> {
@@ -56,13 +57,12 @@ fn service_texts(path: &str, service: &Value) -> Vec<String> {
     texts
 }
 
-fn claim_texts(object: &Value) -> Vec<String> {
+fn pvc_texts(object: &Value) -> Vec<String> {
     let mut texts = Vec::new();
-    for (index, claim) in
-        list(object, "/spec/pvcs").iter().enumerate().filter(|(_, claim)| claim["create"] == true)
+    for (index, pvc) in list(object, "/spec/pvcs").iter().enumerate().filter(|(_, pvc)| pvc["create"] == true)
     {
         for field in ["storageClass", "size", "volumeAccessMode"] {
-            if text(claim, &format!("/{field}")).is_empty() {
+            if text(pvc, &format!("/{field}")).is_empty() {
                 texts.push(format!("spec.pvcs[{index}].{field} is required when create is true"));
             }
         }
@@ -80,7 +80,7 @@ fn topology_text(now: &Map<String, Value>, before: &Map<String, Value>) -> Optio
     let parts: Vec<String> = changes
         .into_iter()
         .filter(|(_, names)| !names.is_empty())
-        .map(|(word, names)| format!("services {word}: [{names}]"))
+        .map(|(change, names)| format!("services {change}: [{names}]"))
         .collect();
     let text = "service topology is immutable and cannot be modified after creation";
     (!parts.is_empty()).then(|| format!("{text}: {}", parts.join(", ")))

@@ -1,0 +1,222 @@
+//! Parts of pods that the fetch Job and both API versions of the graph share.
+//! Fields that differ between the API versions belong in the graph modules.
+
+use serde_json::{Map, Value, json};
+
+use crate::intent::{DiskVolume, Placement, StringEnum, Toleration, WorkerRole};
+use crate::plan::kv_offload::OFFLOAD_DISK_PATH;
+use crate::plan::model_cache::CACHE_MOUNT_PATH;
+use crate::plan::{
+    EnvironmentValue, EnvironmentVariable, FetchStep, ModelCache, OffloadDisk, PlanComponent, ServingPlan,
+};
+
+/// Name of the fetch container in init containers and Jobs. It must not be `runtime`, which Dynamo 1.6
+/// reserves.
+pub const FETCH_CONTAINER: &str = "model-fetch";
+
+/// User and group ID of Dynamo's images. The fetch containers use it, so that workers own the fetched files.
+const DYNAMO_UID: u32 = 1000;
+
+/// `env` entries of a container.
+pub(super) fn env_entries(variables: &[EnvironmentVariable]) -> Value {
+    variables
+        .iter()
+        .map(|variable| match &variable.value {
+            // An operator that reads a graph and writes it back drops empty strings. It would then own the
+            // list.
+            EnvironmentValue::Literal(value) if value.is_empty() => json!({ "name": variable.name }),
+            EnvironmentValue::Literal(value) => json!({ "name": variable.name, "value": value }),
+            EnvironmentValue::Secret { name, key } => json!({
+                "name": variable.name,
+                "valueFrom": { "secretKeyRef": { "name": name, "key": key } },
+            }),
+        })
+        .collect()
+}
+
+/// The volume mount of the cache. The volume has the name of the PVC, as in the operator.
+pub(super) fn cache_mount(cache: &ModelCache) -> Value {
+    json!({ "name": cache.cache.pvc(), "mountPath": CACHE_MOUNT_PATH })
+}
+
+/// The pod's volume for the cache.
+pub(super) fn cache_volume(cache: &ModelCache) -> Value {
+    json!({
+        "name": cache.cache.pvc(),
+        "persistentVolumeClaim": { "claimName": cache.cache.pvc() },
+    })
+}
+
+/// The container of a fetch step. It does not need capabilities and only writes below the mount. It uses 64
+/// MiB; the higher limit allows for page cache.
+pub(super) fn fetch_container(fetch: &FetchStep, cache: &ModelCache) -> Value {
+    json!({
+        "name": FETCH_CONTAINER,
+        "image": fetch.image,
+        "args": fetch.args,
+        "env": env_entries(&fetch.environment),
+        "volumeMounts": [cache_mount(cache)],
+        "resources": {
+            "requests": { "cpu": "250m", "memory": "128Mi" },
+            "limits": { "memory": "512Mi" },
+        },
+        "securityContext": {
+            "runAsUser": DYNAMO_UID,
+            "runAsGroup": DYNAMO_UID,
+            "runAsNonRoot": true,
+            "allowPrivilegeEscalation": false,
+            "readOnlyRootFilesystem": true,
+            "capabilities": { "drop": ["ALL"] },
+        },
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    })
+}
+
+/// The main container of a component, with the fields that are identical in both API versions.
+pub(super) fn main_container(component: &PlanComponent, image: &str) -> Value {
+    let mut container = json!({ "image": image, "command": component.command });
+    if !component.args.is_empty() {
+        container["args"] = component.args.clone().into();
+    }
+    if let Some(folder) = &component.working_directory {
+        container["workingDir"] = folder.clone().into();
+    }
+    container
+}
+
+/// Pod-level settings of a component: placement, service account, pull secrets, init container, and disk tier
+/// volume. The cache volume differs between the API versions and is added elsewhere.
+pub(super) fn pod_settings(plan: &ServingPlan, component: &PlanComponent) -> Map<String, Value> {
+    let placement = &plan.intent.placement;
+    let mut settings = Map::new();
+    if let Some(account) = &placement.service_account {
+        settings.insert("serviceAccountName".into(), account.clone().into());
+    }
+    if let Some(class) = &placement.priority_class {
+        settings.insert("priorityClassName".into(), class.clone().into());
+    }
+    if let Some(secrets) = pull_secrets(placement) {
+        settings.insert("imagePullSecrets".into(), secrets);
+    }
+    if component.role != WorkerRole::Frontend {
+        if !placement.node_selector.is_empty() {
+            settings.insert("nodeSelector".into(), to_map(&placement.node_selector).into());
+        }
+        let tolerations = tolerations(placement, component.gpus);
+        if !tolerations.is_empty() {
+            settings.insert("tolerations".into(), tolerations.into());
+        }
+    }
+    if let Some(cache) = plan.cache.as_ref().filter(|_| component.needs_model) {
+        settings.insert("initContainers".into(), json!([fetch_container(&cache.fetch, cache)]));
+    }
+    if let Some(disk) = &component.offload_disk {
+        settings.insert("volumes".into(), json!([offload_volume(disk)]));
+    }
+    settings
+}
+
+/// The user's labels and annotations for pods, if any.
+pub(super) fn pod_metadata(placement: &Placement) -> Option<Value> {
+    let mut metadata = Map::new();
+    for (field, given) in [("labels", &placement.labels), ("annotations", &placement.annotations)] {
+        if !given.is_empty() {
+            metadata.insert(field.into(), to_map(given).into());
+        }
+    }
+    (!metadata.is_empty()).then(|| metadata.into())
+}
+
+/// Converts pairs to a JSON object.
+pub(super) fn to_map(pairs: &[(String, String)]) -> Map<String, Value> {
+    pairs.iter().map(|(key, value)| (key.clone(), value.clone().into())).collect()
+}
+
+const OFFLOAD_VOLUME: &str = "kv-offload";
+
+/// The volume mount of the disk tier in the main container.
+pub(super) fn offload_mount() -> Value {
+    json!({ "name": OFFLOAD_VOLUME, "mountPath": OFFLOAD_DISK_PATH })
+}
+
+fn offload_volume(disk: &OffloadDisk) -> Value {
+    let mut volume = json!({ "name": OFFLOAD_VOLUME });
+    match &disk.volume {
+        DiskVolume::Ephemeral { storage_class } => {
+            let mut pvc_spec = json!({
+                "accessModes": ["ReadWriteOnce"],
+                "resources": { "requests": { "storage": disk.size.to_string() } },
+            });
+            if let Some(class) = storage_class {
+                pvc_spec["storageClassName"] = class.clone().into();
+            }
+            volume["ephemeral"] = json!({ "volumeClaimTemplate": { "spec": pvc_spec } });
+        }
+        // The directory must exist and be writable for user 1000. A directory created by Kubernetes is owned
+        // by root.
+        DiskVolume::HostPath { path } => volume["hostPath"] = json!({ "path": path, "type": "Directory" }),
+        DiskVolume::Pvc { name } => volume["persistentVolumeClaim"] = json!({ "claimName": name }),
+    }
+    volume
+}
+
+/// Resource requests and limits of a pod. `gpu` is the key of the GPU limit in the API version.
+pub(super) fn resource_requirements(component: &PlanComponent, gpu_resource: &str) -> Value {
+    let requests = &component.requests;
+    let mut resources =
+        json!({ "requests": { "cpu": requests.cpu(), "memory": requests.memory.to_string() } });
+    if let Some(limit) = requests.memory_limit {
+        resources["limits"]["memory"] = limit.to_string().into();
+    }
+    if component.gpus > 0 {
+        resources["limits"][gpu_resource] = component.gpus_per_pod().to_string().into();
+    }
+    resources
+}
+
+/// The operator's liveness probe for workers, with a failure threshold of 3 instead of 1. With 1, a worker
+/// that is busy for four seconds would be killed (ai-dynamo/dynamo#8113; still 1 in 1.5, measured with the
+/// real operator).
+pub(super) fn worker_liveness() -> Value {
+    json!({
+        "httpGet": { "path": "/live", "port": "system" },
+        "periodSeconds": 5,
+        "timeoutSeconds": 4,
+        "failureThreshold": 3,
+    })
+}
+
+/// `imagePullSecrets` of a pod, if any are set.
+pub(super) fn pull_secrets(placement: &Placement) -> Option<Value> {
+    let secrets: Vec<Value> =
+        placement.image_pull_secrets.iter().map(|name| json!({ "name": name })).collect();
+    (!secrets.is_empty()).then(|| secrets.into())
+}
+
+/// Tolerations of a pod: for GPU nodes if the pod uses GPUs, and those of the intent.
+pub(super) fn tolerations(placement: &Placement, gpus: u32) -> Vec<Value> {
+    let gpu = (gpus > 0).then(gpu_toleration);
+    gpu.into_iter().chain(placement.tolerations.iter().map(toleration)).collect()
+}
+
+fn toleration(given: &Toleration) -> Value {
+    let mut toleration = match &given.value {
+        Some(value) => json!({ "key": given.key, "operator": "Equal", "value": value }),
+        None => json!({ "key": given.key, "operator": "Exists" }),
+    };
+    if let Some(effect) = given.effect {
+        toleration["effect"] = effect.as_str().into();
+    }
+    toleration
+}
+
+/// Toleration for the usual taint of GPU nodes, `nvidia.com/gpu`, as in the documentation of NVIDIA's GPU
+/// Operator.
+fn gpu_toleration() -> Value {
+    json!({ "key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule" })
+}
+
+/// Pod security context of the fetch Job. The group of the volume is the group of Dynamo's images.
+pub(super) fn pod_security_context() -> Value {
+    json!({ "fsGroup": DYNAMO_UID, "seccompProfile": { "type": "RuntimeDefault" } })
+}

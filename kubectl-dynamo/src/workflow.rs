@@ -1,0 +1,57 @@
+//! The steps that commands share: resolve a request, check, confirm, apply, wait, diagnose a failure, roll
+//! back, and run cache Jobs. They take plain options, and they report events instead of printing. They must
+//! not use [`crate::commands`] or parse arguments.
+
+pub(crate) mod adopt;
+pub(crate) mod cache_jobs;
+pub(crate) mod change_feed;
+pub(crate) mod check;
+pub(crate) mod companions;
+pub(crate) mod confirm;
+pub(crate) mod confirm_change;
+pub(crate) mod deployment_events;
+pub(crate) mod deployments;
+pub(crate) mod diff;
+pub(crate) mod down;
+mod failed_runs;
+pub(crate) mod failure_report;
+pub(crate) mod fetch_log;
+pub(crate) mod fetch_status;
+mod fetch_waits;
+pub(crate) mod fit;
+pub(crate) mod follow_status;
+mod grace_period;
+pub(crate) mod hub_token;
+pub(crate) mod interrupt;
+pub(crate) mod local;
+pub(crate) mod logs;
+pub(crate) mod lookup;
+pub(crate) mod missing_permissions;
+pub(crate) mod model_config;
+mod object_reader;
+mod pod_progress;
+pub(crate) mod preflight;
+pub(crate) mod previous_deployment;
+pub(crate) mod probes;
+pub(crate) mod render;
+pub(crate) mod resolve;
+pub(crate) mod retained;
+pub(crate) mod revisions;
+pub(crate) mod rollback;
+pub(crate) mod rollout;
+mod rollout_error;
+pub(crate) mod scale;
+pub(crate) mod serving_input;
+pub(crate) mod shared_fetch;
+pub(crate) mod snapshot;
+pub(crate) mod sources;
+pub(crate) mod status;
+pub(crate) mod summary;
+pub(crate) mod superseded_fetch;
+pub(crate) mod up;
+pub(crate) mod wait_deleted;
+pub(crate) mod wait_job;
+pub(crate) mod wait_ready;
+mod watched_objects;
+pub(crate) mod wizard;
+pub(crate) mod write_error;

@@ -1,0 +1,161 @@
+//! `test --local` and `test --url` against the real frontend and mocker, healthy and with real faults.
+
+use std::sync::Arc;
+
+use kubectl_dynamo_tests::{Outcome, ensure, processes};
+use serde_json::Value;
+
+use crate::Shared;
+use crate::abnormal_exit::pid;
+use crate::test_machine::TestMachine;
+
+/// Runs `test` with these arguments and returns its document. The exit code must be `code`.
+fn test_document(machine: &TestMachine, code: i32, args: &[&str]) -> Outcome<Value> {
+    machine.run(&[&["test", "-o", "json"], args].concat())?.expect(code, &[])?.json()
+}
+
+/// Returns the finding of a probe.
+fn finding<'a>(document: &'a Value, probe: &str) -> Outcome<&'a Value> {
+    let findings = document["findings"].as_array().into_iter().flatten();
+    findings
+        .into_iter()
+        .find(|one| one["name"] == probe)
+        .ok_or_else(|| format!("{probe} in {document}").into())
+}
+
+/// Checks the outcome of a probe, its code, and a part of its text.
+fn expect(document: &Value, probe: &str, outcome: &str, code: Option<&str>, text: &str) -> Outcome {
+    let found = finding(document, probe)?;
+    let has_text = found["text"].as_str().is_some_and(|shown| shown.contains(text));
+    ensure!(found["outcome"] == outcome && found["code"].as_str() == code && has_text, "{found}");
+    Ok(())
+}
+
+pub(crate) async fn healthy_endpoint_passes_and_url_gets_the_same_verdict(shared: Arc<Shared>) -> Outcome {
+    let machine = TestMachine::new(&shared)?;
+    let status = machine.up_detached(&[])?;
+    let local = test_document(&machine, 0, &["tiny", "--local"])?;
+    ensure!(local["kind"] == "Test" && local["verdict"] == "PASSED" && local["failed"] == 0, "{local}");
+    let endpoint = status["endpoint"].as_str().ok_or("the status has an endpoint")?;
+    let url = test_document(&machine, 0, &["--url", endpoint])?;
+    for document in [&local, &url] {
+        expect(document, "models", "passed", None, "1 frontend lists tiny")?;
+        expect(document, "chat", "passed", None, "8 and 8 of at most 8 tokens")?;
+        expect(document, "completions", "passed", None, "an invalid request is HTTP 400")?;
+    }
+    let screen = machine.run(&["test", "--local", "--only", "models,chat"])?;
+    ensure!(
+        screen.expect(0, &[])?.stdout.contains("✔ works tiny on this machine: 2 passed; 5 requests"),
+        "{screen:?}"
+    );
+    machine.run(&["test", "--local", "-o", "junit", "--skip", "chat"])?.expect(0, &[])?;
+    Ok(())
+}
+
+pub(crate) async fn killed_worker_fails_the_answers(shared: Arc<Shared>) -> Outcome {
+    let machine = TestMachine::new(&shared)?;
+    let status = machine.up_detached(&[])?;
+    processes::kill_all(&[pid(&status, "worker")?])?;
+    let document = test_document(&machine, 9, &["tiny", "--local", "--only", "chat,completions"])?;
+    ensure!(document["verdict"] == "FAILED" && document["failed"] == 2, "{document}");
+    expect(&document, "chat", "failed", Some("KD0806"), "the unary request failed: HTTP 50")?;
+    Ok(())
+}
+
+pub(crate) async fn stopped_frontend_fails_the_list_of_models(shared: Arc<Shared>) -> Outcome {
+    let machine = TestMachine::new(&shared)?;
+    let status = machine.up_detached(&["--frontend-replicas", "2"])?;
+    let both = test_document(&machine, 0, &["--local", "--only", "models"])?;
+    expect(&both, "models", "passed", None, "2 frontends list tiny")?;
+    let second = processes::open_process(pid(&status, "frontend-2")?)?.ok_or("the frontend is running")?;
+    second.signal(rustix::process::Signal::STOP)?;
+    let document = test_document(&machine, 9, &["--local", "--only", "models", "--timeout", "1s"])?;
+    expect(
+        &document,
+        "models",
+        "failed",
+        Some("KD0809"),
+        "frontend-2 failed: no complete answer within 1 s",
+    )?;
+    Ok(())
+}
+
+/// The KV router with two workers whose blocks have 16 tokens.
+const KV_ROUTER: [&str; 4] = ["--router-mode", "kv", "--replicas", "2"];
+const SMALL_BLOCKS: [&str; 3] = ["--", "--block-size", "16"];
+
+fn up_with_kv_router(machine: &TestMachine, flags: &[&str], engine_flags: &[&str]) -> Outcome<Value> {
+    machine.up_detached(&[&KV_ROUTER, flags, &SMALL_BLOCKS, engine_flags].concat())
+}
+
+pub(crate) async fn kv_router_with_events_is_exact(shared: Arc<Shared>) -> Outcome {
+    let machine = TestMachine::new(&shared)?;
+    up_with_kv_router(&machine, &[], &[])?;
+    let document = test_document(&machine, 0, &["--local"])?;
+    expect(&document, "workers", "passed", None, "each of 2 registered workers answers")?;
+    expect(&document, "kv-routing", "passed", None, "batches of KV events arrived: worker ")?;
+    expect(&document, "burst", "passed", None, "4 concurrent streams completed on 2 workers, 64 tokens")?;
+    let seconds = document["seconds"].as_f64().ok_or("the document has the duration")?;
+    ensure!(document["requests"].as_u64() < Some(40) && seconds < 15.0, "{document}");
+    Ok(())
+}
+
+pub(crate) async fn lost_kv_events_are_load_only(shared: Arc<Shared>) -> Outcome {
+    let machine = TestMachine::new(&shared)?;
+    // The workers announce an address that the frontend cannot reach.
+    up_with_kv_router(&machine, &["--env", "DYN_EVENT_PLANE_HOST=10.255.255.1"], &[])?;
+    let document = test_document(&machine, 9, &["--local", "--only", "kv-routing"])?;
+    expect(&document, "kv-routing", "failed", Some("KD0711"), "none arrived at the router")
+}
+
+pub(crate) async fn predicted_caches_are_approximate(shared: Arc<Shared>) -> Outcome {
+    let machine = TestMachine::new(&shared)?;
+    // The request asks for events, and the variable turns them off in the frontend.
+    up_with_kv_router(&machine, &["--env", "DYN_ROUTER_USE_KV_EVENTS=false"], &[])?;
+    let document = test_document(&machine, 9, &["--local", "--only", "kv-routing"])?;
+    expect(&document, "kv-routing", "failed", Some("KD0712"), "approximate")?;
+    machine.run(&["down", "--local", "--all"])?.expect(0, &[])?;
+    up_with_kv_router(&machine, &["--router-kv-events=false"], &[])?;
+    let document = test_document(&machine, 0, &["--local", "--only", "kv-routing"])?;
+    expect(&document, "kv-routing", "warning", Some("KD0712"), "approximate")
+}
+
+pub(crate) async fn disabled_prefix_caching_is_found(shared: Arc<Shared>) -> Outcome {
+    let machine = TestMachine::new(&shared)?;
+    up_with_kv_router(&machine, &[], &["--no-enable-prefix-caching"])?;
+    let document = test_document(&machine, 9, &["--local", "--only", "kv-routing"])?;
+    expect(&document, "kv-routing", "failed", Some("KD0713"), "prefix caching is off")
+}
+
+pub(crate) async fn one_worker_is_a_warning_for_the_kv_router(shared: Arc<Shared>) -> Outcome {
+    let machine = TestMachine::new(&shared)?;
+    machine.up_detached(&["--router-mode", "kv"])?;
+    let document = test_document(&machine, 0, &["--local", "--only", "kv-routing"])?;
+    expect(&document, "kv-routing", "warning", Some("KD0709"), "only one worker to choose from")
+}
+
+pub(crate) async fn stopped_worker_is_named(shared: Arc<Shared>) -> Outcome {
+    let machine = TestMachine::new(&shared)?;
+    let status = machine.up_detached(&["--replicas", "2"])?;
+    let worker = processes::open_process(pid(&status, "worker-1")?)?.ok_or("the worker is running")?;
+    worker.signal(rustix::process::Signal::STOP)?;
+    // Streams that reach the worker do not complete. Afterwards, the frontend does not send it requests for a while.
+    let document = test_document(&machine, 9, &["--local", "--only", "burst,workers", "--timeout", "2s"])?;
+    expect(&document, "burst", "failed", Some("KD0825"), "of 4 concurrent streams failed")?;
+    expect(&document, "workers", "failed", Some("KD0710"), "1 of 2 registered workers answer; worker ")?;
+    Ok(())
+}
+
+pub(crate) async fn other_routers_and_urls_skip_probes_with_a_reason(shared: Arc<Shared>) -> Outcome {
+    let machine = TestMachine::new(&shared)?;
+    let status = machine.up_detached(&["--replicas", "2"])?;
+    let document = test_document(&machine, 0, &["--local", "--only", "kv-routing"])?;
+    expect(&document, "kv-routing", "skipped", None, "the router mode is round-robin")?;
+    let endpoint = status["endpoint"].as_str().ok_or("the status has an endpoint")?;
+    let document = test_document(&machine, 0, &["--url", endpoint])?;
+    for probe in ["workers", "kv-routing"] {
+        expect(&document, probe, "skipped", None, "request fields, which are not sent to a URL")?;
+    }
+    expect(&document, "burst", "passed", None, "2 concurrent streams completed, 32 tokens")?;
+    Ok(())
+}

@@ -9,7 +9,7 @@ use flate2::read::GzDecoder;
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::{Api, DynamicObject, ListParams};
 use kube::runtime::wait::await_condition;
-use kubectl_dynamo_core::readiness::{COMPONENT_TYPE_LABEL, GRAPH_LABEL, JOB_LABEL};
+use kubectl_dynamo_core::readiness::JOB_LABEL;
 use kubectl_dynamo_tests::kubernetes::case_namespace::CaseNamespace;
 use kubectl_dynamo_tests::kubernetes::definitions::GraphGeneration::V1Beta1;
 use kubectl_dynamo_tests::kubernetes::fake_kubelet::FakeKubelet;
@@ -94,11 +94,6 @@ async fn persona(plugin: &Plugin, namespace: &CaseNamespace, persona: &str) -> O
     Ok(user)
 }
 
-async fn pods_of(namespace: &CaseNamespace, kind: &str, doing: PodActivity) -> Outcome {
-    let labels = format!("{GRAPH_LABEL}=tiny,{COMPONENT_TYPE_LABEL}={kind}");
-    report_pods(namespace.client(), namespace.name(), &labels, 1, doing).await.map(drop)
-}
-
 /// Of one that becomes ready and of some that fail, so that every value is seen that may be absent.
 pub(crate) async fn json_of_deployments(shared: Arc<Shared>) -> Outcome {
     let mut documents = Documents::default();
@@ -142,12 +137,13 @@ async fn becomes_ready(shared: &Shared, documents: &mut Documents) -> Outcome {
     documents.add(&plugin, "cache-list", &["cache", "list"], 0).await?;
     report_pods(namespace.client(), namespace.name(), JOB_LABEL, 1, PodActivity::Ended(0, COMPLETE)).await?;
     up.wait_for_line(r#""event":"waiting","stage":"ready""#).await?;
-    pods_of(&namespace, "frontend", PodActivity::Ready).await?;
-    pods_of(&namespace, "worker", PodActivity::Starting).await?;
+    let kubelet = FakeKubelet::new(&namespace);
+    kubelet.set_ready("frontend").await?;
+    kubelet.set_starting("worker").await?;
     documents.add(&plugin, "status", &["status", "tiny"], 3).await?;
     documents.add(&plugin, "list", &["list"], 0).await?;
     documents.add(&plugin, "diagnose", &["diagnose", "tiny"], 3).await?;
-    pods_of(&namespace, "worker", PodActivity::Ready).await?;
+    kubelet.set_ready("worker").await?;
     let ended = up.finish().await?.expect(0)?;
     frozen!("progress-of-an-up-that-becomes-ready", course(&ended.err)?);
 

@@ -2,6 +2,7 @@
 //! prints the reason in one line; with `REQUIRE_ALL_TIERS=1` this is a failure.
 
 use std::io::Write;
+use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,15 +104,39 @@ fn is_selected<C>(case: &Case<C>, arguments: &Arguments) -> bool {
 /// Longer than any case takes on a machine with ten times the load; a case that runs longer is stuck.
 const CASE_TIMEOUT: Duration = Duration::from_secs(900);
 
+/// What the second attempt's line in the log starts with; `tests/run` lists these lines at its end.
+const FLAKY: &str = "flaky:";
+
+/// A case that fails runs once more, because a cluster on a loaded machine can be late for any case. A case that
+/// passes only then is reported as flaky, never in silence: it is to be fixed, although it does not fail the run.
 fn trial<C: Send + Sync + 'static>(case: Case<C>, runtime: &Arc<Runtime>, shared: &Arc<C>) -> Trial {
     let (runtime, shared) = (runtime.clone(), shared.clone());
-    Trial::test(case_name(&case), move || {
-        let run = async { tokio::time::timeout(CASE_TIMEOUT, (case.run)(shared)).await };
-        match runtime.block_on(run) {
-            Ok(outcome) => outcome.map_err(|error| error.to_string().into()),
-            Err(_) => Err(format!("timed out after {} s", CASE_TIMEOUT.as_secs()).into()),
-        }
+    let name = case_name(&case);
+    Trial::test(name.clone(), move || {
+        let attempt = || attempt(&case, &runtime, &shared);
+        let Err(first) = attempt() else { return Ok(()) };
+        print_line(&format!("{name} failed and runs again: {first}"));
+        attempt()?;
+        print_line(&format!("{FLAKY} {name}: {first}"));
+        Ok(())
     })
+}
+
+/// Runs the case once. A panic, such as that of a snapshot that differs, is a failure like any other.
+fn attempt<C: Send + Sync + 'static>(
+    case: &Case<C>,
+    runtime: &Runtime,
+    shared: &Arc<C>,
+) -> Result<(), String> {
+    let run = async { tokio::time::timeout(CASE_TIMEOUT, (case.run)(shared.clone())).await };
+    match std::panic::catch_unwind(AssertUnwindSafe(|| runtime.block_on(run))) {
+        Ok(Ok(outcome)) => outcome.map_err(|error| error.to_string()),
+        Ok(Err(_)) => Err(format!("timed out after {} s", CASE_TIMEOUT.as_secs())),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            Err(text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("the case panicked").to_owned())
+        }
+    }
 }
 
 /// `stringify!` puts spaces around the colons of a path.

@@ -30,12 +30,19 @@ pub struct CaseNamespace {
 }
 
 impl CaseNamespace {
-    /// Creates the namespace `name`.
+    /// Creates the namespace `name`, or `name-2` for the second attempt of a case whose first attempt left one.
     pub async fn create(cluster: &TestCluster, plane: &ControlPlane, name: &str) -> Outcome<Self> {
         let client = plane.client();
         let namespaces: Api<Namespace> = Api::all(client.clone());
-        let object = serde_json::from_value(json!({"metadata": {"name": name}}))?;
-        namespaces.create(&PostParams::default(), &object).await?;
+        let object = |name: &str| serde_json::from_value(json!({"metadata": {"name": name}}));
+        let second = format!("{name}-2");
+        let name = match namespaces.create(&PostParams::default(), &object(name)?).await {
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                namespaces.create(&PostParams::default(), &object(&second)?).await?;
+                &second
+            }
+            result => result.map(|_| name)?,
+        };
         // A controller creates the service account, and pods cannot be created before it exists.
         let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), name);
         await_condition(accounts, "default", |account: Option<&ServiceAccount>| account.is_some()).await?;

@@ -65,16 +65,25 @@ impl FakeKubelet {
 
     /// Reports that the component's pod is ready.
     pub async fn set_ready(&self, component: &str) -> Outcome {
+        self.set_running(component, "True").await
+    }
+
+    /// Reports that the component's containers run, but that its readiness probe has not succeeded.
+    pub async fn set_starting(&self, component: &str) -> Outcome {
+        self.set_running(component, "False").await
+    }
+
+    async fn set_running(&self, component: &str, ready: &str) -> Outcome {
         let pod = self.pod_of_component(component).await?;
-        self.report(
-            &pod,
-            json!({
-                "phase": "Running",
-                "conditions": [condition("PodScheduled"), condition("Ready"), condition("ContainersReady")],
-                "containerStatuses": [container("main", json!({"running": {}}), 0)],
-            }),
-        )
-        .await
+        let conditions = [
+            condition("PodScheduled", "True"),
+            condition("Ready", ready),
+            condition("ContainersReady", ready),
+        ];
+        let mut main = container("main", json!({"running": {}}), 0);
+        main["ready"] = (ready == "True").into();
+        let status = json!({"phase": "Running", "conditions": conditions, "containerStatuses": [main]});
+        self.report(&pod, status).await
     }
 
     /// Reports that the component's container waits, after this many restarts with the last state `last`.
@@ -93,7 +102,7 @@ impl FakeKubelet {
             &pod,
             json!({
                 "phase": "Pending",
-                "conditions": [condition("PodScheduled")],
+                "conditions": [condition("PodScheduled", "True")],
                 "containerStatuses": [status],
             }),
         )
@@ -137,9 +146,9 @@ impl FakeKubelet {
     }
 }
 
-fn condition(kind: &str) -> Value {
+fn condition(kind: &str, status: &str) -> Value {
     let now = k8s_openapi::jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    json!({"type": kind, "status": "True", "lastTransitionTime": now})
+    json!({"type": kind, "status": status, "lastTransitionTime": now})
 }
 
 fn container(name: &str, state: Value, restarts: u64) -> Value {

@@ -20,6 +20,8 @@ use kubectl_dynamo_core::error::{Exit, Result};
 
 /// How long a command may take to react to a signal, also on a busy machine. A command that does not react is blocked.
 const REACTION_TIME: Duration = Duration::from_secs(2);
+/// How often the reaction is checked in this time.
+const REACTION_CHECKS: u32 = 100;
 
 /// Ends a prompt that reads keys: clears the lines below it, starts a line, turns on the cursor, and turns off the marks
 /// around pasted text.
@@ -162,8 +164,12 @@ async fn end_unhandled(terminal: Option<Termios>, handled: Sender<()>) {
                 received.recv().await;
                 let is_awaited = watched.waiting.load(Ordering::SeqCst) > 0;
                 let has_reacted = || watched.reactions.load(Ordering::SeqCst) > reactions;
-                if is_awaited && !has_reacted() {
-                    tokio::time::sleep(REACTION_TIME).await;
+                // Short waits: a signal that arrives after the reaction has a reaction of its own.
+                for _ in 0..REACTION_CHECKS {
+                    if !is_awaited || has_reacted() {
+                        break;
+                    }
+                    tokio::time::sleep(REACTION_TIME / REACTION_CHECKS).await;
                 }
                 // The count is read after the number of waiting commands: a command that has reacted does not wait.
                 if !has_reacted() {

@@ -40,8 +40,8 @@ impl CompletionResult {
 #[derive(Debug, thiserror::Error)]
 pub enum SmokeTestError {
     /// `requested` is empty if any model is accepted.
-    #[error("model{wanted} is not listed by the frontend (listed: {listed})")]
-    NotListed { wanted: String, listed: String },
+    #[error("model{requested} is not listed by the frontend (listed: {listed})")]
+    NotListed { requested: String, listed: String },
     #[error("the frontend does not list its models: {cause}")]
     ListFailed { cause: String },
     #[error("the model is listed but a test completion failed: {cause}")]
@@ -107,7 +107,7 @@ async fn attempt(
     let Some(model) = names.iter().find(|name| model.is_none_or(|model| *name == model)) else {
         let requested = model.map(|model| format!(" \"{model}\"")).unwrap_or_default();
         let listed = if names.is_empty() { "none".into() } else { names.join(", ") };
-        return Err(SmokeTestError::NotListed { wanted: requested, listed });
+        return Err(SmokeTestError::NotListed { requested, listed });
     };
     let request = ChatRequest {
         model: model.clone(),

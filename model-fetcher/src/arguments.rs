@@ -15,7 +15,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use model_fetcher_contract::{DEFAULT_INTO, DEFAULT_REVISION, environment, exit, weights::LoadFormat};
 
 use self::duration::{InvalidDuration, parse_duration};
-use crate::options::{CasePolicy, ExistingFilePolicy, FetchOptions, Xet};
+use crate::options::{ExistingFilePolicy, FetchOptions, NamePolicy, Xet};
 
 /// Fetch Hugging Face models to a volume and verify every byte
 #[derive(Debug, Parser)]
@@ -311,9 +311,9 @@ impl FetchArgs {
             ExistingMode::Verify => ExistingFilePolicy::Verify,
             ExistingMode::Trust => ExistingFilePolicy::Trust,
         };
-        options.case_policy = match names {
-            NamesMode::Any => CasePolicy::Any,
-            NamesMode::Portable => CasePolicy::Portable,
+        options.name_policy = match names {
+            NamesMode::Any => NamePolicy::Any,
+            NamesMode::Portable => NamePolicy::Portable,
         };
         options.xet = match xet {
             // HF_HUB_DISABLE_XET may be set.

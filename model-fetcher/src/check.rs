@@ -212,6 +212,6 @@ pub(crate) fn other_revision_error(options: &FetchOptions, receipt: &Receipt) ->
         repository: options.repository.clone(),
         found,
         commit: receipt.commit.clone(),
-        wanted: options.revision.clone(),
+        requested: options.revision.clone(),
     }
 }

@@ -36,8 +36,8 @@ pub enum FetcherError {
     NotComplete { folder: PathBuf, reason: String },
 
     /// The folder contains another revision, complete.
-    #[error("{} holds revision {found}, not {wanted}", .folder.display())]
-    OtherRevision { folder: PathBuf, repository: String, found: String, commit: String, wanted: String },
+    #[error("{} holds revision {found}, not {requested}", .folder.display())]
+    OtherRevision { folder: PathBuf, repository: String, found: String, commit: String, requested: String },
 
     /// The hub does not show the repository to this caller: it is private, gated, or does not exist.
     #[error("repository \"{repository}\" at {endpoint} is private, or it does not exist: {message}")]

@@ -20,7 +20,7 @@ use crate::check::{FolderState, inspect, other_revision_error};
 use crate::error::FetcherError;
 use crate::filter::Filter;
 use crate::lease::{LOCK_POLL_INTERVAL, Lease, LockAttempt, LockLoss, LockMonitor, boot_id};
-use crate::options::{CasePolicy, FetchOptions};
+use crate::options::{FetchOptions, NamePolicy};
 use crate::plan::plan_fetch;
 use crate::source::ModelSource;
 use crate::source::hugging_face::HuggingFace;
@@ -344,7 +344,7 @@ async fn fetch_missing<S: ModelSource>(
 
 /// Rejects names that another operating system cannot store if `--names portable` is set.
 fn reject_unportable_paths(options: &FetchOptions, selected: &[RemoteFile]) -> Result<(), FetcherError> {
-    if options.case_policy == CasePolicy::Any {
+    if options.name_policy == NamePolicy::Any {
         return Ok(());
     }
     let validated = selected.iter().try_for_each(|file| tree::validate_portable_path(&file.path));
@@ -363,7 +363,7 @@ fn reject_case_conflict(
     let Some((one, other)) = find_case_conflict(selected) else {
         return Ok(());
     };
-    if options.case_policy == CasePolicy::Any && !store.is_case_insensitive()? {
+    if options.name_policy == NamePolicy::Any && !store.is_case_insensitive()? {
         return Ok(());
     }
     let reason = format!("{one:?} and {other:?} differ only in case");

@@ -40,6 +40,6 @@ pub use error::{FetcherError, XetUnavailable};
 pub use fetch::{FetchOutcome, ProgressObserver, fetch, list_selected, listing};
 pub use http::client_proxy;
 pub use options::{
-    CasePolicy, ExistingFilePolicy, FetchOptions, HubAccess, HubEndpoint, HubToken, ProxySettings, Xet,
+    ExistingFilePolicy, FetchOptions, HubAccess, HubEndpoint, HubToken, NamePolicy, ProxySettings, Xet,
 };
 pub use remove::remove;

@@ -35,7 +35,7 @@ pub enum ExistingFilePolicy {
 
 /// Which file names to allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum CasePolicy {
+pub enum NamePolicy {
     /// All names that this volume supports.
     #[default]
     Any,
@@ -100,7 +100,7 @@ pub struct FetchOptions {
     /// How to treat existing files.
     pub existing: ExistingFilePolicy,
     /// Which file names to allow.
-    pub case_policy: CasePolicy,
+    pub name_policy: NamePolicy,
     /// When to use xet.
     pub xet: Xet,
     /// Above this size a hub may refuse plain HTTP, and xet is used.
@@ -130,7 +130,7 @@ impl FetchOptions {
             unreachable_timeout: Duration::MAX,
             read_timeout: Duration::from_secs(20),
             existing: ExistingFilePolicy::default(),
-            case_policy: CasePolicy::default(),
+            name_policy: NamePolicy::default(),
             xet: Xet::default(),
             plain_http_limit_bytes: PLAIN_HTTP_LIMIT_BYTES,
             user_agent: user_agent("model-fetcher", env!("CARGO_PKG_VERSION")),

@@ -92,7 +92,10 @@ fn delete_renamed(folder: &Path) -> Result<bool, FetcherError> {
         Err(error) => return Err(FetcherError::disk("read", parent, error)),
     };
     let prefix = renamed_prefix(folder);
-    let is_renamed = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with(&prefix);
+    // A model whose name starts with this one and a dot has a dot in the rest, too.
+    let is_renamed = |entry: &fs::DirEntry| {
+        entry.file_name().to_string_lossy().strip_prefix(&prefix).is_some_and(|rest| !rest.contains('.'))
+    };
     let renamed: Vec<PathBuf> = entries.flatten().filter(is_renamed).map(|entry| entry.path()).collect();
     for path in &renamed {
         match fs::remove_dir_all(path) {
@@ -124,6 +127,17 @@ mod tests {
         assert!(matches!(event, ProgressEvent::Removed { existed: true, .. }));
         assert!(!into.path().join("org/model").exists());
         assert!(into.path().join("org/other/config.json").exists());
+    }
+
+    #[test]
+    fn remains_of_a_model_with_a_longer_name_are_kept() {
+        let into = tempfile::tempdir().unwrap();
+        let remains = |name: &str| into.path().join("org").join(format!("{REMOVED_PREFIX}{name}"));
+        for name in ["model.1a2b", "model.v2.3c4d"] {
+            fs::create_dir_all(remains(name)).unwrap();
+        }
+        remove(&options(into.path())).unwrap();
+        assert!(!remains("model.1a2b").exists() && remains("model.v2.3c4d").exists());
     }
 
     #[test]

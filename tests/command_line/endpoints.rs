@@ -82,6 +82,32 @@ fn faulty_endpoint_response_gets_its_code() {
 }
 
 #[tokio::test]
+async fn smoke_test_fails_if_an_error_follows_the_first_token() {
+    let first =
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hel\"},\"finish_reason\":null}]}\n\n";
+    for (end, message) in [
+        ("error: {\"code\":400,\"message\":\"exceeds the context size\"}\n\n", "exceeds the context size"),
+        ("data: {\"detail\":\"engine is dead\"}\n\n", "engine is dead"),
+        (
+            "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"error\"}]}\n\n",
+            "finish reason \"error\"",
+        ),
+        ("", "closed"),
+    ] {
+        let body: &'static str = Box::leak(format!("{first}{end}").into_boxed_str());
+        let head = "200 OK\r\ncontent-type: text/event-stream";
+        let url = serve_endpoint(EndpointResponses { models: ONE_MODEL, head, body });
+        let error = smoke_test(&url, Some("m"), Duration::ZERO).await.expect_err("it does not serve");
+        assert_eq!(error.code().map(MessageCode::as_str), Some("KD0703"), "{error}");
+        assert!(error.to_string().contains(message), "{error}");
+        let output = crate::run(&["test", "--url", &url, "--only", "chat", "-o", "json"]);
+        let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!(output.status.code(), Some(9), "{document:#}");
+        assert_eq!(document["findings"][0]["outcome"], "failed", "{document:#}");
+    }
+}
+
+#[tokio::test]
 async fn smoke_test_fails_without_model_or_completion() {
     for (models, head, code, message) in [
         (r#"{"data": []}"#, "200 OK", "KD0702", "(listed: none)"),

@@ -38,25 +38,28 @@ fn printed_command(screen: &str, label: &str) -> Vec<String> {
     command.unwrap_or_else(|| panic!("no {label} in {screen}")).split(' ').map(ToOwned::to_owned).collect()
 }
 
+/// The questions of an aggregated deployment with their default answers, up to the choice of what to do.
+const DEFAULT_ANSWERS: [(&str, &str); 13] = [
+    ("Model of the Hugging Face Hub [Qwen/Qwen3-30B-A3B-Instruct-2507-FP8]: ", "\r"),
+    ("Mode: agg", "\r"),
+    ("Tensor parallelism [1]: ", "\r"),
+    ("Pipeline parallelism [1]: ", "\r"),
+    ("Expert parallelism, for mixture-of-experts models [y/N] ", "n"),
+    ("KV-aware routing [y/N] ", "\r"),
+    ("Offload KV cache to CPU memory [y/N] ", "n"),
+    ("PVC that holds models (the default one is created) [model-cache]: ", "\r"),
+    ("Size of the PVC [500Gi]: ", "\r"),
+    ("Replicas [1]: ", "\r"),
+    ("More engine flags, or none [--gpu-memory-utilization 0.90 --block-size 128]: ", "\r"),
+    ("Name of the deployment [qwen3-30b-a3b-instruct-2507-fp8]: ", "\r"),
+    ("What now: print", "\r"),
+];
+
 #[test]
 fn wizard_defaults_match_the_starter_kit_and_printed_command_reproduces_them() {
     let folder = TestFolder::new();
     let mut terminal = start(&folder, "xterm", "");
-    for (question, keys) in [
-        ("Model of the Hugging Face Hub [Qwen/Qwen3-30B-A3B-Instruct-2507-FP8]: ", "\r"),
-        ("Mode: agg", "\r"),
-        ("Tensor parallelism [1]: ", "\r"),
-        ("Pipeline parallelism [1]: ", "\r"),
-        ("Expert parallelism, for mixture-of-experts models [y/N] ", "n"),
-        ("KV-aware routing [y/N] ", "\r"),
-        ("Offload KV cache to CPU memory [y/N] ", "n"),
-        ("PVC that holds models (the default one is created) [model-cache]: ", "\r"),
-        ("Size of the PVC [500Gi]: ", "\r"),
-        ("Replicas [1]: ", "\r"),
-        ("More engine flags, or none [--gpu-memory-utilization 0.90 --block-size 128]: ", "\r"),
-        ("Name of the deployment [qwen3-30b-a3b-instruct-2507-fp8]: ", "\r"),
-        ("What now: print", "\r"),
-    ] {
+    for (question, keys) in DEFAULT_ANSWERS {
         press_keys(&mut terminal, question, keys);
     }
     let (status, screen) = terminal.finish().expect("the wizard exits");
@@ -65,6 +68,40 @@ fn wizard_defaults_match_the_starter_kit_and_printed_command_reproduces_them() {
     let arguments: Vec<&str> = command.iter().map(String::as_str).collect();
     assert_eq!(folder.run_successfully(&arguments), folder.read("objects.yaml"), "{command:?}");
     assert_no_color_and_80_columns(&screen);
+}
+
+#[test]
+fn wizard_prints_in_the_requested_form_and_the_command_repeats_it() {
+    for flags in ["--plan", "--plan -o json", "-o json"] {
+        let folder = TestFolder::new();
+        let mut terminal = start(&folder, "xterm", flags);
+        for (question, keys) in DEFAULT_ANSWERS {
+            press_keys(&mut terminal, question, keys);
+        }
+        let (status, screen) = terminal.finish().expect("the wizard exits");
+        assert!(status.success(), "{screen}");
+        let printed = folder.read("objects.yaml");
+        assert_eq!(printed.starts_with('{'), flags.contains("json"), "{printed}");
+        let command = printed_command(&screen, "again");
+        let arguments: Vec<&str> = command.iter().map(String::as_str).collect();
+        assert_eq!(folder.run_successfully(&arguments), printed, "{command:?}");
+    }
+}
+
+#[test]
+fn wizard_writes_files_to_the_requested_folder() {
+    let folder = TestFolder::new();
+    let mut terminal = start(&folder, "xterm", "--output-dir objects");
+    for (question, keys) in DEFAULT_ANSWERS {
+        press_keys(&mut terminal, question, keys);
+    }
+    let (status, screen) = terminal.finish().expect("the wizard exits");
+    assert!(status.success(), "{screen}");
+    assert_eq!(folder.read("objects.yaml"), "");
+    let graph = std::fs::read_dir(folder.path().join("objects")).expect("the folder").last().expect("a file");
+    assert!(graph.expect("an entry").path().extension().is_some_and(|one| one == "yaml"));
+    let command = printed_command(&screen, "again").join(" ");
+    assert!(command.contains("--graph-api v1beta1 --output-dir objects"), "{command}");
 }
 
 /// Arguments that the wizard's objects need besides its answers.

@@ -111,6 +111,42 @@ pub(crate) async fn down_deletes_a_model_while_another_model_of_the_pvc_is_serve
     namespace.delete().await
 }
 
+/// Deployments that share a cache are all deleted before it is, and it is deleted once.
+pub(crate) async fn down_deletes_a_shared_cache_after_all_its_deployments(shared: Arc<Shared>) -> Outcome {
+    let (namespace, plugin) = shared.user_in_namespace(V1Beta1, "shared-cache").await?;
+    plugin.run(&UP).await?.expect(0)?;
+    plugin.run(&[&UP[..], &["--name=second"]].concat()).await?.expect(0)?;
+    let down = ["down", "tiny", "second", "-y", "--progress=plain", "--delete-cache=pvc"];
+    let output = plugin.run(&down).await?.expect(0)?;
+    let position =
+        |text: &str| output.err.find(text).ok_or_else(|| format!("{text} is not in {}", output.err));
+    let second = position("dynamographdeployment/second deleted")?;
+    ensure!(position("pvc/model-cache deleted")? > second, "the PVC was deleted first: {}", output.err);
+    ensure!(output.err.matches("pvc/model-cache deleted").count() == 1, "{}", output.err);
+    namespace.delete().await
+}
+
+/// A deployment that serves the model from another PVC does not need the Job that fetches it to this one.
+pub(crate) async fn down_ends_a_fetch_that_only_another_pvc_has_in_common(shared: Arc<Shared>) -> Outcome {
+    let (namespace, plugin) = shared.user_in_namespace(V1Beta1, "other-pvc").await?;
+    plugin.run(&[&UP[..], &["--name=second"]].concat()).await?.expect(0)?;
+    namespace.create_pvc("elsewhere").await?;
+    let up = [
+        "up",
+        "acme/tiny",
+        "--backend=mocker",
+        "--cache=elsewhere",
+        "--fetcher-image=registry.test/fetcher:1",
+        "--progress=plain",
+    ];
+    let mut up = plugin.start(&up)?;
+    up.wait_for_line("waiting for a pod of job/").await?;
+    drop(up);
+    let output = plugin.run(&DOWN).await?.expect(0)?;
+    ensure!(output.err.contains("job/") && output.err.contains(" deleted"), "{}", output.err);
+    namespace.delete().await
+}
+
 pub(crate) async fn down_wait_waits_for_child_pods(shared: Arc<Shared>) -> Outcome {
     for generation in [V1Alpha1, V1Beta1] {
         let (namespace, plugin) = shared.user_in_namespace(generation, "children").await?;

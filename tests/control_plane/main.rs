@@ -159,6 +159,8 @@ fn main() -> ExitCode {
         down::down_lists_retained_objects,
         down::down_retains_a_mounted_cache,
         down::down_deletes_a_model_while_another_model_of_the_pvc_is_served,
+        down::down_deletes_a_shared_cache_after_all_its_deployments,
+        down::down_ends_a_fetch_that_only_another_pvc_has_in_common,
         down::down_wait_waits_for_child_pods,
         down::down_does_not_hang_on_a_stuck_finalizer,
         down::up_waits_for_previous_deployment_to_be_deleted,

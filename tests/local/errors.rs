@@ -36,7 +36,14 @@ pub(crate) async fn rejects_vllm_without_a_gpu(shared: Arc<Shared>) -> Outcome {
 
 pub(crate) async fn rejects_cluster_only_flags(shared: Arc<Shared>) -> Outcome {
     let machine = TestMachine::new(&shared)?;
-    for (flag, value) in [("--hf-token-secret", "a"), ("--storage-class", "fast"), ("--image", "i:1")] {
+    for (flag, value) in [
+        ("--hf-token-secret", "a"),
+        ("--storage-class", "fast"),
+        ("--cache-size", "10Gi"),
+        ("--access-mode", "ReadWriteOnce"),
+        ("--image", "i:1"),
+        ("--ignore-preflight", "all"),
+    ] {
         machine.run(&["up", "--local", flag, value])?.expect(2, &["KD0523", flag])?;
     }
     Ok(())

@@ -87,7 +87,7 @@ pub struct Change {
     /// The object that the dry run returned; `None` if a dry run was not needed.
     pub result: Option<Value>,
     /// Requested replica counts that a scaling adapter owns, so they were not applied.
-    pub left: Vec<AdapterOwnedReplicas>,
+    pub adapter_owned_replicas: Vec<AdapterOwnedReplicas>,
 }
 
 impl Cluster {
@@ -142,7 +142,7 @@ impl Cluster {
                 ApplyResult::Created
             }
         };
-        Ok(Change { resource: resource.clone(), outcome, live, result, left: Vec::new() })
+        Ok(Change { resource: resource.clone(), outcome, live, result, adapter_owned_replicas: Vec::new() })
     }
 
     /// Compares a dry run with the live object. If the operator wrote in between, the difference may be its
@@ -174,7 +174,13 @@ impl Cluster {
                 }
                 Some(_) => ApplyResult::Configured,
             };
-            return Ok(Change { resource, outcome, live, result: Some(result), left: adapter_owned });
+            return Ok(Change {
+                resource,
+                outcome,
+                live,
+                result: Some(result),
+                adapter_owned_replicas: adapter_owned,
+            });
         }
         unreachable!("the last dry run always returns")
     }
@@ -211,7 +217,13 @@ impl Cluster {
                 Some(_) if matches!(kind, Kind::PersistentVolumeClaim | Kind::Job) => ApplyResult::Retained,
                 Some(_) => ApplyResult::Configured,
             };
-            Ok(Change { resource: resource.clone(), outcome, live, result: None, left: Vec::new() })
+            Ok(Change {
+                resource: resource.clone(),
+                outcome,
+                live,
+                result: None,
+                adapter_owned_replicas: Vec::new(),
+            })
         }))
         .await
     }

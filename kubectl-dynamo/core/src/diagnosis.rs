@@ -323,7 +323,7 @@ fn cause_from_events_and_logs<'a>(
             .iter()
             .filter(is_pod_warning)
             // Events remain for an hour after their cause is resolved.
-            .filter(|_| pod.activity == PodState::CreatingContainers)
+            .filter(|_| pod.state == PodState::CreatingContainers)
             .rev()
             .find_map(|event| rules::find_cause(MessageSource::Mount, &event_text(event), &context));
         let mut logs = snapshot.logs.iter().filter(|log| log.pod == pod.name);

@@ -227,13 +227,18 @@ fn progress_text(graph: &Value, components: &[ComponentStatus]) -> String {
     if GraphView::new(graph).state().is_none() {
         return "the Dynamo operator to reconcile it".into();
     }
+    // Pods of the previous template still serve, but they do not make the spec ready.
+    let current_ready = |component: &ComponentStatus| {
+        component.pods.iter().filter(|pod| pod.ready && !pod.superseded).count() as u64
+    };
     let missing: Vec<String> = components
         .iter()
-        .filter(|component| component.ready < component.desired)
-        .map(|component| {
-            let first = component.pods.iter().find(|pod| !pod.ready);
+        .map(|component| (component, current_ready(component)))
+        .filter(|(component, ready)| *ready < component.desired)
+        .map(|(component, ready)| {
+            let first = component.pods.iter().find(|pod| !pod.ready && !pod.superseded);
             let status_text = first.map_or_else(|| "no pod yet".to_owned(), |pod| pod.status_text.clone());
-            format!("{} {}/{} ({status_text})", component.name, component.ready, component.desired)
+            format!("{} {ready}/{} ({status_text})", component.name, component.desired)
         })
         .collect();
     match missing.as_slice() {

@@ -16,6 +16,7 @@ use crate::workflow::serving_input::ServingInput;
 use crate::workflow::wizard;
 use crate::workflow::write_error::WriteError;
 use kubectl_dynamo_core::error::{Exit, Result};
+use kubectl_dynamo_core::intent::StringEnum;
 use kubectl_dynamo_core::resources::GraphApi;
 
 /// Print the objects that `up` would apply
@@ -52,6 +53,23 @@ pub(super) enum RenderFormat {
 }
 
 impl RenderArgs {
+    /// Returns the typed flags that are not settings.
+    fn typed_flags(&self) -> Vec<String> {
+        let mut flags = Vec::new();
+        if let Some(graph_api) = self.graph_api {
+            flags.extend(["--graph-api".to_owned(), graph_api.as_str().to_owned()]);
+        }
+        flags.extend(self.assume_component_path.then(|| "--assume-component-path".to_owned()));
+        flags.extend(self.plan.then(|| "--plan".to_owned()));
+        if let Some(folder) = &self.output_dir {
+            flags.extend(["--output-dir".to_owned(), folder.display().to_string()]);
+        }
+        if let Some(format) = self.output.and_then(|format| format.to_possible_value()) {
+            flags.extend(["--output".to_owned(), format.get_name().to_owned()]);
+        }
+        flags
+    }
+
     /// Returns the format of the objects.
     fn object_format(&self) -> Result<ObjectFormat> {
         match self.output {
@@ -74,30 +92,35 @@ impl RenderArgs {
 pub(super) async fn run(mut args: RenderArgs, context: &Context) -> Result<Exit> {
     let component_path =
         if args.assume_component_path { ComponentPath::Assumed } else { ComponentPath::Unknown };
-    let options = RenderOptions { graph_api: args.graph_api, component_path };
-    let RenderedDeployment { deployment, namespace } =
-        match render::render(&mut args.serving, options, context).await? {
-            RenderOutcome::Rendered(rendered) => *rendered,
-            RenderOutcome::Reviewed { deployment, command } => {
-                print_data(&objects::text(&deployment.resources, ObjectFormat::Yaml)?)?;
-                wizard::report_command(context, "again", &command);
-                return Ok(Exit::Ok);
-            }
-            RenderOutcome::Cancelled(exit) => return Ok(exit),
-        };
+    let options = RenderOptions { graph_api: args.graph_api, component_path, flags: args.typed_flags() };
+    let rendered = match render::render(&mut args.serving, options, context).await? {
+        RenderOutcome::Rendered(rendered) => rendered,
+        RenderOutcome::Cancelled(exit) => return Ok(exit),
+    };
     if args.plan {
-        print_data(&plan_table::text(&deployment, &namespace, &[], args.plan_format()?))?;
-        return Ok(Exit::Ok);
+        let format = args.plan_format()?;
+        print_data(&plan_table::text(&rendered.deployment, &rendered.namespace, &[], format))?;
+    } else {
+        print_objects(&args, &rendered, context)?;
     }
-    for warning in deployment.plan_warnings() {
-        context.report.warn(Some(warning.code()), warning.to_string(), None);
-    }
-    let format = args.object_format()?;
-    match &args.output_dir {
-        Some(folder) => write_files(folder, &objects::files(&deployment.resources, format)?, context)?,
-        None => print_data(&objects::text(&deployment.resources, format)?)?,
+    if let Some(command) = &rendered.command {
+        wizard::report_command(context, "again", command);
     }
     Ok(Exit::Ok)
+}
+
+fn print_objects(args: &RenderArgs, rendered: &RenderedDeployment, context: &Context) -> Result<()> {
+    // The wizard has shown the warnings with the plan.
+    if rendered.command.is_none() {
+        for warning in rendered.deployment.plan_warnings() {
+            context.report.warn(Some(warning.code()), warning.to_string(), None);
+        }
+    }
+    let (resources, format) = (&rendered.deployment.resources, args.object_format()?);
+    match &args.output_dir {
+        Some(folder) => write_files(folder, &objects::files(resources, format)?, context),
+        None => print_data(&objects::text(resources, format)?),
+    }
 }
 
 fn write_files(folder: &Path, files: &[(String, String)], context: &Context) -> Result<()> {

@@ -28,6 +28,8 @@ fn contexts() -> Vec<DiagnosisContext> {
                         container: container.map(str::to_owned),
                         role: role.into(),
                         tensor_parallel: 1,
+                        has_restarted: !name.is_empty(),
+                        is_foreign: role == "worker",
                     });
                 }
             }

@@ -93,6 +93,8 @@ pub(super) async fn run(mut args: UpArgs, context: &Context) -> Result<Exit> {
                 ("--hf-token-stdin", args.hf_token_stdin),
                 ("--dry-run", args.dry_run != DryRun::None),
                 ("--force-conflicts", args.force_conflicts),
+                ("--ignore-preflight", !args.ignore_preflight.is_empty()),
+                ("--yes", args.yes),
             ],
             port: args.port,
             logs: args.logs,

@@ -98,10 +98,11 @@ pub fn processes(plan: &ServingPlan, launch: &LaunchEnvironment) -> Vec<Process>
                 process.metrics_port = metrics_ports.next().copied();
                 let port = process.metrics_port.unwrap_or_default();
                 process.environment.push(("DYN_SYSTEM_PORT".into(), port.to_string()));
-            }
-            if let (1.., Some(&[events, transfer])) = (component.gpus, worker_ports.next()) {
-                assign_gpus(&mut process, next_gpu..next_gpu + component.gpus, events, transfer);
-                next_gpu += component.gpus;
+                let ports = worker_ports.next();
+                if let Some(&[events, transfer]) = ports.filter(|_| component.gpus > 0) {
+                    assign_gpus(&mut process, next_gpu..next_gpu + component.gpus, events, transfer);
+                    next_gpu += component.gpus;
+                }
             }
             all.push(process);
         }
@@ -231,6 +232,68 @@ pub fn check_port(port: u16) -> Result<(), LocalError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kubectl_dynamo_core::intent::request::{MergedSettings, SettingSource, SettingsLayer};
+    use kubectl_dynamo_core::intent::{Backend, Fallback, resolve};
+    use kubectl_dynamo_core::plan::{ModelLocation, plan};
+    use kubectl_dynamo_core::release::{DEFAULT_RELEASE, Release};
+
+    /// The processes of a request on a machine with GPUs: port 1 for the frontend, and from port 10 on for the workers.
+    fn processes_of(fields: &[&str]) -> Vec<Process> {
+        let mut layer = SettingsLayer::new(SettingSource::Flag);
+        for field in ["model=acme/tiny"].iter().chain(fields) {
+            layer.set(field).expect("a valid setting");
+        }
+        let fallback = Fallback { model: None, backend: Backend::Vllm, max_name_length: 40 };
+        let intent = resolve(&MergedSettings::from_layers([layer]), &fallback).expect("a complete request");
+        let release = Release::find(DEFAULT_RELEASE).expect("the default release is in the catalog");
+        let location = ModelLocation::Folder("/models/acme/tiny".into());
+        let plan = plan(&intent, release, DEFAULT_RELEASE, location).expect("a valid plan");
+        let launch = LaunchEnvironment {
+            interpreter: Path::new("python3"),
+            folder: Path::new("/state/tiny"),
+            frontend_ports: &[1, 2],
+            worker_ports: &[10, 11, 12, 13],
+            metrics_ports: &[20, 21],
+            not_inherited: &[],
+        };
+        processes(&plan, &launch)
+    }
+
+    fn variable<'a>(process: &'a Process, name: &str) -> Option<&'a str> {
+        process.environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    #[test]
+    fn every_worker_has_its_own_gpus_and_ports() {
+        for (fields, gpus) in [
+            (&["worker.tensorParallelSize=2"][..], &[("worker", "0,1")][..]),
+            (&["worker.replicas=2", "frontend.replicas=2"], &[("worker-1", "0"), ("worker-2", "1")]),
+            (&["mode=disagg", "decode.tensorParallelSize=2"], &[("prefill", "0"), ("decode", "1,2")]),
+        ] {
+            let all = processes_of(fields);
+            let workers: Vec<&Process> = all.iter().filter(|one| one.frontend_url().is_none()).collect();
+            let assigned: Vec<_> = workers
+                .iter()
+                .map(|one| (one.name.as_str(), variable(one, "CUDA_VISIBLE_DEVICES")))
+                .collect();
+            let expected: Vec<_> = gpus.iter().map(|(name, gpus)| (*name, Some(*gpus))).collect();
+            assert_eq!(assigned, expected, "{fields:?}");
+            let ports: Vec<_> =
+                workers.iter().map(|one| variable(one, "VLLM_NIXL_SIDE_CHANNEL_PORT")).collect();
+            assert_eq!(ports, [Some("11"), Some("13")][..workers.len()], "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn kv_events_of_every_worker_stay_on_loopback() {
+        let all = processes_of(&["router.mode=kv", "worker.replicas=2"]);
+        let events: Vec<&String> =
+            all.iter().filter_map(|one| one.args.iter().find(|arg| arg.contains("\"endpoint\""))).collect();
+        assert_eq!(events.len(), 2, "{all:#?}");
+        for (value, port) in events.iter().zip([10, 12]) {
+            assert!(value.contains(&format!("tcp://127.0.0.1:{port}")), "{value}");
+        }
+    }
 
     #[test]
     fn metrics_ports_are_different_and_fit_in_16_signed_bits() {

@@ -8,7 +8,7 @@ mod packages;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use super::supervisor::guarded_output;
+use super::supervisor::output_tied_to_parent;
 use super::{Folders, LocalError, LocalEvent, LocalObserver, python};
 use kubectl_dynamo_core::intent::Backend;
 use kubectl_dynamo_core::release::{FileDiscovery, ModelCard, Release};
@@ -154,7 +154,7 @@ impl Installation<'_> {
                 self.report_wait(&waits_for);
             }
         };
-        guarded_output(self.supervisor, command, PIP_REMOVED_ENVIRONMENT, report_line).await.map_err(
+        output_tied_to_parent(self.supervisor, command, PIP_REMOVED_ENVIRONMENT, report_line).await.map_err(
             |failure| LocalError::Install {
                 version: self.version.into(),
                 step: step.into(),

@@ -252,7 +252,7 @@ async fn recreate_if_finished(
         Some(_) => ApplyResult::Retained,
     };
     let live = live.map(ObservedObject::into_document);
-    Ok(Change { resource, outcome, live, result: None, left: Vec::new() })
+    Ok(Change { resource, outcome, live, result: None, adapter_owned_replicas: Vec::new() })
 }
 
 async fn job_termination(cluster: &Cluster, job: &str) -> Option<FetchTermination> {

@@ -6,7 +6,7 @@ use crate::report::{Report, Stage};
 use crate::workflow::local::environment;
 use crate::workflow::resolve::{self, ResolvedDeployment, TokenSecretCheck};
 use crate::workflow::serving_input::ServingInput;
-use crate::workflow::sources::{UpInput, collect_input};
+use crate::workflow::sources::{RequestInput, collect_input};
 use crate::workflow::{confirm_change, model_config};
 use kubectl_dynamo_cluster::{Cluster, ClusterError, ConflictPolicy, FactsRequest, Platform};
 use kubectl_dynamo_core::code::MessageCode;
@@ -43,11 +43,11 @@ pub(crate) async fn check(serving: &ServingInput, context: &Context) -> Result<C
     context.kube.refuse_all_namespaces()?;
     let input = collect_input(serving)?;
     let has_plan = match &input {
-        UpInput::Request(layers) => {
+        RequestInput::Request(layers) => {
             let own_layers = layers.layers.iter().filter(|layer| layer.source.is_deployment_specific());
             own_layers.into_iter().any(|layer| !layer.settings.is_empty())
         }
-        UpInput::Manifest(_) => true,
+        RequestInput::Manifest(_) => true,
     };
     if has_plan {
         input.check()?;
@@ -60,7 +60,11 @@ pub(crate) async fn check(serving: &ServingInput, context: &Context) -> Result<C
     Ok(report)
 }
 
-async fn check_cluster(cluster: &Cluster, input: Option<&UpInput>, report: &Report) -> Result<CheckReport> {
+async fn check_cluster(
+    cluster: &Cluster,
+    input: Option<&RequestInput>,
+    report: &Report,
+) -> Result<CheckReport> {
     let platform = match cluster.platform().await {
         Ok(platform) => Some(platform),
         Err(ClusterError::DynamoNotInstalled { .. }) => None,
@@ -132,7 +136,7 @@ enum PlanOutcome {
 /// Plans the deployment. A usage error is returned as an error; a problem of the cluster becomes a finding.
 async fn plan_deployment(
     cluster: &Cluster,
-    input: &UpInput,
+    input: &RequestInput,
     platform: &Platform,
     report: &Report,
 ) -> Result<PlanOutcome> {

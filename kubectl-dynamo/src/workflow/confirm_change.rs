@@ -69,7 +69,7 @@ pub(crate) fn effect_lines(effect: &GraphChange) -> Vec<String> {
 
 /// Returns one line for each replica count that is not applied because a scaling adapter controls it.
 pub(crate) fn adapter_owned_lines(change: &Change) -> impl Iterator<Item = String> {
-    change.left.iter().map(|owned| {
+    change.adapter_owned_replicas.iter().map(|owned| {
         let AdapterOwnedReplicas { component, requested, live } = owned;
         format!("{component} stays at {live} replicas, not {requested}: its scaling adapter controls them")
     })

@@ -3,6 +3,7 @@
 
 mod error;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use k8s_openapi::api::batch::v1::Job;
@@ -159,14 +160,18 @@ impl NamespaceContents {
         jobs.map(|job| job.name()).collect()
     }
 
-    /// Returns whether a deployment that is not being deleted serves the model of a Job.
+    /// Returns whether a deployment that is not being deleted serves the model that a Job fetches: the same revision
+    /// from the same PVC.
     fn is_shared(&self, job: &Job, deleted: &[String]) -> bool {
         let model = job.annotation(MODEL_ANNOTATION).unwrap_or_default();
+        let pvcs: Vec<&str> =
+            cache_jobs::pod_of_job(job).map(cache_jobs::mounted_pvcs).into_iter().flatten().collect();
         let is_retained = |graph: &&Value| {
             !is_terminating(graph) && !deleted.iter().any(|name| GraphView::new(graph).name() == name)
         };
-        let serves_model =
-            |intent: ServingIntent| model.starts_with(&format!("{}@", intent.model.repository()));
+        let serves_model = |intent: ServingIntent| {
+            intent.model.cached_name().as_deref() == Some(model) && pvcs.contains(&intent.cache.pvc())
+        };
         self.graphs.iter().filter(is_retained).filter_map(summary::stored_intent).any(serves_model)
     }
 }
@@ -219,31 +224,40 @@ impl Deletion<'_> {
         }
         for (name, intent) in self.names.iter().zip(&intents) {
             self.delete(name).await?;
-            match (self.options.delete_cache, intent) {
-                (Some(item), Some(intent)) => self.delete_cache(item, intent).await?,
-                _ => {
-                    let retained = match self.contents.graph(name) {
-                        Some(graph) => retained::retained_objects(graph, intent.as_ref()),
-                        // The deployment is not created yet; its fetch Job names the PVC and the Secret.
-                        None => {
-                            let jobs = self.contents.jobs_named(name);
-                            let job = jobs.first().map(|job| job.document());
-                            job.map(|job| retained::retained_objects(job, None)).unwrap_or_default()
-                        }
-                    };
-                    let has_models = retained.iter().any(|item| item.starts_with("pvc/"));
-                    for item in retained {
-                        self.context.report.info(item);
-                    }
-                    if intent.is_some() || has_models {
-                        let list =
-                            SuggestedCommand::plugin("cache list").in_namespace(&self.cluster.namespace);
-                        self.context.report.info(typed(list.after("list the retained models: ")));
-                    }
-                }
+            if self.options.delete_cache.is_none() {
+                self.report_retained(name, intent.as_ref());
+            }
+        }
+        let Some(scope) = self.options.delete_cache else { return Ok(()) };
+        // Deployments that share a cache are all deleted before it is, and it is deleted once.
+        let mut deleted = BTreeSet::new();
+        for intent in intents.iter().flatten() {
+            let model = intent.model.cached_name().filter(|_| scope == DeleteCache::Model);
+            if deleted.insert((intent.cache.pvc(), model)) {
+                self.delete_cache(scope, intent).await?;
             }
         }
         Ok(())
+    }
+
+    fn report_retained(&self, name: &str, intent: Option<&ServingIntent>) {
+        let retained = match self.contents.graph(name) {
+            Some(graph) => retained::retained_objects(graph, intent),
+            // The deployment is not created yet; its fetch Job names the PVC and the Secret.
+            None => {
+                let jobs = self.contents.jobs_named(name);
+                let job = jobs.first().map(|job| job.document());
+                job.map(|job| retained::retained_objects(job, None)).unwrap_or_default()
+            }
+        };
+        let has_models = retained.iter().any(|item| item.starts_with("pvc/"));
+        for item in retained {
+            self.context.report.info(item);
+        }
+        if intent.is_some() || has_models {
+            let list = SuggestedCommand::plugin("cache list").in_namespace(&self.cluster.namespace);
+            self.context.report.info(typed(list.after("list the retained models: ")));
+        }
     }
 
     /// Refuses to delete the PVC while anything else mounts it, and the model while anything else uses it, as

@@ -10,6 +10,15 @@ use kubectl_dynamo_cluster::Cluster;
 use kubectl_dynamo_core::diagnosis::{ContainerLog, permanent_cause};
 use kubectl_dynamo_core::readiness::{FailedRun, Observation, Problem, failed_runs};
 
+/// What the log of a failed run says about the next run.
+#[derive(Debug, PartialEq)]
+pub(crate) enum RunFailure {
+    /// It must fail in the same way.
+    Permanent(Problem),
+    /// It may succeed.
+    Retryable,
+}
+
 /// The failed runs of one rollout whose logs were requested.
 pub(crate) struct FailedRunLogs {
     cluster: Cluster,
@@ -38,19 +47,18 @@ impl FailedRunLogs {
         }
     }
 
-    /// Waits for the next log. Returns the problem if the next run must fail in the same way. Returns `None` at once if
-    /// no log is requested.
-    pub(crate) async fn next_permanent_problem(
-        &mut self,
-        observation: &Observation,
-    ) -> Option<Option<Problem>> {
+    /// Waits for the log of the next failed run. Returns `None` at once if no log is requested.
+    pub(crate) async fn next_failure(&mut self, observation: &Observation) -> Option<RunFailure> {
         let (run, lines) = self.readers.join_next().await?.ok()?;
         if lines.is_empty() {
             // The node may not serve the log yet. The next event of the pod requests it again.
             self.requested.remove(&run.container_id);
         }
         let log = ContainerLog { pod: run.pod, container: run.container, lines };
-        Some(permanent_cause(observation, &log).map(|_| run.problem))
+        Some(match permanent_cause(observation, &log) {
+            Some(_) => RunFailure::Permanent(run.problem),
+            None => RunFailure::Retryable,
+        })
     }
 }
 
@@ -107,11 +115,16 @@ mod tests {
             let mut logs = FailedRunLogs::new(&cluster.await);
             let observation = observation("first", restarts);
             logs.request(&observation);
-            let problem = logs.next_permanent_problem(&observation).await.expect("a log was requested");
-            assert_eq!(problem.is_some(), is_permanent, "{}", String::from_utf8_lossy(log));
+            let failure = logs.next_failure(&observation).await.expect("a log was requested");
+            assert_eq!(
+                matches!(failure, RunFailure::Permanent(_)),
+                is_permanent,
+                "{}",
+                String::from_utf8_lossy(log)
+            );
             // The same run is read once.
             logs.request(&observation);
-            assert_eq!(logs.next_permanent_problem(&observation).await, None);
+            assert_eq!(logs.next_failure(&observation).await, None);
         }
     }
 
@@ -122,6 +135,6 @@ mod tests {
         let mut observation = observation("first", 1);
         observation.restart_counts_before = [("2".to_owned(), 1)].into();
         logs.request(&observation);
-        assert_eq!(logs.next_permanent_problem(&observation).await, None);
+        assert_eq!(logs.next_failure(&observation).await, None);
     }
 }

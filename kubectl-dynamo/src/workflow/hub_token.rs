@@ -3,7 +3,7 @@
 
 use std::io::Read;
 
-use crate::workflow::sources::{self, UpInput};
+use crate::workflow::sources::{self, RequestInput};
 use kubectl_dynamo_core::code::MessageCode;
 use kubectl_dynamo_core::command::{Fix, SuggestedCommand};
 use kubectl_dynamo_core::error::{Exit, Explain, Result};
@@ -26,13 +26,15 @@ pub(crate) enum TokenInputError {
     NoToken,
     #[error("--hf-token-stdin cannot be used with a manifest")]
     TokenWithManifest,
+    #[error("-f - and --hf-token-stdin both read standard input")]
+    StdinTwice,
 }
 
 impl Explain for TokenInputError {
     fn code(&self) -> Option<MessageCode> {
         Some(match self {
             Self::NoToken => MessageCode::HubTokenMissing,
-            Self::TokenWithManifest => MessageCode::ContradictingValues,
+            Self::TokenWithManifest | Self::StdinTwice => MessageCode::ContradictingValues,
         })
     }
 
@@ -41,6 +43,7 @@ impl Explain for TokenInputError {
             Self::TokenWithManifest => {
                 "remove --hf-token-stdin and reference the Secret in the manifest".into()
             }
+            Self::StdinTwice => "save the request to a file and name it with -f".into(),
             Self::NoToken => SuggestedCommand::plugin("up MODEL")
                 .flag("--hf-token-stdin")
                 .after("pass the token on stdin: "),
@@ -52,15 +55,27 @@ impl Explain for TokenInputError {
     }
 }
 
+/// Checks that standard input is not also the file of the request.
+///
+/// # Errors
+/// [`TokenInputError::StdinTwice`].
+pub(crate) fn check_stdin(token: TokenInput, file: Option<&str>) -> Result<()> {
+    match (token, file) {
+        (TokenInput::None, _) => Ok(()),
+        (_, Some("-")) => Err(TokenInputError::StdinTwice.into()),
+        _ => Ok(()),
+    }
+}
+
 /// Reads the token. If no Secret is named, the token goes to the Secret of Dynamo's own examples.
 ///
 /// # Errors
 /// An input that is not a token, or a manifest, which names its own Secret.
-pub(crate) fn read(token: TokenInput, input: &mut UpInput) -> Result<Option<String>> {
+pub(crate) fn read(token: TokenInput, input: &mut RequestInput) -> Result<Option<String>> {
     if token == TokenInput::None {
         return Ok(None);
     }
-    let UpInput::Request(request) = input else { return Err(TokenInputError::TokenWithManifest.into()) };
+    let RequestInput::Request(request) = input else { return Err(TokenInputError::TokenWithManifest.into()) };
     let mut text = String::new();
     std::io::stdin().take(MAX_LENGTH).read_to_string(&mut text)?;
     let token = text.trim();

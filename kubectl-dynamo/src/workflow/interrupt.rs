@@ -46,9 +46,9 @@ async fn report_outages(report: &Report, cluster: &Cluster) -> Infallible {
 pub(crate) enum RolloutPhase {
     /// The graph was not sent.
     #[default]
-    NotApplied,
+    NotSent,
     /// The graph was sent, and possibly applied.
-    Applied,
+    Sent,
     /// The update failed, and the previous spec is being applied.
     RollingBack,
 }
@@ -66,8 +66,8 @@ pub(crate) fn rerun_command() -> String {
     if let Some(command) = WIZARD_COMMAND.get() {
         return command.clone();
     }
-    let args = std::env::args().skip(1);
-    let args: Vec<String> = args.map(|arg| shell_words::quote(&arg).into_owned()).collect();
+    let args = std::env::args_os().skip(1);
+    let args: Vec<String> = args.map(|arg| shell_words::quote(&arg.to_string_lossy()).into_owned()).collect();
     [PROGRAM, " ", &args.join(" ")].concat()
 }
 
@@ -92,10 +92,10 @@ pub(crate) async fn report_interrupt(
     let resume_message =
         |state: &str| format!("deployment \"{name}\" {state}; resume with: {}", rerun_command());
     report.summary(match (exists, phase) {
-        (Some(true), RolloutPhase::Applied) => {
+        (Some(true), RolloutPhase::Sent) => {
             vec![format!("the rollout of deployment \"{name}\" continues"), status_hint]
         }
-        (Some(true), RolloutPhase::NotApplied) => vec![resume_message("is unchanged")],
+        (Some(true), RolloutPhase::NotSent) => vec![resume_message("is unchanged")],
         (Some(true), RolloutPhase::RollingBack) => {
             let history_hint =
                 format!("  history  {}", typed(deployment_command("rollout history", name, namespace)));

@@ -172,7 +172,7 @@ impl PodProgress {
     }
 
     fn current_step(&self, pod: &PodStatus) -> String {
-        match (pod.activity, self.log_steps.get(&pod.name), self.image_pulls.get(&pod.name)) {
+        match (pod.state, self.log_steps.get(&pod.name), self.image_pulls.get(&pod.name)) {
             (PodState::Starting | PodState::Initializing, Some(step), _) => step.clone(),
             (PodState::Pending | PodState::CreatingContainers, _, Some(ImagePull::Running)) => {
                 "pulling image".into()

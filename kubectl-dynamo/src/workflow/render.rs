@@ -4,7 +4,7 @@
 use crate::context::Context;
 use crate::workflow::resolve::{self, ClusterAssumptions, ResolvedDeployment, TokenSecretCheck};
 use crate::workflow::serving_input::ServingInput;
-use crate::workflow::sources::{UpInput, collect_input};
+use crate::workflow::sources::{RequestInput, collect_input};
 use crate::workflow::wizard::{self, WizardResult};
 use kubectl_dynamo_cluster::DEFAULT_NAMESPACE;
 use kubectl_dynamo_core::error::{Exit, Result};
@@ -12,11 +12,13 @@ use kubectl_dynamo_core::intent::name::NameBudget;
 use kubectl_dynamo_core::resources::GraphApi;
 
 /// Options of `render`.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct RenderOptions {
     /// API version of the graph; the one that the cluster stores if not set.
     pub graph_api: Option<GraphApi>,
     pub component_path: ComponentPath,
+    /// The typed flags that are not settings, for the command that repeats the wizard's request.
+    pub flags: Vec<String>,
 }
 
 /// Whether the operator creates component deployments, and not Grove objects, which have shorter names.
@@ -28,28 +30,31 @@ pub(crate) enum ComponentPath {
 
 /// A resolved deployment and its namespace.
 pub(crate) struct RenderedDeployment {
-    pub deployment: ResolvedDeployment,
+    pub deployment: Box<ResolvedDeployment>,
     pub namespace: String,
+    /// After the wizard, the command that repeats the request.
+    pub command: Option<String>,
 }
 
 /// The result of `render`.
 pub(crate) enum RenderOutcome {
-    Rendered(Box<RenderedDeployment>),
-    /// The user answered the wizard's questions. `command` repeats the request.
-    Reviewed {
-        deployment: Box<ResolvedDeployment>,
-        command: String,
-    },
+    Rendered(RenderedDeployment),
     /// The user left the wizard.
     Cancelled(Exit),
 }
 
-impl From<WizardResult> for RenderOutcome {
-    fn from(result: WizardResult) -> Self {
+impl RenderOutcome {
+    fn from_wizard(result: WizardResult, namespace: String) -> Self {
         match result {
-            WizardResult::Proceed { deployment, command, .. } => Self::Reviewed { deployment, command },
+            WizardResult::Proceed { deployment, command, .. } => {
+                Self::Rendered(RenderedDeployment { deployment, namespace, command: Some(command) })
+            }
             WizardResult::Cancelled(exit) => Self::Cancelled(exit),
         }
+    }
+
+    fn from_deployment(deployment: ResolvedDeployment, namespace: String) -> Self {
+        Self::Rendered(RenderedDeployment { deployment: Box::new(deployment), namespace, command: None })
     }
 }
 
@@ -65,39 +70,40 @@ pub(crate) async fn render(
     context.kube.refuse_all_namespaces()?;
     let input = collect_input(serving)?;
     let has_release = match &input {
-        UpInput::Request(request) => request.merged().get("release").is_some(),
-        UpInput::Manifest(_) => true,
+        RequestInput::Request(request) => request.merged().get("release").is_some(),
+        RequestInput::Manifest(_) => true,
     };
     match options.graph_api.filter(|_| has_release) {
-        Some(graph_api) => render_offline(serving, &input, graph_api, options.component_path, context),
-        None => render_on_cluster(serving, &input, options.graph_api, context).await,
+        Some(graph_api) => render_offline(serving, &input, graph_api, &options, context),
+        None => render_on_cluster(serving, &input, &options, context).await,
     }
 }
 
 fn render_offline(
     serving: &mut ServingInput,
-    input: &UpInput,
+    input: &RequestInput,
     graph_api: GraphApi,
-    component_path: ComponentPath,
+    options: &RenderOptions,
     context: &Context,
 ) -> Result<RenderOutcome> {
     let namespace = context.namespace()?.unwrap_or_else(|| DEFAULT_NAMESPACE.into());
-    let budget = offline_budget(component_path, graph_api);
+    let budget = offline_budget(options.component_path, graph_api);
     let assumptions = ClusterAssumptions { namespace: &namespace, graph_api, budget };
     if uses_wizard(input) {
-        return Ok(wizard::for_render(serving, context, &assumptions)?.into());
+        let result = wizard::for_render(serving, &options.flags, context, &assumptions)?;
+        return Ok(RenderOutcome::from_wizard(result, namespace));
     }
     let deployment = match input {
-        UpInput::Request(request) => resolve::resolve_offline(request, &assumptions)?,
-        UpInput::Manifest(objects) => resolve::from_manifest_offline(objects, &assumptions)?,
+        RequestInput::Request(request) => resolve::resolve_offline(request, &assumptions)?,
+        RequestInput::Manifest(objects) => resolve::from_manifest_offline(objects, &assumptions)?,
     };
-    Ok(RenderOutcome::Rendered(Box::new(RenderedDeployment { deployment, namespace })))
+    Ok(RenderOutcome::from_deployment(deployment, namespace))
 }
 
 async fn render_on_cluster(
     serving: &mut ServingInput,
-    input: &UpInput,
-    graph_api: Option<GraphApi>,
+    input: &RequestInput,
+    options: &RenderOptions,
     context: &Context,
 ) -> Result<RenderOutcome> {
     let uses_wizard = uses_wizard(input);
@@ -106,18 +112,18 @@ async fn render_on_cluster(
     }
     let cluster = context.cluster().await?;
     let mut platform = cluster.platform().await?;
-    platform.graph_api = graph_api.unwrap_or(platform.graph_api);
+    platform.graph_api = options.graph_api.unwrap_or(platform.graph_api);
     if uses_wizard {
-        return Ok(wizard::for_render_on(serving, context, &cluster, &platform).await?.into());
+        let result = wizard::for_render_on(serving, &options.flags, context, &cluster, &platform).await?;
+        return Ok(RenderOutcome::from_wizard(result, cluster.namespace.clone()));
     }
     let deployment =
         resolve::resolve_input(input, &cluster, &platform, TokenSecretCheck::Required, &context.report)
             .await?;
-    let namespace = cluster.namespace.clone();
-    Ok(RenderOutcome::Rendered(Box::new(RenderedDeployment { deployment, namespace })))
+    Ok(RenderOutcome::from_deployment(deployment, cluster.namespace.clone()))
 }
 
-fn uses_wizard(input: &UpInput) -> bool {
+fn uses_wizard(input: &RequestInput) -> bool {
     input.is_empty_target() && wizard::is_interactive()
 }
 

@@ -25,7 +25,7 @@ pub(crate) use crate::workflow::resolve::parsers::ParserDetection;
 use crate::workflow::resolve::placement::{fetch_placement, pvc_differences};
 pub(crate) use crate::workflow::resolve::supported_release::query_supported_release;
 use crate::workflow::resolve::supported_release::{detected_release, query_operators, supported_release};
-use crate::workflow::sources::{RequestLayers, UpInput};
+use crate::workflow::sources::{RequestInput, RequestLayers};
 use crate::workflow::{model_config, summary};
 use intent::{
     ResolvedIntent, check_namespace, eks_auto_mode_toleration, fallback, live_settings, merge_layers,
@@ -149,7 +149,7 @@ impl TokenSecretCheck {
 
 /// Resolves the deployment of a request or of a manifest on a cluster.
 pub(crate) async fn resolve_input(
-    input: &UpInput,
+    input: &RequestInput,
     cluster: &Cluster,
     platform: &Platform,
     token_check: TokenSecretCheck,
@@ -157,10 +157,10 @@ pub(crate) async fn resolve_input(
 ) -> Result<ResolvedDeployment> {
     match input {
         // On the heap: its future takes several KB.
-        UpInput::Request(layers) => {
+        RequestInput::Request(layers) => {
             Box::pin(resolve_on_cluster(layers, cluster, platform, token_check, report)).await
         }
-        UpInput::Manifest(objects) => from_manifest(objects, cluster, platform).await,
+        RequestInput::Manifest(objects) => from_manifest(objects, cluster, platform).await,
     }
 }
 

@@ -117,11 +117,11 @@ pub(crate) async fn apply_and_wait(
     let ChangeOptions { wait, conflicts, .. } = request.options;
     let report = &context.report;
     let target = RolloutTarget::from_graph(&graph.resource.object, platform.graph_api);
-    let phase = Cell::new(RolloutPhase::NotApplied);
+    let phase = Cell::new(RolloutPhase::NotSent);
     let rollout_wait = RolloutWait { options: *wait, target: &target, cluster, report };
     let rollout = async {
         let restarts_before = wait_ready::restart_counts(cluster, &target.name).await;
-        phase.set(RolloutPhase::Applied);
+        phase.set(RolloutPhase::Sent);
         let live = revisions::apply(cluster, &graph, *conflicts, request.cause, report).await?;
         report.done(Stage::Deploy, format!("{} {}", graph.resource, graph.outcome));
         rollout_wait.until_serving(&live, restarts_before).await
@@ -238,10 +238,10 @@ impl RolloutWait<'_> {
             return exit;
         }
         report.summary(match phase.get() {
-            RolloutPhase::NotApplied => {
+            RolloutPhase::NotSent => {
                 vec![format!("deployment \"{name}\" is unchanged; resume with: {}", rerun_command())]
             }
-            RolloutPhase::Applied | RolloutPhase::RollingBack => vec![
+            RolloutPhase::Sent | RolloutPhase::RollingBack => vec![
                 format!("the rollout of deployment \"{name}\" continues"),
                 format!("  see      {}", typed(deployment_command("status", name, namespace))),
             ],

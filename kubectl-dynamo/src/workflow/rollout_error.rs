@@ -43,10 +43,10 @@ impl RolloutError {
     ) -> Self {
         let last_wait = report.last_wait().unwrap_or_else(|| "the cluster".into());
         match phase {
-            RolloutPhase::NotApplied => {
+            RolloutPhase::NotSent => {
                 Self::ApplyTimeout { name: name.into(), timeout, last_wait, rerun_command: rerun_command() }
             }
-            RolloutPhase::Applied | RolloutPhase::RollingBack => Self::ReadyTimeout {
+            RolloutPhase::Sent | RolloutPhase::RollingBack => Self::ReadyTimeout {
                 name: name.into(),
                 namespace: cluster.namespace.clone(),
                 timeout,

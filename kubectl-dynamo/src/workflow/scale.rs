@@ -123,11 +123,11 @@ struct ScaleOperation<'a> {
 impl ScaleOperation<'_> {
     async fn run(&self, graph: &Value) -> Result<Exit> {
         let Self { cluster, report, target, options, .. } = *self;
-        let phase = Cell::new(RolloutPhase::NotApplied);
+        let phase = Cell::new(RolloutPhase::NotSent);
         let wait = RolloutWait { options: options.wait, target, cluster, report };
         let rollout = async {
             let restarts_before = wait_ready::restart_counts(cluster, &target.name).await;
-            phase.set(RolloutPhase::Applied);
+            phase.set(RolloutPhase::Sent);
             let live = self.write(graph).await?;
             // An update of the graph is complete only with the replicas of its adapters.
             if !options.wait.detach || self.graph_change.is_some() {

@@ -272,10 +272,10 @@ pub(crate) fn related_events(
 async fn container_logs(
     cluster: &Cluster,
     pods: &[ObservedObject<Pod>],
-    wanted: LogScope,
+    scope: LogScope,
 ) -> Vec<ContainerLog> {
-    let all = wanted != LogScope::NotReady;
-    let waiting = pods.iter().filter(|pod| all || !pod_is_ready(pod)).take(wanted.max_pods());
+    let all = scope != LogScope::NotReady;
+    let waiting = pods.iter().filter(|pod| all || !pod_is_ready(pod)).take(scope.max_pods());
     let containers = waiting.flat_map(|pod| {
         container_statuses(pod)
             .filter(|status| status.container_id.is_some() && (all || !status.ready))
@@ -285,9 +285,9 @@ async fn container_logs(
         let (pod, container) = (pod.to_owned(), status.name.clone());
         let mut lines = Vec::new();
         if status.restart_count > 0 {
-            lines.extend(tail_log(cluster, &pod, &container, ContainerRun::Previous, wanted).await);
+            lines.extend(tail_log(cluster, &pod, &container, ContainerRun::Previous, scope).await);
         }
-        lines.extend(tail_log(cluster, &pod, &container, ContainerRun::Current, wanted).await);
+        lines.extend(tail_log(cluster, &pod, &container, ContainerRun::Current, scope).await);
         ContainerLog { pod, container, lines }
     }))
     .await

@@ -25,13 +25,13 @@ pub(crate) struct RequestLayers {
 }
 
 /// The input of `up`, `render`, `diff`, and `check`.
-pub(crate) enum UpInput {
+pub(crate) enum RequestInput {
     Request(RequestLayers),
     /// Objects of a manifest, to be applied unchanged.
     Manifest(Vec<Value>),
 }
 
-impl UpInput {
+impl RequestInput {
     /// Returns whether the input names neither a model nor a deployment.
     pub(crate) fn is_empty_target(&self) -> bool {
         match self {
@@ -60,7 +60,7 @@ impl UpInput {
 /// # Errors
 /// Flags, files, variables, and config files that cannot be read. The error names the setting as the user
 /// wrote it.
-pub(crate) fn collect_input(flags: &ServingInput) -> Result<UpInput> {
+pub(crate) fn collect_input(flags: &ServingInput) -> Result<RequestInput> {
     let [mut flag_layer, set_layer] = flags.layers()?;
     let mut existing_name = None;
     match flags.target.as_deref().map(ModelRef::parse) {
@@ -85,11 +85,11 @@ pub(crate) fn collect_input(flags: &ServingInput) -> Result<UpInput> {
                 let why = "a DynamoGraphDeployment from a file is applied unchanged";
                 return Err(IntentError::Contradiction { one, other, why }.into());
             }
-            return Ok(UpInput::Manifest(objects));
+            return Ok(RequestInput::Manifest(objects));
         }
     }
     layers.extend(settings::layers()?);
-    Ok(UpInput::Request(RequestLayers { layers, existing_name }))
+    Ok(RequestInput::Request(RequestLayers { layers, existing_name }))
 }
 
 /// Returns the token Secret of Dynamo's examples, which is used if no Secret is specified.

@@ -190,7 +190,7 @@ pub(crate) async fn diagnose_with_operator(cluster: &Cluster, evidence: &Snapsho
 fn add_start_steps(components: &mut [ComponentStatus], snapshot: &DeploymentSnapshot) {
     for pod in components.iter_mut().flat_map(|one| &mut one.pods).filter(|pod| !pod.ready) {
         let mut logs = snapshot.evidence.logs.iter().filter(|log| log.pod == pod.name);
-        let running = pod.activity == PodState::Starting;
+        let running = pod.state == PodState::Starting;
         let step = logs.find_map(|log| log.lines.iter().rev().find_map(|line| diagnosis::start_step(line)));
         if let Some(step) = step.filter(|_| running) {
             pod.status_text = step.text;

@@ -18,8 +18,8 @@ use kubectl_dynamo_core::resources::MODEL_ANNOTATION;
 /// What a fetcher has fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FetchedBytes {
-    None,
-    Some(u64),
+    Nothing,
+    Bytes(u64),
     /// Its log cannot be read.
     Unknown,
 }
@@ -47,8 +47,8 @@ impl SupersededFetch {
     /// Returns what the fetcher has fetched; `None` if it is unknown.
     pub(crate) fn bytes_fetched(&self) -> Option<u64> {
         match self.fetched {
-            FetchedBytes::None => Some(0),
-            FetchedBytes::Some(bytes) => Some(bytes),
+            FetchedBytes::Nothing => Some(0),
+            FetchedBytes::Bytes(bytes) => Some(bytes),
             FetchedBytes::Unknown => None,
         }
     }
@@ -64,8 +64,8 @@ impl std::fmt::Display for SupersededFetch {
         let (name, model) = (self.name(), self.model());
         write!(f, "job/{name} of an earlier up fetches {model} with other settings")?;
         match self.fetched {
-            FetchedBytes::None => f.write_str(" and has not fetched anything")?,
-            FetchedBytes::Some(fetched) => write!(f, ", {} so far", bytes(fetched))?,
+            FetchedBytes::Nothing => f.write_str(" and has not fetched anything")?,
+            FetchedBytes::Bytes(fetched) => write!(f, ", {} so far", bytes(fetched))?,
             FetchedBytes::Unknown => {}
         }
         if !self.is_deleted() {
@@ -113,11 +113,11 @@ fn is_unfinished(job: &Job) -> bool {
 async fn fetched_bytes(cluster: &Cluster, job: &Job) -> FetchedBytes {
     let selector = format!("{JOB_LABEL}={}", job.name());
     let Ok(pods) = cluster.list_objects::<Pod>(&selector).await else { return FetchedBytes::Unknown };
-    let mut fetched = FetchedBytes::None;
+    let mut fetched = FetchedBytes::Nothing;
     for pod in pods_of_job(job, &pods).into_iter().filter(|pod| has_started(pod)) {
         match fetch_log::bytes_in_folder(cluster, pod.name()).await {
             Some(0) => {}
-            Some(bytes) => fetched = FetchedBytes::Some(bytes),
+            Some(bytes) => fetched = FetchedBytes::Bytes(bytes),
             None => return FetchedBytes::Unknown,
         }
     }
@@ -145,7 +145,7 @@ pub(crate) fn confirm_deletion(
     context: &Context,
 ) -> Result<bool> {
     superseded.iter().for_each(|one| context.report.info(one.to_string()));
-    let loses_work = |one: &&SupersededFetch| one.is_deleted() && one.fetched != FetchedBytes::None;
+    let loses_work = |one: &&SupersededFetch| one.is_deleted() && one.fetched != FetchedBytes::Nothing;
     let names: Vec<String> =
         superseded.iter().filter(loses_work).map(|one| format!("job/{}", one.name())).collect();
     if names.is_empty() || confirmation == Confirmation::AssumeYes {

@@ -17,7 +17,7 @@ use crate::workflow::rollback::{self, RollbackOptions};
 use crate::workflow::rollout::{DryRun, RolloutWait, WaitOptions};
 use crate::workflow::rollout_error::RolloutError;
 use crate::workflow::serving_input::ServingInput;
-use crate::workflow::sources::{self, UpInput, collect_input};
+use crate::workflow::sources::{self, RequestInput, collect_input};
 use crate::workflow::superseded_fetch::{self, SupersededFetch};
 use crate::workflow::wait_ready::{self, RolloutTarget};
 use crate::workflow::wizard::{self, WizardResult};
@@ -94,6 +94,7 @@ pub(crate) async fn up(
     options: &UpOptions,
     context: &Context,
 ) -> Result<UpOutcome> {
+    hub_token::check_stdin(token, serving.file.as_deref())?;
     let mut input = collect_input(serving)?;
     if input.is_empty_target() && wizard::is_interactive() {
         return up_with_wizard(serving, options, context).await;
@@ -117,7 +118,7 @@ async fn up_with_wizard(
         WizardResult::Cancelled(exit) => Ok(UpOutcome::Finished(exit)),
         WizardResult::Proceed { token, command, .. } => {
             let mut input = collect_input(serving)?;
-            if let (UpInput::Request(request), Some(_)) = (&mut input, &token) {
+            if let (RequestInput::Request(request), Some(_)) = (&mut input, &token) {
                 request.layers.push(sources::default_token_secret());
             }
             interrupt::set_rerun_command(&command);
@@ -148,7 +149,7 @@ fn command_purpose(outcome: &Result<UpOutcome>, applied: Option<ApplyResult>) ->
 /// One run of `up`.
 struct UpOperation<'a> {
     options: &'a UpOptions,
-    input: &'a UpInput,
+    input: &'a RequestInput,
     /// The hub token to store in the Secret.
     token: Option<String>,
     context: &'a Context,
@@ -202,7 +203,7 @@ impl UpOperation<'_> {
         let remaining = timeout.saturating_sub(started.elapsed());
         // The prompt does not count against `--timeout`.
         let names_deployment =
-            matches!(self.input, UpInput::Request(layers) if layers.existing_name.is_some());
+            matches!(self.input, RequestInput::Request(layers) if layers.existing_name.is_some());
         if !names_deployment && !confirm_change::confirm_other_model(&changes, options.confirmation, context)?
         {
             return Ok(UpOutcome::Finished(Exit::Ok));
@@ -342,7 +343,7 @@ impl UpOperation<'_> {
         }
         report.waiting(Stage::Deploy, format!("{} to apply {}", cluster.server, graph.resource));
         let restarts_before = wait_ready::restart_counts(cluster, &deployment.name).await;
-        state.phase.set(RolloutPhase::Applied);
+        state.phase.set(RolloutPhase::Sent);
         let written = revisions::write(cluster, graph, options.conflicts).await?;
         let _ = state.applied.set(graph.clone());
         let live = written.record(cluster, "up", report).await;

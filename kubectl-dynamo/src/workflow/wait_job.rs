@@ -48,7 +48,12 @@ pub(crate) async fn wait_for_job(cluster: &Cluster, job: &str, stage: Stage, rep
     loop {
         tokio::select! {
             Some(event) = events.next() => {
+                let is_failure = event.change.is_err();
                 state.record_event(event, cluster, job, report)?;
+                // What the Job waited for before must not replace the report about the API server.
+                if is_failure {
+                    continue;
+                }
                 match state.result() {
                     Some(JobResult::Complete) => {
                         report.done(stage, state.outcome(cluster, job).await);

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::report::{Event, Report, Stage};
 use crate::smoke_test::{self, CompletionResult};
-use crate::workflow::failed_runs::FailedRunLogs;
+use crate::workflow::failed_runs::{FailedRunLogs, RunFailure};
 use crate::workflow::grace_period::GracePeriod;
 use crate::workflow::pod_progress::PodProgress;
 use crate::workflow::resolve::ResolvedDeployment;
@@ -93,13 +93,20 @@ pub(crate) async fn wait_until_ready(
         tokio::select! {
             Some(event) = events.next() => match event {
                 WatchEvent { kind: Kind::Event, change: Ok(change) } => pod_progress.record_events(change)?,
-                event => record_event(event, &mut objects, report)?,
+                event => {
+                    let is_failure = event.change.is_err();
+                    record_event(event, &mut objects, report)?;
+                    // What the deployment waited for before must not replace the report about the API server.
+                    if is_failure {
+                        continue;
+                    }
+                }
             },
             () = pod_progress.next_update() => {}
             problem = grace_period.wait_until_expired() => return Err(problem.into()),
-            Some(problem) = failed_run_logs.next_permanent_problem(objects.observation()) => match problem {
-                Some(problem) => return Err(problem.into()),
-                None => continue,
+            Some(failure) = failed_run_logs.next_failure(objects.observation()) => match failure {
+                RunFailure::Permanent(problem) => return Err(problem.into()),
+                RunFailure::Retryable => continue,
             },
         }
         check_identity(&objects, name, uid)?;

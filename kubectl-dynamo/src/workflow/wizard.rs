@@ -15,10 +15,10 @@ use crate::prompt::Prompt;
 use crate::render::deployment::plan_lines;
 use crate::workflow::resolve::{self, ClusterAssumptions, ResolvedDeployment, TokenSecretCheck, name_budget};
 use crate::workflow::serving_input::ServingInput;
-use crate::workflow::sources::{UpInput, collect_input, default_token_secret};
+use crate::workflow::sources::{RequestInput, collect_input, default_token_secret};
 use kubectl_dynamo_cluster::{Cluster, ClusterError, Kind, Platform};
 use kubectl_dynamo_core::error::{Exit, Result};
-use kubectl_dynamo_core::intent::{Cache, StringEnum, TokenSecret};
+use kubectl_dynamo_core::intent::{Cache, TokenSecret};
 use kubectl_dynamo_core::preflight::ClusterFacts;
 use review::{ReviewChoice, ReviewPlan, ReviewStep};
 use steps::{WizardFacts, WizardSession};
@@ -46,42 +46,47 @@ pub(crate) async fn for_up(
     let platform = cluster.platform().await?;
     let token_secret = token_state(cluster).await?;
     let choices = &[ReviewChoice::Deploy, ReviewChoice::Review, ReviewChoice::Save, ReviewChoice::Quit];
-    let wizard = WizardContext { verb: "up", choices, token_secret };
+    let wizard = WizardContext { verb: "up", choices, token_secret, flags: &[] };
     wizard.run_on_cluster(serving, context, cluster, &platform).await
 }
 
-/// Runs the wizard of `render` with a cluster for the missing values.
+/// Runs the wizard of `render` with a cluster for the missing values. `flags` are those of the output, which the
+/// printed command repeats.
 pub(crate) async fn for_render_on(
     serving: &mut ServingInput,
+    flags: &[String],
     context: &Context,
     cluster: &Cluster,
     platform: &Platform,
 ) -> Result<WizardResult> {
-    let wizard = WizardContext { verb: "render", choices: RENDER_CHOICES, token_secret: TokenState::Unknown };
-    wizard.run_on_cluster(serving, context, cluster, platform).await
+    render_wizard(flags).run_on_cluster(serving, context, cluster, platform).await
 }
 
-/// Runs the wizard of `render` without a cluster.
+/// Runs the wizard of `render` without a cluster. `flags` are those of the output.
 pub(crate) fn for_render(
     serving: &mut ServingInput,
+    flags: &[String],
     context: &Context,
     assumptions: &ClusterAssumptions<'_>,
 ) -> Result<WizardResult> {
-    let wizard = WizardContext { verb: "render", choices: RENDER_CHOICES, token_secret: TokenState::Unknown };
-    wizard.run_offline(serving, context, assumptions)
+    render_wizard(flags).run_offline(serving, context, assumptions)
 }
 
-const RENDER_CHOICES: &[ReviewChoice] =
-    &[ReviewChoice::Print, ReviewChoice::Review, ReviewChoice::Save, ReviewChoice::Quit];
+fn render_wizard(flags: &[String]) -> WizardContext<'_> {
+    let choices = &[ReviewChoice::Print, ReviewChoice::Review, ReviewChoice::Save, ReviewChoice::Quit];
+    WizardContext { verb: "render", choices, token_secret: TokenState::Unknown, flags }
+}
 
 /// The command that runs the wizard.
-struct WizardContext {
+struct WizardContext<'a> {
     verb: &'static str,
     choices: &'static [ReviewChoice],
     token_secret: TokenState,
+    /// Flags that are not settings, which the printed command repeats.
+    flags: &'a [String],
 }
 
-impl WizardContext {
+impl WizardContext<'_> {
     async fn run_on_cluster(
         &self,
         serving: &mut ServingInput,
@@ -100,11 +105,11 @@ impl WizardContext {
         };
         let prompt = Prompt::new(context.progress);
         let Some(token) = run_steps(serving, prompt, facts)? else { return Ok(cancelled(context)) };
-        let UpInput::Request(mut request) = collect_input(serving)? else {
+        let RequestInput::Request(mut request) = collect_input(serving)? else {
             return Ok(WizardResult::Cancelled(Exit::Ok));
         };
         request.layers.extend(token.as_ref().map(|_| default_token_secret()));
-        let command = command(self.verb, serving, context, &cluster.namespace, &[])?;
+        let command = command(self.verb, serving, context, &cluster.namespace, self.flags)?;
         let token_check = TokenSecretCheck::for_token(token.as_deref());
         let deployment =
             resolve::resolve_on_cluster(&request, cluster, platform, token_check, &context.report).await;
@@ -147,11 +152,10 @@ impl WizardContext {
         if run_steps(serving, prompt, facts)?.is_none() {
             return Ok(cancelled(context));
         }
-        let UpInput::Request(request) = collect_input(serving)? else {
+        let RequestInput::Request(request) = collect_input(serving)? else {
             return Ok(WizardResult::Cancelled(Exit::Ok));
         };
-        let graph_api = ["--graph-api".to_owned(), assumptions.graph_api.as_str().to_owned()];
-        let command = command(self.verb, serving, context, assumptions.namespace, &graph_api)?;
+        let command = command(self.verb, serving, context, assumptions.namespace, self.flags)?;
         let deployment = resolve::resolve_offline(&request, assumptions)
             .inspect_err(|_| report_command(context, "retry", &command))?;
         let plan = ReviewPlan {

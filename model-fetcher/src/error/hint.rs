@@ -13,7 +13,7 @@ impl FetcherError {
             FetcherError::NotComplete { .. } => {
                 Some("run `model-fetcher fetch` with the same arguments".into())
             }
-            FetcherError::OtherRevision { repository, commit, wanted: requested, .. } => Some(format!(
+            FetcherError::OtherRevision { repository, commit, requested, .. } => Some(format!(
                 "use the present revision with `--revision {commit}`, or replace it with \
                  `model-fetcher fetch {repository} --revision {requested} --update`"
             )),
@@ -64,7 +64,7 @@ impl FetcherError {
                 Some("set HTTPS_PROXY to http://USER:PASSWORD@PROXY:PORT, or list the hub in NO_PROXY".into())
             }
             FetcherError::BadListing { .. } => {
-                Some("skip the file with --exclude, or report it to the owner of the repository or mirror".into())
+                Some("skip the file with fetch --exclude, or report it to the owner of the repository or mirror".into())
             }
             FetcherError::IncompleteListing { endpoint, .. } => Some(format!(
                 "report it to the operator of {endpoint} or to the repository's owner, or use another hub: --endpoint \

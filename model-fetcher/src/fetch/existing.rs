@@ -54,8 +54,8 @@ pub(super) async fn verify_existing(
         let (store, hashed) = (store.clone(), hashed.clone());
         async move {
             match file.action {
-                FileAction::Reuse(reused) => Ok(Ok(reused)),
-                FileAction::Fetch => Ok(Err(file.remote)),
+                FileAction::Reuse(reused) => Ok(VerifiedFile::Matches(reused)),
+                FileAction::Fetch => Ok(VerifiedFile::MustBeFetched(file.remote)),
                 FileAction::Verify => verify_file(store, file.remote, hashed).await,
             }
         }
@@ -68,8 +68,8 @@ pub(super) async fn verify_existing(
     loop {
         tokio::select! {
             verification = verifications.next() => match verification {
-                Some(Ok(Ok(reused))) => present.push(reused),
-                Some(Ok(Err(remote))) => missing.push(remote),
+                Some(Ok(VerifiedFile::Matches(reused))) => present.push(reused),
+                Some(Ok(VerifiedFile::MustBeFetched(remote))) => missing.push(remote),
                 Some(Err(error)) => return Err(error),
                 None => return Ok((present, missing)),
             },
@@ -119,25 +119,33 @@ impl VerifyProgress {
     }
 }
 
-/// Hashes an existing file. Returns its receipt entry if the hash matches, else the file to fetch.
+/// The result of hashing an existing file.
+enum VerifiedFile {
+    /// Its hash matches.
+    Matches(ReceiptFile),
+    MustBeFetched(RemoteFile),
+}
+
+/// Hashes an existing file.
 async fn verify_file(
     store: ModelStore,
     remote: RemoteFile,
     hashed: Arc<AtomicU64>,
-) -> Result<Result<ReceiptFile, RemoteFile>, FetcherError> {
+) -> Result<VerifiedFile, FetcherError> {
     let hash = move || {
         let Some(metadata) = store.file_metadata(&remote.path)? else {
-            return Ok(Err(remote));
+            return Ok(VerifiedFile::MustBeFetched(remote));
         };
         let file_path = store.path_of(&remote.path);
         let mut on_hashed = |bytes| {
             hashed.fetch_add(bytes, Ordering::Relaxed);
         };
         if hash_file(&file_path, &remote.checksum, remote.size, &mut on_hashed)? != remote.checksum.digits() {
-            return Ok(Err(remote));
+            return Ok(VerifiedFile::MustBeFetched(remote));
         }
         let RemoteFile { path, size, checksum, .. } = remote;
-        Ok(Ok(ReceiptFile { path, size, checksum, modified: modified_nanoseconds(&metadata) }))
+        let modified = modified_nanoseconds(&metadata);
+        Ok(VerifiedFile::Matches(ReceiptFile { path, size, checksum, modified }))
     };
     let result = tokio::task::spawn_blocking(hash).await;
     result

@@ -5,9 +5,10 @@ use k8s_openapi::api::core::v1::Pod;
 
 use super::{CauseLocation, Snapshot};
 use crate::command::{SuggestedCommand, UNKNOWN_MODEL, UNKNOWN_NAME};
+use crate::graph::GraphView;
 use crate::object::{ObjectFields, ObjectView};
 use crate::readiness::{COMPONENT_TYPE_LABEL, Observation};
-use crate::resources::{FETCH_CONTAINER, MODEL_ANNOTATION, NAME_LABEL};
+use crate::resources::{FETCH_CONTAINER, INTENT_ANNOTATION, MODEL_ANNOTATION, NAME_LABEL};
 
 /// The flags of the engine for the tensor parallel size.
 const TENSOR_PARALLEL_FLAGS: [&str; 2] = ["--tensor-parallel-size", "-tp"];
@@ -77,6 +78,10 @@ pub struct DiagnosisContext {
     pub role: String,
     /// The tensor parallel size in the arguments of the pod. 0 if it is not known, otherwise at least 1.
     pub tensor_parallel: u32,
+    /// Whether a container of the pod has restarted, so that its previous log exists.
+    pub has_restarted: bool,
+    /// Whether another tool created the deployment, so that `up` refuses to change it before `adopt`.
+    pub is_foreign: bool,
 }
 
 /// Returns the tensor parallel size in the commands of a pod's containers, which may be scripts.
@@ -113,7 +118,16 @@ impl DiagnosisContext {
             (None, None) => Default::default(),
         };
         let tensor_parallel = observed_pod.map_or(0, |pod| tensor_parallel(pod));
-        Self { target, namespace, pod: pod.map(ToOwned::to_owned), container: None, role, tensor_parallel }
+        let has_restarted = observed_pod.is_some_and(|pod| {
+            let statuses = pod.status.iter().flat_map(|status| &status.container_statuses);
+            statuses.flatten().any(|container| container.restart_count > 0)
+        });
+        let pod = pod.map(ToOwned::to_owned);
+        let is_foreign = observation
+            .graph
+            .as_ref()
+            .is_some_and(|graph| GraphView::new(graph).annotation(INTENT_ANNOTATION).is_none());
+        Self { target, namespace, pod, container: None, role, tensor_parallel, has_restarted, is_foreign }
     }
 
     pub(super) fn with_container(self, container: Option<&str>) -> Self {

@@ -30,15 +30,34 @@ pub(super) enum FixPart {
     FitModel,
     /// A command of kubectl about objects of the namespace, with `{name}` and `{pod}`.
     Kubectl(&'static [&'static str]),
+    /// The log of the container that failed: the one before its last restart, if it has restarted.
+    PodLog,
     /// A command of kubectl about the whole cluster, with `{namespace}`.
     KubectlCluster(&'static [&'static str]),
+}
+
+impl FixPart {
+    fn changes_the_deployment(&self) -> bool {
+        matches!(
+            self,
+            Self::Up(_)
+                | Self::UpMoreGpus
+                | Self::UpDivisor { .. }
+                | Self::UpFreeMemory { .. }
+                | Self::UpEngine(_)
+                | Self::UpImage(_)
+        )
+    }
 }
 
 /// Renders a fix. `expand` replaces the groups of the pattern.
 pub(super) fn render(parts: &[FixPart], context: &DiagnosisContext, expand: &dyn Fn(&str) -> String) -> Fix {
     let expand_all =
         |words: &[&str]| -> Vec<String> { words.iter().map(|word| expand_word(word, expand)).collect() };
-    parts.iter().fold(Fix::default(), |fix, part| match part {
+    let adopt = || Fix::default().text("take it over with ").command(context.verb("adopt")).text(", then ");
+    let needs_adoption = context.is_foreign && parts.iter().any(FixPart::changes_the_deployment);
+    let start = if needs_adoption { adopt() } else { Fix::default() };
+    parts.iter().fold(start, |fix, part| match part {
         FixPart::Text(text) => fix.text(expand(text)),
         FixPart::Up(flags) => fix.command(context.update(&expand_all(flags))),
         FixPart::UpMoreGpus => {
@@ -71,6 +90,10 @@ pub(super) fn render(parts: &[FixPart], context: &DiagnosisContext, expand: &dyn
         FixPart::FitModel => fix.command(SuggestedCommand::plugin("fit").operand("", UNKNOWN_MODEL)),
         FixPart::Kubectl(words) => {
             fix.command(kubectl(words, context, expand).in_namespace(&context.namespace))
+        }
+        FixPart::PodLog => {
+            let log = kubectl(&["logs", "{pod}"], context, expand).in_namespace(&context.namespace);
+            fix.command(if context.has_restarted { log.flag("--previous") } else { log })
         }
         FixPart::KubectlCluster(words) => fix.command(kubectl(words, context, expand)),
     })

@@ -124,7 +124,32 @@ mod tests {
             container: None,
             role: "decode".into(),
             tensor_parallel: 4,
+            has_restarted: false,
+            is_foreign: false,
         }
+    }
+
+    #[test]
+    fn deployment_of_another_tool_is_adopted_before_it_is_changed() {
+        let context = DiagnosisContext { is_foreign: true, ..context() };
+        let lines = ["No available memory for the cache blocks".to_owned()];
+        let fix = find_cause_in_log(&lines, &context).expect("a cause").fix.to_string();
+        let adopt = fix.find("kubectl dynamo adopt tiny -n serving, then ").expect("the adoption");
+        assert!(adopt < fix.find("--decode-tp 8").expect("the change"), "{fix}");
+        let lines = ["Engine core initialization failed".to_owned()];
+        let fix = find_cause_in_log(&lines, &context).expect("a cause").fix.to_string();
+        assert!(!fix.contains("adopt"), "a log can be read without it: {fix}");
+    }
+
+    #[test]
+    fn previous_log_is_suggested_only_after_a_restart() {
+        let fix = |has_restarted| {
+            let context = DiagnosisContext { has_restarted, ..context() };
+            let lines = ["Engine core initialization failed".to_owned()];
+            find_cause_in_log(&lines, &context).expect("a cause").fix.to_string()
+        };
+        assert!(fix(false).ends_with("kubectl logs tiny-decode-0 -n serving"), "{}", fix(false));
+        assert!(fix(true).ends_with("kubectl logs tiny-decode-0 -n serving --previous"), "{}", fix(true));
     }
 
     #[test]

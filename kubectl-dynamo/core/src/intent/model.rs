@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use model_fetcher_contract::{is_repository_name, is_revision};
+use model_fetcher_contract::{DEFAULT_REVISION, is_repository_name, is_revision};
 
 use super::IntentError;
 
@@ -50,6 +50,13 @@ impl ModelRef {
         } else {
             Self::parse_hub_id(given)
         }
+    }
+
+    /// The repository of the hub and its revision, `org/name@main` without one, as the fetch Job names them. `None` for a
+    /// model that is not on the hub.
+    pub fn cached_name(&self) -> Option<String> {
+        let Self::Hub { repository, revision } = self else { return None };
+        Some(format!("{repository}@{}", revision.as_deref().unwrap_or(DEFAULT_REVISION)))
     }
 
     /// The same model without a revision.

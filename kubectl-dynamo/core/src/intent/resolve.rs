@@ -96,7 +96,7 @@ fn resolve_model(settings: &MergedSettings, fallback: &Fallback) -> Result<Model
     let model = settings.get("model");
     let revision = settings
         .get("revision")
-        .filter(|revision| model.is_none_or(|model| revision.has_precedence_over(model)));
+        .filter(|revision| model.is_none_or(|model| revision.has_at_least_precedence_of(model)));
     let base = match model {
         Some(model) => ModelRef::parse_path_or_hub_id(model.text())?,
         None => fallback.model.clone().ok_or(IntentError::NoModel)?,
@@ -105,7 +105,7 @@ fn resolve_model(settings: &MergedSettings, fallback: &Fallback) -> Result<Model
         (None, _) => Ok(base),
         // A source with higher precedence changes the revision that another source set together with the
         // model.
-        (Some(revision), Some(model)) if !model.has_precedence_over(revision) => {
+        (Some(revision), Some(model)) if !model.has_at_least_precedence_of(revision) => {
             base.without_revision().with_revision(revision.text())
         }
         (Some(revision), _) => base.with_revision(revision.text()),
@@ -210,7 +210,7 @@ fn resolve_cache(settings: &MergedSettings) -> Result<Cache, IntentError> {
     // A PVC from a general setting does not override a deployment that has its own PVC settings.
     let yields_to_managed = |pvc: &&ResolvedSetting| {
         !pvc.source.is_deployment_specific()
-            && managed_settings.is_some_and(|managed| !pvc.has_precedence_over(managed))
+            && managed_settings.is_some_and(|managed| !pvc.has_at_least_precedence_of(managed))
     };
     if let Some(pvc) = settings.get("cache.claim").filter(|pvc| !yields_to_managed(pvc)) {
         if let Some(found) = managed_settings.filter(|found| found.is_explicit(Some(pvc))) {

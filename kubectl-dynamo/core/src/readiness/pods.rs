@@ -49,7 +49,7 @@ pub enum PodState {
 pub struct PodStatus {
     pub name: String,
     pub ready: bool,
-    pub activity: PodState,
+    pub state: PodState,
     /// Short text on what the pod does or waits for.
     pub status_text: String,
     pub node: Option<String>,
@@ -121,11 +121,11 @@ fn desired_replicas(graph: &Value) -> Vec<(String, u64)> {
 pub fn pod_status(pod: &Pod) -> PodStatus {
     let restarts_of = |status: &ContainerStatus| count(status.restart_count);
     let problem = pod_problem(pod);
-    let (activity, status_text) = activity(pod, problem.as_ref());
+    let (state, status_text) = pod_state(pod, problem.as_ref());
     PodStatus {
         name: pod.name().to_owned(),
         ready: pod_is_ready(pod),
-        activity,
+        state,
         status_text,
         node: node_name(pod).map(ToOwned::to_owned),
         restarts: main_containers(pod).map(restarts_of).sum(),
@@ -192,7 +192,7 @@ pub fn failed_runs(
 }
 
 /// Returns what a pod with this problem does, and the text for screens.
-fn activity(pod: &Pod, problem: Option<&Problem>) -> (PodState, String) {
+fn pod_state(pod: &Pod, problem: Option<&Problem>) -> (PodState, String) {
     if pod_is_ready(pod) {
         return (PodState::Ready, "ready".into());
     }

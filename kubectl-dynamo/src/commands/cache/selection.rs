@@ -9,7 +9,7 @@ use crate::commands::serving_flags::FetchFlags;
 use crate::workflow::cache_jobs::pod_of_job;
 use crate::workflow::resolve::resolve_model_intent;
 use crate::workflow::serving_input::ServingInput;
-use crate::workflow::sources::{RequestLayers, UpInput, collect_input};
+use crate::workflow::sources::{RequestInput, RequestLayers, collect_input};
 use kubectl_dynamo_cluster::{Cluster, NamespaceScope};
 use kubectl_dynamo_core::error::Result;
 use kubectl_dynamo_core::intent::request::find_field;
@@ -39,8 +39,8 @@ impl CacheModelArgs {
         }
         flags.add(find_field("model").expect("`model` is a field"), vec![self.model]);
         match collect_input(&flags)? {
-            UpInput::Request(layers) => Ok(layers),
-            UpInput::Manifest(_) => unreachable!("a cache verb does not have a flag for a file"),
+            RequestInput::Request(layers) => Ok(layers),
+            RequestInput::Manifest(_) => unreachable!("a cache verb does not have a flag for a file"),
         }
     }
 }

@@ -37,7 +37,7 @@ pub(in crate::commands) async fn run(args: SuperviseArgs) -> Result<Exit> {
         Task::Serve { folder } => (folder, Lifetime::Foreground),
         Task::Detached { folder } => (folder, Lifetime::Detached),
         // The caller needs the exit code of the command itself, whatever it is.
-        Task::Run { command } => std::process::exit(supervisor::run_guarded(&command).await.into()),
+        Task::Run { command } => std::process::exit(supervisor::run_tied_to_parent(&command).await.into()),
     };
     let stopped_on_request = supervisor::serve(&folder, lifetime).await?;
     Ok(if stopped_on_request { Exit::Ok } else { Exit::Failed })

@@ -72,7 +72,7 @@ pub(super) async fn run(args: RestartArgs, context: &Context) -> Result<Exit> {
         return Ok(Exit::Ok);
     }
     let target = RolloutTarget::from_graph(&graph, platform.graph_api);
-    let phase = Cell::new(RolloutPhase::NotApplied);
+    let phase = Cell::new(RolloutPhase::NotSent);
     let wait = RolloutWait {
         options: args.wait_args.options(),
         target: &target,
@@ -81,7 +81,7 @@ pub(super) async fn run(args: RestartArgs, context: &Context) -> Result<Exit> {
     };
     let rollout = async {
         let restarts_before = wait_ready::restart_counts(&cluster, &target.name).await;
-        phase.set(RolloutPhase::Applied);
+        phase.set(RolloutPhase::Sent);
         let live = cluster.apply_as(MANAGER, &resource, SendMode::Write).await?;
         context.report.done(Stage::Deploy, format!("{resource} restarted, one component after another"));
         wait.until_serving(&live, restarts_before).await

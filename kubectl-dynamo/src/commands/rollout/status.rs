@@ -58,7 +58,7 @@ pub(super) async fn run(args: RolloutStatusArgs, context: &Context) -> Result<Ex
         report: &context.report,
     };
     let rollout = wait.until_serving(&graph, BTreeMap::new());
-    let exit = wait.with_deadline(rollout, &RolloutPhase::Applied.into()).await?;
+    let exit = wait.with_deadline(rollout, &RolloutPhase::Sent.into()).await?;
     if exit == Exit::Ok {
         print_data(&format!("dynamographdeployment \"{name}\" successfully rolled out\n"))?;
     }

@@ -4,7 +4,7 @@
 use crate::local::{LocalError, gpus, model};
 use crate::workflow::model_config;
 use crate::workflow::serving_input::ServingInput;
-use crate::workflow::sources::{RequestLayers, UpInput, collect_input};
+use crate::workflow::sources::{RequestInput, RequestLayers, collect_input};
 use kubectl_dynamo_core::error::Result;
 use kubectl_dynamo_core::intent::request::{MergedSettings, ResolvedSetting};
 use kubectl_dynamo_core::intent::{
@@ -36,8 +36,8 @@ pub(crate) async fn resolve_local_intent(
     cluster_flags: &[(&'static str, bool)],
 ) -> Result<LocalIntent> {
     let request = match collect_input(serving)? {
-        UpInput::Request(request) => request,
-        UpInput::Manifest(_) => {
+        RequestInput::Request(request) => request,
+        RequestInput::Manifest(_) => {
             return Err(LocalError::ClusterOnlyFlag { flag: "-f with a manifest".into() }.into());
         }
     };
@@ -91,7 +91,9 @@ fn refuse_cluster_flags(cluster_flags: &[(&'static str, bool)], request: &Reques
     const CLUSTER_ONLY_FIELDS: &[&str] = &[
         "hfTokenSecret",
         "cache.claim",
+        "cache.size",
         "cache.storageClass",
+        "cache.accessMode",
         "image",
         "fetcherImage",
         "registryMirror",

@@ -37,6 +37,17 @@ pub(crate) struct LocalUpOptions {
     pub wait: WaitOptions,
 }
 
+/// What there is to start.
+enum LocalStart {
+    /// A deployment that matches the request serves already.
+    AlreadyServing(Box<LocalDeployment>),
+    New {
+        deployment: LocalDeploymentSpec,
+        /// Released when the deployment has started.
+        lock: std::fs::File,
+    },
+}
+
 /// Serves on this machine. Returns when the deployment is stopped or, with `--detach`, when it answers.
 pub(crate) async fn run(args: LocalUpOptions, context: &Context) -> Result<Exit> {
     let mut interrupts = ShutdownSignals::new();
@@ -49,10 +60,11 @@ pub(crate) async fn run(args: LocalUpOptions, context: &Context) -> Result<Exit>
             || report.waiting(Stage::Preflight, format!("another `up` of \"{name}\" to finish"));
         let lock = state::lock(&folders, &name, report_wait).await?;
         if let Some(found) = find_existing(&folders, &local_intent, args.port).await? {
-            return Ok(Err(Box::new(found)));
+            return Ok(LocalStart::AlreadyServing(Box::new(found)));
         }
         report.event(&Event::Plan { lines: plan_lines(&local_intent) });
-        prepare(&args, &local_intent, &folders, report).await.map(|prepared| Ok((prepared, lock)))
+        let prepared = prepare(&args, &local_intent, &folders, report).await;
+        prepared.map(|deployment| LocalStart::New { deployment, lock })
     };
     let prepared = tokio::select! {
         prepared = prepared => prepared?,
@@ -62,8 +74,8 @@ pub(crate) async fn run(args: LocalUpOptions, context: &Context) -> Result<Exit>
         }
     };
     let (deployment, lock) = match prepared {
-        Ok(prepared) => prepared,
-        Err(found) => {
+        LocalStart::New { deployment, lock } => (deployment, lock),
+        LocalStart::AlreadyServing(found) => {
             report.done(Stage::Ready, format!("deployment \"{name}\" unchanged, already serving"));
             report.summary(closing_lines(&found.spec, None));
             return Ok(Exit::Ok);

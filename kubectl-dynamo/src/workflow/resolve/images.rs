@@ -55,7 +55,9 @@ pub(crate) fn resolve_version(settings: &MergedSettings) -> Result<RuntimeVersio
     let release = settings.get("release");
     let image_version = settings.get("image").and_then(|image| Some((image, version_tag(image.text())?)));
     let (text, source, is_live) = match (release, image_version) {
-        (_, Some((image, tag))) if release.is_none_or(|release| !release.has_precedence_over(image)) => {
+        (_, Some((image, tag)))
+            if release.is_none_or(|release| !release.has_at_least_precedence_of(image)) =>
+        {
             let source = match &image.source {
                 SettingSource::Flag => VersionSource::Image,
                 other => VersionSource::Setting(other.clone()),
@@ -92,13 +94,15 @@ pub(crate) fn resolve_images(
         |image: String| mirror.map_or(image.clone(), |mirror| apply_mirror(&image, mirror.text()));
     let is_newer = |found: &ResolvedSetting| {
         mirror.is_some_and(|mirror| {
-            mirror.source.is_deployment_specific() && !found.has_precedence_over(mirror)
+            mirror.source.is_deployment_specific() && !found.has_at_least_precedence_of(mirror)
         })
     };
     let placement = &mut intent.placement;
     placement.image = Some(match settings.get("image") {
         // The request changes the release but not the stored image: keep its registry and use the new tag.
-        Some(image) if settings.get("release").is_some_and(|release| !image.has_precedence_over(release)) => {
+        Some(image)
+            if settings.get("release").is_some_and(|release| !image.has_at_least_precedence_of(release)) =>
+        {
             match version_tag(image.text()) {
                 Some(_) if is_newer(image) => with_mirror(Release::image(&full_version)),
                 Some(_) => with_tag(image.text(), &full_version),

@@ -3,7 +3,7 @@
 use super::error::ResolveError;
 use kubectl_dynamo_core::error::Result;
 use kubectl_dynamo_core::intent::{AccessMode, Cache, StringEnum};
-use kubectl_dynamo_core::plan::FetchPlacement;
+use kubectl_dynamo_core::plan::{FetchPlacement, Quantity};
 use kubectl_dynamo_core::preflight::PvcFacts;
 
 /// Decides where the fetch runs: a Job must not bind the volume to a node on which workers cannot run. The
@@ -24,6 +24,13 @@ pub(super) fn fetch_placement(
     }
 }
 
+fn is_same_quantity(one: &str, other: &str) -> bool {
+    match (Quantity::parse(one), Quantity::parse(other)) {
+        (Some(one), Some(other)) => one.bytes == other.bytes,
+        _ => one == other,
+    }
+}
+
 /// Lists the differences between an existing PVC and the request, except defaults.
 pub(super) fn pvc_differences(cache: &Cache, live: &PvcFacts) -> Vec<String> {
     let Cache::Managed { pvc, size, storage_class, access_mode } = cache else { return Vec::new() };
@@ -38,11 +45,34 @@ pub(super) fn pvc_differences(cache: &Cache, live: &PvcFacts) -> Vec<String> {
     ];
     requested
         .into_iter()
-        .filter_map(|(property, requested, found)| {
-            requested.filter(|requested| *requested != found).map(|requested| (property, requested, found))
+        .filter_map(|(property, requested, found)| Some((property, requested?, found)))
+        .filter(|(property, requested, found)| match *property {
+            // The API server writes a quantity in its own way, such as 1Ti for 1024Gi.
+            "size" => !is_same_quantity(requested, found),
+            _ => requested != found,
         })
         .map(|(property, requested, found)| {
             format!("pvc/{pvc} unchanged: its {property} is {found}, not {requested}")
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_compared_by_value() {
+        let differences = |requested: &str| {
+            let cache = Cache::Managed {
+                pvc: "models".into(),
+                size: requested.into(),
+                storage_class: None,
+                access_mode: AccessMode::ReadWriteMany,
+            };
+            pvc_differences(&cache, &PvcFacts { size: "1Ti".into(), ..PvcFacts::default() })
+        };
+        assert!(differences("1024Gi").is_empty() && differences("1Ti").is_empty());
+        assert_eq!(differences("2Ti"), ["pvc/models unchanged: its size is 1Ti, not 2Ti"]);
+    }
 }

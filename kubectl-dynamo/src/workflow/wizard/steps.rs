@@ -10,7 +10,7 @@ use super::validate::{AnswerContext, NONE, field, resolve_trial};
 use crate::prompt::{ChoiceQuestion, OtherKeys, Prompt, PromptChoice, TextQuestion, YesNoQuestion};
 use crate::workflow::resolve::named_parts;
 use crate::workflow::serving_input::ServingInput;
-use crate::workflow::sources::{UpInput, collect_input};
+use crate::workflow::sources::{RequestInput, collect_input};
 use kubectl_dynamo_core::error::Result;
 use kubectl_dynamo_core::intent::name::NameBudget;
 use kubectl_dynamo_core::intent::request::{SettingSource, SettingsLayer};
@@ -80,8 +80,8 @@ impl From<kubectl_dynamo_core::error::Error> for StepError {
 impl<'a> WizardSession<'a> {
     pub(super) fn new(flags: &'a mut ServingInput, prompt: Prompt, facts: WizardFacts) -> Result<Self> {
         let initial_layers = match collect_input(flags)? {
-            UpInput::Request(request) => request.layers,
-            UpInput::Manifest(_) => Vec::new(),
+            RequestInput::Request(request) => request.layers,
+            RequestInput::Manifest(_) => Vec::new(),
         };
         Ok(Self { flags, prompt, facts, initial_layers })
     }
@@ -366,7 +366,7 @@ impl<'a> WizardSession<'a> {
 
     /// Returns all settings layers so far.
     fn layers(&self) -> Result<Vec<SettingsLayer>> {
-        let UpInput::Request(mut request) = collect_input(self.flags)? else { return Ok(Vec::new()) };
+        let RequestInput::Request(mut request) = collect_input(self.flags)? else { return Ok(Vec::new()) };
         let mut defaults = SettingsLayer::new(SettingSource::Default);
         defaults.set_str(field("release"), self.facts.release)?;
         request.layers.push(defaults);

@@ -34,7 +34,7 @@ struct ApiAnswer {
 }
 
 /// Answer to a request that a mirror may not support.
-enum MirrorAnswer<T> {
+enum ApiSupport<T> {
     Answered(T),
     /// The mirror answered 404 without a code of the hub.
     Unsupported,
@@ -45,8 +45,8 @@ impl HuggingFace {
     pub(super) async fn list_revision(&self) -> Result<Listing, FetcherError> {
         let (commit, info) = self.describe_revision().await?;
         let files = match self.list_tree(&commit).await? {
-            MirrorAnswer::Answered(files) => self.add_missing_hashes(&commit, files).await?,
-            MirrorAnswer::Unsupported => self.require_blobs(&commit).await?,
+            ApiSupport::Answered(files) => self.add_missing_hashes(&commit, files).await?,
+            ApiSupport::Unsupported => self.require_blobs(&commit).await?,
         };
         let listing = tree::build_listing(commit, files);
         match info.filter(RevisionInfo::has_siblings) {
@@ -64,13 +64,13 @@ impl HuggingFace {
         let url = self.client.repository_url(&["api", "models"], &["revision", &self.revision]);
         let answer = self.request_api(&url, &self.revision).await?;
         let info = match answer {
-            MirrorAnswer::Answered(answer) => {
+            ApiSupport::Answered(answer) => {
                 RevisionInfo::parse(&answer.json).map_err(|error| self.unsuitable(error.to_string()))?
             }
-            MirrorAnswer::Unsupported if is_commit(&self.revision) => {
+            ApiSupport::Unsupported if is_commit(&self.revision) => {
                 return Ok((self.revision.clone(), None));
             }
-            MirrorAnswer::Unsupported => {
+            ApiSupport::Unsupported => {
                 let repository = self.repository.clone();
                 return Err(FetcherError::RepositoryNotFound { repository, endpoint: self.endpoint.clone() });
             }
@@ -89,7 +89,7 @@ impl HuggingFace {
     }
 
     /// Fetches all pages of the tree of `commit`.
-    async fn list_tree(&self, commit: &str) -> Result<MirrorAnswer<PageFiles>, FetcherError> {
+    async fn list_tree(&self, commit: &str) -> Result<ApiSupport<PageFiles>, FetcherError> {
         let mut url = self.client.repository_url(&["api", "models"], &["tree", commit]);
         url.set_query(Some("recursive=true"));
         let mut files = PageFiles::default();
@@ -100,18 +100,18 @@ impl HuggingFace {
             }
             let answer = self.request_api(&url, commit).await;
             let answer = match answer.map_err(|error| self.explain_stale_tree(error, commit))? {
-                MirrorAnswer::Answered(answer) => answer,
-                MirrorAnswer::Unsupported if requested_urls.len() == 1 => {
-                    return Ok(MirrorAnswer::Unsupported);
+                ApiSupport::Answered(answer) => answer,
+                ApiSupport::Unsupported if requested_urls.len() == 1 => {
+                    return Ok(ApiSupport::Unsupported);
                 }
-                MirrorAnswer::Unsupported => {
+                ApiSupport::Unsupported => {
                     return Err(self.bad_listing("a page of the tree was not found".into()));
                 }
             };
             let page = tree::parse_page(&answer.json).map_err(|error| self.unsuitable(error.to_string()))?;
             files.0.extend(page.0);
             files.1.extend(page.1);
-            let Some(next) = answer.next else { return Ok(MirrorAnswer::Answered(files)) };
+            let Some(next) = answer.next else { return Ok(ApiSupport::Answered(files)) };
             url = next_page(&url, &next).ok_or_else(|| {
                 self.bad_listing(format!("the address of the next page is invalid: {next:?}"))
             })?;
@@ -145,10 +145,10 @@ impl HuggingFace {
         let mut url = self.client.repository_url(&["api", "models"], &["revision", commit]);
         url.set_query(Some("blobs=true"));
         match self.request_api(&url, commit).await? {
-            MirrorAnswer::Answered(answer) => Ok(RevisionInfo::parse(&answer.json)
+            ApiSupport::Answered(answer) => Ok(RevisionInfo::parse(&answer.json)
                 .map_err(|error| self.unsuitable(error.to_string()))?
                 .into_files()),
-            MirrorAnswer::Unsupported => Ok(None),
+            ApiSupport::Unsupported => Ok(None),
         }
     }
 
@@ -174,12 +174,12 @@ impl HuggingFace {
     }
 
     /// Requests an API answer until it is complete. Returns `Unsupported` for 404 without a code of the hub.
-    async fn request_api(&self, url: &Url, revision: &str) -> Result<MirrorAnswer<ApiAnswer>, FetcherError> {
+    async fn request_api(&self, url: &Url, revision: &str) -> Result<ApiSupport<ApiAnswer>, FetcherError> {
         let mut retry_policy = self.retry_policy();
         let mut truncated_answers = 0;
         loop {
             match self.request_api_once(url, revision).await {
-                Ok(MirrorAnswer::Answered(answer)) if ends_early(&answer.json) => {
+                Ok(ApiSupport::Answered(answer)) if ends_early(&answer.json) => {
                     truncated_answers += 1;
                     let reason = format!("{} returned an answer that ends early", host_and_port(url));
                     if truncated_answers == MAX_TRUNCATED_ANSWERS {
@@ -198,12 +198,12 @@ impl HuggingFace {
         &self,
         url: &Url,
         revision: &str,
-    ) -> Result<MirrorAnswer<ApiAnswer>, SourceError> {
+    ) -> Result<ApiSupport<ApiAnswer>, SourceError> {
         let response = self.get_api(url).await?;
         if !response.status().is_success() {
             let http_error = self.read_http_error(response).await;
             if http_error.status == 404 && http_error.code.is_none() {
-                return Ok(MirrorAnswer::Unsupported);
+                return Ok(ApiSupport::Unsupported);
             }
             return Err(http_error.into_source_error(&self.request_info(revision, None)));
         }
@@ -222,7 +222,7 @@ impl HuggingFace {
                 what: what.to_owned(),
             }
             .into()),
-            None => Ok(MirrorAnswer::Answered(ApiAnswer { json, next })),
+            None => Ok(ApiSupport::Answered(ApiAnswer { json, next })),
         }
     }
 

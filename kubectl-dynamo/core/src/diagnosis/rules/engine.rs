@@ -207,6 +207,6 @@ pub(super) const RULES: &[DiagnosisRule] = &[
         source: MessageSource::Log,
         pattern: r"(?:Engine core initialization failed|EngineCore failed to start)",
         message: "the engine failed to start for an unknown reason",
-        fix: &[Text("show its log with "), Kubectl(&["logs", "{pod}", "--previous"])],
+        fix: &[Text("show its log with "), PodLog],
     },
 ];

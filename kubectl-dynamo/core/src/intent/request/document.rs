@@ -104,11 +104,21 @@ pub(super) fn settings_from_value(field: &'static Field, value: &Value) -> Resul
                 .ok_or(ValueError::Expected("strings (put numbers in quotes)"))?;
             texts.into_iter().map(|(key, value)| setting(Some(key), value.into())).collect()
         }
+        FieldType::Quantity | FieldType::Enum(_) => {
+            check_type(field, value)?;
+            // YAML reads `107374182400` as a number, which is also a quantity.
+            vec![setting(None, text_of(value).into())]
+        }
         _ => {
             check_type(field, value)?;
             vec![setting(None, value.clone())]
         }
     })
+}
+
+/// The text of a scalar, as it is written in a file.
+fn text_of(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), Into::into)
 }
 
 fn string_from(value: &Value) -> Option<String> {
@@ -120,7 +130,7 @@ fn string_from(value: &Value) -> Option<String> {
 /// # Errors
 /// The reason why it does not.
 fn check_type(field: &Field, value: &Value) -> Result<(), ValueError> {
-    let given = value.as_str().map_or_else(|| value.to_string(), Into::into);
+    let given = text_of(value);
     match field.kind {
         FieldType::String => match value.as_str() {
             Some("") => Err(ValueError::Empty),

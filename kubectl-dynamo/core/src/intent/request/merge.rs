@@ -31,15 +31,15 @@ impl ResolvedSetting {
         self.setting.value.as_str().unwrap_or_default()
     }
 
-    /// Whether the setting must be honored or rejected although `decider` makes it inapplicable: its source
-    /// is specific to this deployment and has at least the precedence of `decider`.
+    /// Whether the setting must be honored or rejected although `deciding` makes it inapplicable: its source
+    /// is specific to this deployment and has at least the precedence of `deciding`.
     pub fn is_explicit(&self, deciding: Option<&Self>) -> bool {
         self.source.is_deployment_specific()
-            && deciding.is_none_or(|deciding| self.has_precedence_over(deciding))
+            && deciding.is_none_or(|deciding| self.has_at_least_precedence_of(deciding))
     }
 
     /// Whether the source has at least the precedence of the other setting's source.
-    pub fn has_precedence_over(&self, other: &Self) -> bool {
+    pub fn has_at_least_precedence_of(&self, other: &Self) -> bool {
         self.source.precedence() >= other.source.precedence()
     }
 }
@@ -83,7 +83,7 @@ impl MergedSettings {
             self.settings.retain(|known| {
                 known.setting.field != *field
                     || (key.is_some() && known.setting.key != *key)
-                    || !new.has_precedence_over(known)
+                    || !new.has_at_least_precedence_of(known)
             });
             return;
         }
@@ -94,7 +94,7 @@ impl MergedSettings {
         };
         match self.settings.iter_mut().find(|known| is_replaced(known)) {
             None => self.settings.push(new),
-            Some(known) if !new.has_precedence_over(known) => self.overridden.push(new),
+            Some(known) if !new.has_at_least_precedence_of(known) => self.overridden.push(new),
             Some(known) => {
                 let previous = std::mem::replace(known, new);
                 self.overridden.push(previous);

@@ -52,7 +52,9 @@ fn resolve_worker_group(settings: &MergedSettings, role: &str) -> Result<WorkerG
             settings.iter().find(|found| found.setting.field.path == format!("worker.{field}"));
         let for_role = settings.iter().find(|found| found.setting.field.path == path(field));
         match (for_role, for_all_workers) {
-            (Some(for_role), Some(for_all_workers)) if !for_role.has_precedence_over(for_all_workers) => {
+            (Some(for_role), Some(for_all_workers))
+                if !for_role.has_at_least_precedence_of(for_all_workers) =>
+            {
                 Some(for_all_workers)
             }
             (for_role, for_all_workers) => for_role.or(for_all_workers),

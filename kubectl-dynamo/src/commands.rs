@@ -18,6 +18,7 @@ mod fit;
 mod list;
 mod local;
 mod logs;
+mod output_flag;
 mod port_forward;
 mod rbac;
 mod render;
@@ -29,6 +30,7 @@ mod status;
 #[cfg(test)]
 mod suggested_commands;
 mod test;
+mod top;
 mod up;
 mod version;
 
@@ -97,6 +99,7 @@ enum Verb {
     Logs(logs::LogsArgs),
     Chat(chat::ChatArgs),
     Test(Box<test::TestArgs>),
+    Top(top::TopArgs),
     Endpoint(endpoint::EndpointArgs),
     PortForward(port_forward::PortForwardArgs),
     #[command(subcommand)]
@@ -131,6 +134,7 @@ impl Verb {
             Self::Logs(_) => "logs",
             Self::Chat(_) => "chat",
             Self::Test(_) => "test",
+            Self::Top(_) => "top",
             Self::Endpoint(_) => "endpoint",
             Self::PortForward(_) => "port-forward",
             Self::Check(_) => "check",
@@ -212,6 +216,7 @@ fn dispatch(verb: Verb, context: &Context) -> Result<Exit> {
         Verb::Fit(args) => block_on(fit::run(*args, context)),
         Verb::Chat(args) => block_on(chat::run(args, context)),
         Verb::Test(args) => block_on(test::run(*args, context)),
+        Verb::Top(args) => block_on(top::run(args, context)),
         Verb::Endpoint(args) => block_on(endpoint::run(args, context)),
         Verb::PortForward(args) => block_on(port_forward::run(args, context)),
         Verb::Cache(verb) => block_on(cache::run(verb, context)),

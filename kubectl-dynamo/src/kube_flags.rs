@@ -160,8 +160,8 @@ pub(crate) enum FlagError {
     LocalOnly { flag: &'static str },
     #[error("missing name of the user, group, or service account")]
     MissingSubject,
-    #[error("the output format of a plan is table or json, and of objects yaml or json")]
-    PlanFormat,
+    #[error("-o {format} cannot be used {place}")]
+    UnsuitableFormat { format: &'static str, place: &'static str },
     #[error("--fail-on-change requires --dry-run=server, because only the API server has the live objects")]
     NeedsServerDryRun,
 }
@@ -187,7 +187,7 @@ impl Explain for FlagError {
             Self::MissingSubject => {
                 "pass a name, such as --user jane or --service-account ci:deployer".into()
             }
-            Self::PlanFormat => "use --plan -o json, or -o yaml without --plan".into(),
+            Self::UnsuitableFormat { .. } => "use -o json or -o yaml, or --plan -o table".into(),
             Self::NeedsServerDryRun => "use --dry-run=server --fail-on-change".into(),
             Self::AllNamespaces => "select the namespace with -n, or omit the deployment name".into(),
         })

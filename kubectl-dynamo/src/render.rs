@@ -20,4 +20,5 @@ pub(crate) mod role_fit;
 pub(crate) mod settings;
 pub(crate) mod status;
 pub(crate) mod table;
+pub(crate) mod top;
 pub(crate) mod value;

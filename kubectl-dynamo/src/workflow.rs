@@ -48,6 +48,7 @@ pub(crate) mod sources;
 pub(crate) mod status;
 pub(crate) mod summary;
 pub(crate) mod superseded_fetch;
+pub(crate) mod top;
 pub(crate) mod up;
 pub(crate) mod wait_deleted;
 pub(crate) mod wait_job;

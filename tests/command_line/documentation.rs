@@ -290,18 +290,70 @@ fn pictures_match_the_recordings() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// The targets of the links of a page, except addresses.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target);
+    targets.filter(|target| !target.contains("://"))
+}
+
+/// Returns whether a page has a heading with this anchor, as GitHub derives it.
+fn has_anchor(page: &str, anchor: &str) -> bool {
+    let of_heading = |heading: &str| -> String {
+        let kept = heading.chars().filter(|letter| letter.is_alphanumeric() || " -_".contains(*letter));
+        kept.map(|letter| if letter == ' ' { '-' } else { letter.to_ascii_lowercase() }).collect()
+    };
+    let headings = page.lines().filter(|line| line.starts_with('#'));
+    headings.map(|line| line.trim_start_matches('#').trim()).any(|heading| of_heading(heading) == anchor)
+}
+
 #[test]
-fn links_lead_to_a_file() {
+fn links_lead_to_a_file_and_a_heading() {
     let root = cache::repository();
     let mut broken = Vec::new();
-    for (page, text) in pages() {
-        let folder = root.join(&page).parent().map(Path::to_owned).unwrap_or_default();
-        let targets =
-            text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target);
-        let files =
-            targets.filter(|target| !target.contains("://")).filter_map(|target| target.split('#').next());
-        let missing = files.filter(|file| !file.is_empty() && !folder.join(file).exists());
-        broken.extend(missing.map(|file| format!("{}: {file}", page.display())));
+    let changelog = fs::read_to_string(root.join("CHANGELOG.md")).expect("the changelog can be read");
+    for (page, text) in pages().into_iter().chain([("CHANGELOG.md".into(), changelog)]) {
+        let path = root.join(&page);
+        for link in links(&text) {
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = match file {
+                "" => path.clone(),
+                file => path.parent().map(|folder| folder.join(file)).unwrap_or_default(),
+            };
+            let is_valid = match anchor {
+                "" => target.exists(),
+                anchor => fs::read_to_string(target).is_ok_and(|text| has_anchor(&text, anchor)),
+            };
+            if !is_valid {
+                broken.push(format!("{}: {link}", page.display()));
+            }
+        }
     }
     assert_eq!(broken, [""; 0]);
+}
+
+#[test]
+fn anchors_are_those_of_github() {
+    let page = "# A page\n\n## Build and push the image\n\n### When `up` asks: why?\n";
+    for (anchor, found) in [("build-and-push-the-image", true), ("when-up-asks-why", true), ("other", false)]
+    {
+        assert_eq!(has_anchor(page, anchor), found, "{anchor}");
+    }
+}
+
+#[test]
+fn every_page_is_linked_from_the_lists_of_pages() {
+    let pages = pages();
+    let listed = |list: &str| -> BTreeSet<PathBuf> {
+        let folder = Path::new(list).parent().expect("the page is in the repository");
+        links(&pages[Path::new(list)])
+            .map(|link| folder.join(link.split('#').next().unwrap_or_default()))
+            .collect()
+    };
+    let in_docs = |page: &&PathBuf| page.starts_with("docs") && !page.ends_with("README.md");
+    for list in ["README.md", "docs/README.md"] {
+        let listed = listed(list);
+        let missing: Vec<&PathBuf> =
+            pages.keys().filter(in_docs).filter(|page| !listed.contains(*page)).collect();
+        assert!(missing.is_empty(), "{list} does not link {missing:?}");
+    }
 }

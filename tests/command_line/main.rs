@@ -5,6 +5,7 @@ mod chat;
 mod documentation;
 mod endpoints;
 mod fit;
+mod formats;
 mod local;
 mod manifests;
 mod recipes;

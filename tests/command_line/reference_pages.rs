@@ -1,6 +1,9 @@
-//! The generated parts of the reference pages: the table of request fields, and the flags of every verb.
+//! The generated parts of the reference pages: the table of request fields, the flags of every verb, and the verbs of
+//! every persona.
 
+use kubectl_dynamo_core::intent::StringEnum;
 use kubectl_dynamo_core::intent::request::{Field, FieldType, Heading, NAMESPACE, fields};
+use kubectl_dynamo_core::rbac::{Persona, TABLE};
 use kubectl_dynamo_tests::cache::repository;
 use kubectl_dynamo_tests::help::{HelpText, help_of_all};
 use kubectl_dynamo_tests::pages::{check_generated, table_row};
@@ -34,7 +37,8 @@ fn field_row(field: &Field) -> String {
     let flag = match field.path {
         "namespace" => "`-n`, `--namespace`".into(),
         "engineArgs" => "after `--`".into(),
-        "kvOffload.disk" => "part of `--kv-offload`".into(),
+        "kvOffload.cpu" => "`--kv-offload cpu=SIZE`".into(),
+        "kvOffload.disk" => "`--kv-offload cpu=SIZE,disk=SIZE`".into(),
         _ => match field.long_flag {
             Some(long) => format!("`{}`, `{long}`", field.flag),
             None => format!("`{}`", field.flag),
@@ -202,6 +206,40 @@ fn is_heading(title: &str) -> bool {
     ["Arguments", "Options", "Flow"].contains(&title)
         || title.starts_with("Kubernetes flags")
         || HEADINGS.iter().any(|(_, known)| *known == title)
+}
+
+#[test]
+fn rbac_page_lists_the_verbs_of_every_persona() {
+    let mut text = String::from("| Persona | Verbs | Scope |\n|---|---|---|\n");
+    for persona in Persona::ALL {
+        let own = TABLE.iter().filter(|row| row.persona == *persona);
+        let own = own.map(|row| format!("`{}`", row.command)).collect::<Vec<_>>().join(", ");
+        let in_namespace = "the namespace, or all with `-A`";
+        let (verbs, scope) = match persona {
+            Persona::Viewer => (own, in_namespace),
+            Persona::Deployer => (format!("all of these, and {own}"), in_namespace),
+            Persona::Platform => {
+                (format!("all of these, and {own} with nodes and all namespaces"), "the whole cluster")
+            }
+        };
+        text += &table_row(&[format!("`{}`", persona.as_str()), verbs, scope.into()]);
+    }
+    check_generated("docs/reference/rbac.md", "personas", &text);
+}
+
+#[test]
+fn commands_page_names_every_verb_that_asks_for_confirmation() {
+    let page = std::fs::read_to_string(repository().join("docs/reference/commands.md"))
+        .expect("the page can be read");
+    let row = page.lines().find(|line| line.starts_with("| `-y` |")).expect("the page has a row for -y");
+    let documented = row.split('|').nth(2).expect("the row has a column of verbs");
+    let mut documented: Vec<&str> = documented.split(',').map(|verb| verb.trim().trim_matches('`')).collect();
+    let texts = help_of_all(&programs::kubectl_dynamo(), &[]);
+    let asking = texts.iter().filter(|verb| rows(&verb.text).iter().any(|row| row.name == "-y, --yes"));
+    let mut asking: Vec<String> = asking.map(|verb| verb.words.join(" ")).collect();
+    documented.sort_unstable();
+    asking.sort_unstable();
+    assert_eq!(documented, asking);
 }
 
 #[test]

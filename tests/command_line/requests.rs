@@ -112,7 +112,7 @@ fn namespace_of_the_context_precedes_a_setting() {
         )
     };
     folder.set("KUBECTL_DYNAMO_NAMESPACE", "setting");
-    for (context, flags, expected, is_told) in [
+    for (context, flags, expected, is_printed) in [
         (", namespace: context", &[][..], "context", false),
         (", namespace: context", &["-n", "flag"], "flag", false),
         ("", &[], "setting", true),
@@ -124,7 +124,7 @@ fn namespace_of_the_context_precedes_a_setting() {
         let objects = String::from_utf8_lossy(&output.stdout);
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(objects.contains(&format!("namespace: {expected}\n")), "{objects}{stderr}");
-        assert_eq!(stderr.contains("using namespace \"setting\" ("), is_told, "{stderr}");
+        assert_eq!(stderr.contains("using namespace \"setting\" ("), is_printed, "{stderr}");
     }
 }
 

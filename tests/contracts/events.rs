@@ -137,6 +137,7 @@ fn answers_to_kubectls_completion() {
         &["up", "--router-m"],
         &["up", "--router-mode", ""],
         &["list", "-o", ""],
+        &["list", "-o", "jsonp"],
     ] {
         text += &format!("$ __complete {typed:?}\n");
         text += &home.stdout(&[&["__complete"], typed].concat(), 0);

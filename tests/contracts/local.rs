@@ -83,6 +83,8 @@ fn documents_of_a_deployment_that_serves() {
     assert_eq!((&status["verdict"], &status["status"]), (&"UP".into(), &"running".into()));
     let chat = served.home.json(&["chat", "tiny", "--local", "-o", "json", "hello"], 0);
     frozen!("json-chat", outline([&chat], &closed));
+    let top = served.home.json(&["top", "--local", "--once", "--interval", "200ms", "-o", "json"], 0);
+    frozen!("json-top", outline([&top], &[&closed[..], &["role"]].concat()));
 }
 
 /// A newer plugin finds a deployment that df1e54c started and leaves it unchanged.

@@ -157,6 +157,7 @@ async fn becomes_ready(shared: &Shared, documents: &mut Documents) -> Outcome {
     documents.add(&plugin, "diagnose", &["--as", &user, "diagnose", "tiny"], 0).await?;
     documents.add(&plugin, "cache-list", &["cache", "list"], 0).await?;
     documents.add(&plugin, "list", &["list"], 0).await?;
+    templates_and_yaml(&plugin, &user).await?;
     frozen!("report", report(&plugin).await?);
 
     documents.add(&plugin, "diff", &["diff", "tiny"], 0).await?;
@@ -175,6 +176,31 @@ async fn becomes_ready(shared: &Shared, documents: &mut Documents) -> Outcome {
         "{events:#}"
     );
     namespace.delete().await
+}
+
+/// Templates and YAML of verbs that read a cluster, for a viewer: without a tunnel, the operator's report counts.
+async fn templates_and_yaml(plugin: &Plugin, user: &str) -> Outcome<()> {
+    let models = "{range .models[*]}{@}{end} at {.url}";
+    for (args, template, expected) in [
+        (&["list"][..], r#"{.items[?(@.status=="ready")].name}"#, "tiny"),
+        (&["status"], "{range .items[*]}{.name}={.ready}{end}", "tiny=2"),
+        (&["status", "tiny"], "{.verdict} {.components[*].name}", "UP frontend worker"),
+        (&["diagnose", "tiny"], "{.verdict}{.cause}{.chain[0].kind}", "UPnullDynamoGraphDeployment"),
+        (&["endpoint", "tiny"], models, "acme/tiny at http://tiny-frontend."),
+        (&["cache", "list"], "{.items[*].model} on {.pvcs[*].name}", "acme/tiny on model-cache"),
+        (&["events", "tiny"], "{.kind}", "List"),
+    ] {
+        let args = [&["--as", user], args].concat();
+        let print = async |format: &str| -> Outcome<String> {
+            Ok(plugin.run(&[&args[..], &["-o", format]].concat()).await?.expect(0)?.out)
+        };
+        let output = print(&format!("jsonpath={template}")).await?;
+        ensure!(output.starts_with(expected), "{args:?} {template}: {output}");
+        let json: Value = serde_json::from_str(&print("json").await?)?;
+        let yaml: Value = serde_saphyr::from_str(&print("yaml").await?)?;
+        ensure!(yaml["kind"] == json["kind"], "{args:?}: {yaml:#} instead of {json:#}");
+    }
+    Ok(())
 }
 
 /// The order in which stages end, and the last events.

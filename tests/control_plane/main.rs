@@ -76,7 +76,7 @@ fn main() -> ExitCode {
         rbac::rollout_status_and_history_need_viewer_permissions,
         rbac::cache_list_and_verify_need_deployer_permissions,
         rbac::cache_pull_needs_deployer_permissions,
-        rbac::chat_test_port_forward_render_and_diff_need_deployer_permissions,
+        rbac::chat_test_top_port_forward_render_and_diff_need_deployer_permissions,
         rbac::check_runs_with_few_permissions,
         rbac::read_verbs_need_viewer_permissions,
         rbac::every_verb_in_the_table_is_run,

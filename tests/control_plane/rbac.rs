@@ -69,6 +69,10 @@ fn runs(verb: &str) -> Vec<VerbRun> {
         "endpoint" => vec![run_in_state(Ready, &["endpoint", "tiny"])],
         "chat" => vec![run_in_state(Ready, &["chat", "tiny", "hello"])],
         "test" => vec![run_in_state(Ready, &["test", "tiny", "--timeout", "5s"])],
+        "top" => vec![
+            run_in_state(Ready, &["top", "tiny", "--once", "--interval", "200ms"]),
+            run_in_state(Ready, &["top", "--once", "--interval", "200ms"]),
+        ],
         "port-forward" => vec![run_in_state(Ready, &["port-forward", "tiny", "8000"])],
         "render" => vec![
             run_with_intent(PartlyReady, "render", &["--hf-token-secret=hub/TOKEN"]),
@@ -160,6 +164,8 @@ fn is_not_exercised_here(verb: &str, permission: Permission) -> bool {
         // The mocker needs no GPU, so it does not list nodes.
         ("nodes", _) => verb != "check",
         ("configmaps", "get") => ["scale", "rollout undo", "rollout restart"].contains(&verb),
+        // The probes before the one of metrics wait for frontends that do not answer here.
+        ("podmonitors.monitoring.coreos.com", _) => true,
         // Its CRD is not installed here.
         ("computedomains.resource.nvidia.com", _) => true,
         // An adopted graph does not have earlier revisions.
@@ -188,10 +194,10 @@ pub(crate) async fn rollout_status_and_history_need_viewer_permissions(shared: A
     check_verbs(&shared, &["rollout status", "rollout history"]).await
 }
 
-pub(crate) async fn chat_test_port_forward_render_and_diff_need_deployer_permissions(
+pub(crate) async fn chat_test_top_port_forward_render_and_diff_need_deployer_permissions(
     shared: Arc<Shared>,
 ) -> Outcome {
-    check_verbs(&shared, &["chat", "test", "port-forward", "render", "diff"]).await
+    check_verbs(&shared, &["chat", "test", "top", "port-forward", "render", "diff"]).await
 }
 
 pub(crate) async fn up_needs_deployer_permissions(shared: Arc<Shared>) -> Outcome {

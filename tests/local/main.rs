@@ -7,9 +7,11 @@ mod errors;
 mod install;
 mod models;
 mod old_releases;
+mod output_probes;
 mod probes;
 mod serving;
 mod test_machine;
+mod top;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -24,6 +26,8 @@ use tokio::runtime::Runtime;
 struct Shared {
     /// Cache folder with the runtime, which is installed once for all runs.
     cache: PathBuf,
+    /// The Python interpreter of the default release.
+    interpreter: PathBuf,
 }
 
 fn main() -> ExitCode {
@@ -70,7 +74,21 @@ fn main() -> ExitCode {
         probes::disabled_prefix_caching_is_found,
         probes::one_worker_is_a_warning_for_the_kv_router,
         probes::stopped_worker_is_named,
+        probes::disaggregated_roles_and_their_times_pass,
+        probes::slow_handover_is_a_warning,
+        probes::stopped_prefill_worker_is_found,
+        probes::silent_metrics_port_is_found,
+        probes::sessions_stay_on_one_worker_through_every_frontend,
+        output_probes::fitting_parsers_pass,
+        output_probes::unparsed_output_names_the_parser,
+        output_probes::wrong_parser_loses_the_call,
+        probes::offloaded_blocks_are_read_again,
+        probes::up_runs_the_probes_and_fails_with_them,
         probes::other_routers_and_urls_skip_probes_with_a_reason,
+        top::rates_tokens_and_quantiles_agree_with_the_load_generator,
+        top::disaggregated_workers_have_their_own_numbers,
+        top::silent_processes_are_reported_and_their_values_are_unknown,
+        top::full_screen_view_restores_the_terminal,
     ];
     suite::run("local", missing, cases, start)
 }
@@ -79,9 +97,9 @@ fn main() -> ExitCode {
 fn start() -> Outcome<(Runtime, Shared)> {
     let cache = cache::folder().join("local-environment");
     let runtime = Runtime::new()?;
-    runtime.block_on(install_default_release(&cache, &|_| {}))?;
+    let default = runtime.block_on(install_default_release(&cache, &|_| {}))?;
     runtime.block_on(install_release(&cache, old_releases::VERSION, &|_| {}))?;
-    Ok((runtime, Shared { cache }))
+    Ok((runtime, Shared { cache, interpreter: default.interpreter }))
 }
 
 /// Installs the default release below `cache`, unless it is installed.

@@ -10,7 +10,7 @@ use crate::abnormal_exit::pid;
 use crate::test_machine::TestMachine;
 
 /// Runs `test` with these arguments and returns its document. The exit code must be `code`.
-fn test_document(machine: &TestMachine, code: i32, args: &[&str]) -> Outcome<Value> {
+pub(crate) fn test_document(machine: &TestMachine, code: i32, args: &[&str]) -> Outcome<Value> {
     machine.run(&[&["test", "-o", "json"], args].concat())?.expect(code, &[])?.json()
 }
 
@@ -24,7 +24,13 @@ fn finding<'a>(document: &'a Value, probe: &str) -> Outcome<&'a Value> {
 }
 
 /// Checks the outcome of a probe, its code, and a part of its text.
-fn expect(document: &Value, probe: &str, outcome: &str, code: Option<&str>, text: &str) -> Outcome {
+pub(crate) fn expect(
+    document: &Value,
+    probe: &str,
+    outcome: &str,
+    code: Option<&str>,
+    text: &str,
+) -> Outcome {
     let found = finding(document, probe)?;
     let has_text = found["text"].as_str().is_some_and(|shown| shown.contains(text));
     ensure!(found["outcome"] == outcome && found["code"].as_str() == code && has_text, "{found}");
@@ -45,7 +51,10 @@ pub(crate) async fn healthy_endpoint_passes_and_url_gets_the_same_verdict(shared
     }
     let screen = machine.run(&["test", "--local", "--only", "models,chat"])?;
     ensure!(
-        screen.expect(0, &[])?.stdout.contains("✔ works tiny on this machine: 2 passed; 5 requests"),
+        screen
+            .expect(0, &[])?
+            .stdout
+            .contains("✔ tiny on this machine works as configured: 2 passed; 5 requests"),
         "{screen:?}"
     );
     machine.run(&["test", "--local", "-o", "junit", "--skip", "chat"])?.expect(0, &[])?;
@@ -157,5 +166,116 @@ pub(crate) async fn other_routers_and_urls_skip_probes_with_a_reason(shared: Arc
         expect(&document, probe, "skipped", None, "request fields, which are not sent to a URL")?;
     }
     expect(&document, "burst", "passed", None, "2 concurrent streams completed, 32 tokens")?;
+    Ok(())
+}
+
+/// Prefill and decode workers whose simulated prefill is slow enough to be measured on a busy machine.
+const DISAGGREGATED: [&str; 4] = ["--mode", "disagg", "--", "--speedup-ratio"];
+
+fn up_disaggregated(machine: &TestMachine, engine_flags: &[&str]) -> Outcome<Value> {
+    machine.up_detached(&[&DISAGGREGATED[..], &["0.2"], engine_flags].concat())
+}
+
+pub(crate) async fn disaggregated_roles_and_their_times_pass(shared: Arc<Shared>) -> Outcome {
+    let machine = TestMachine::new(&shared)?;
+    up_disaggregated(&machine, &[])?;
+    let document = test_document(&machine, 0, &["--local"])?;
+    expect(&document, "disaggregation", "passed", None, "generates the answer; prefill took ")?;
+    machine.run(&["down", "--local", "--all"])?.expect(0, &[])?;
+    machine.up_detached(&[])?;
+    let document = test_document(&machine, 0, &["--local", "--only", "disaggregation"])?;
+    expect(&document, "disaggregation", "skipped", None, "the same workers do prefill and decode")
+}
+
+pub(crate) async fn slow_handover_is_a_warning(shared: Arc<Shared>) -> Outcome {
+    let machine = TestMachine::new(&shared)?;
+    // 1 MB of KV cache per token at 1 GB/s.
+    let slow = ["--kv-transfer-bandwidth", "1", "--kv-bytes-per-token", "1000000"];
+    up_disaggregated(&machine, &slow)?;
+    let document = test_document(&machine, 0, &["--local", "--only", "disaggregation"])?;
+    expect(&document, "disaggregation", "warning", Some("KD0715"), "TCP instead of RDMA is suspected")
+}
+
+pub(crate) async fn stopped_prefill_worker_is_found(shared: Arc<Shared>) -> Outcome {
+    let machine = TestMachine::new(&shared)?;
+    let status = up_disaggregated(&machine, &[])?;
+    let prefill = processes::open_process(pid(&status, "prefill")?)?.ok_or("the worker is running")?;
+    prefill.signal(rustix::process::Signal::TERM)?;
+    ensure!(prefill.wait_for_exit(60)?, "the worker exits");
+    let document = test_document(&machine, 9, &["--local", "--only", "disaggregation"])?;
+    expect(&document, "disaggregation", "failed", Some("KD0714"), "1 decode and no prefill workers")
+}
+
+pub(crate) async fn silent_metrics_port_is_found(shared: Arc<Shared>) -> Outcome {
+    let machine = TestMachine::new(&shared)?;
+    let status = machine.up_detached(&["--replicas", "2"])?;
+    let document = test_document(&machine, 0, &["--local", "--only", "metrics"])?;
+    expect(&document, "metrics", "passed", None, "3 metrics ports answer (frontend ")?;
+    let worker = processes::open_process(pid(&status, "worker-2")?)?.ok_or("the worker is running")?;
+    worker.signal(rustix::process::Signal::STOP)?;
+    let document = test_document(&machine, 9, &["--local", "--only", "metrics", "--timeout", "2s"])?;
+    expect(
+        &document,
+        "metrics",
+        "failed",
+        Some("KD0826"),
+        "ports answer; worker worker-2 does not: no complete",
+    )
+}
+
+pub(crate) async fn sessions_stay_on_one_worker_through_every_frontend(shared: Arc<Shared>) -> Outcome {
+    let machine = TestMachine::new(&shared)?;
+    let two = ["--frontend-replicas", "2", "--replicas", "2"];
+    let enabled = ["--env", "DYN_ROUTER_SESSION_AFFINITY_TTL_SECS=60"];
+    let unshared = ["--env", "DYN_EVENT_PLANE_HOST=10.255.255.1"];
+    let kv_router = ["--router-mode", "kv"];
+    let cases: [(&[&str], i32, &str, Option<&str>); 5] = [
+        (&enabled, 0, "passed", None),
+        (&[], 0, "warning", Some("KD0717")),
+        // The frontends cannot tell each other about their sessions.
+        (&[enabled, unshared].concat(), 9, "failed", Some("KD0717")),
+        (&[enabled, kv_router].concat(), 0, "passed", None),
+        (&kv_router, 0, "warning", Some("KD0717")),
+    ];
+    for (flags, exit, outcome, code) in cases {
+        machine.up_detached(&[&two[..], flags, &SMALL_BLOCKS].concat())?;
+        let document = test_document(&machine, exit, &["--local", "--only", "affinity"])?;
+        expect(&document, "affinity", outcome, code, "through 2 frontends")?;
+        machine.run(&["down", "--local", "--all"])?.expect(0, &[])?;
+    }
+    machine.up_detached(&["--replicas", "2"])?;
+    let document = test_document(&machine, 0, &["--local", "--only", "affinity"])?;
+    expect(&document, "affinity", "skipped", None, "does not set DYN_ROUTER_SESSION_AFFINITY_TTL_SECS")
+}
+
+pub(crate) async fn offloaded_blocks_are_read_again(shared: Arc<Shared>) -> Outcome {
+    let machine = TestMachine::new(&shared)?;
+    let small_gpu = ["--", "--block-size", "16", "--num-gpu-blocks-override", "256", "--num-host-blocks"];
+    machine.up_detached(&[&small_gpu[..], &["4096"]].concat())?;
+    let document = test_document(&machine, 0, &["--local", "--only", "kv-offload"])?;
+    expect(&document, "kv-offload", "passed", None, "of a prompt were read from the host tier")?;
+    ensure!(document["requests"].as_u64() < Some(20), "{document}");
+    machine.run(&["down", "--local", "--all"])?.expect(0, &[])?;
+    // The tier is smaller than a prompt.
+    machine.up_detached(&[&small_gpu[..], &["1"]].concat())?;
+    let document = test_document(&machine, 9, &["--local", "--only", "kv-offload"])?;
+    expect(&document, "kv-offload", "failed", Some("KD0718"), "was computed again after ")?;
+    machine.run(&["down", "--local", "--all"])?.expect(0, &[])?;
+    machine.up_detached(&[])?;
+    let document = test_document(&machine, 0, &["--local", "--only", "kv-offload"])?;
+    expect(&document, "kv-offload", "skipped", None, "does not configure a host tier")
+}
+
+pub(crate) async fn up_runs_the_probes_and_fails_with_them(shared: Arc<Shared>) -> Outcome {
+    let machine = TestMachine::new(&shared)?;
+    let up = ["up", "--local", "--detach", "--test"];
+    let passed = machine.run(&[&up[..], &KV_ROUTER, &SMALL_BLOCKS].concat())?;
+    passed.expect(0, &["probes: done: ", "kv-routing: exact, ", "metrics: 3 metrics ports answer"])?;
+    machine.run(&["down", "--local", "--all"])?.expect(0, &[])?;
+    let uncached = ["--no-enable-prefix-caching"];
+    let failed = machine.run(&[&up[..], &KV_ROUTER, &SMALL_BLOCKS, &uncached].concat())?;
+    failed.expect(9, &["KD0713", "probe \"kv-routing\" failed", "prefix caching is off"])?;
+    // A deployment that fails is stopped, as after a failed smoke test.
+    machine.run(&["status", "--local"])?.expect(1, &[])?;
     Ok(())
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use kubectl_dynamo_tests::hub::{Hub, HubSettings};
 use kubectl_dynamo_tests::network_namespace::{NetworkNamespace, create_temporary};
 use kubectl_dynamo_tests::processes::{self, ProcessHandle};
+use kubectl_dynamo_tests::terminal::TestTerminal;
 use kubectl_dynamo_tests::{Outcome, ensure, programs};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -108,6 +109,24 @@ impl TestMachine {
         command
     }
 
+    /// Runs a line of a shell, which begins with the arguments of the plugin, in a terminal of this machine.
+    pub(crate) fn terminal(&self, line: &str) -> Outcome<TestTerminal> {
+        let plugin = programs::kubectl_dynamo();
+        let namespace = self.namespace.path();
+        let line = format!("nsenter --net={} -- sh -c '{} {line}'", namespace.display(), plugin.display());
+        let state = self.state();
+        let text =
+            |path: &Path| path.to_str().map(str::to_owned).ok_or("the path of a temporary folder is UTF-8");
+        let (home, cache, state) = (text(self.home())?, text(&self.cache)?, text(&state)?);
+        let variables = [
+            ("HOME", home.as_str()),
+            ("KUBECTL_DYNAMO_CACHE", &cache),
+            ("KUBECTL_DYNAMO_STATE", &state),
+            ("TERM", "xterm-256color"),
+        ];
+        Ok(TestTerminal::start(&line, self.home(), &variables)?)
+    }
+
     /// Starts a command and reads its output line by line.
     pub(crate) fn start(&self, args: &[&str]) -> Outcome<RunningCommand> {
         let mut command = self.command(args);
@@ -140,16 +159,23 @@ impl TestMachine {
 
     /// Returns the body of a successful request from this machine.
     pub(crate) fn get(&self, url: &str) -> Outcome<String> {
-        let (path, url) = (self.namespace.path(), url.to_owned());
-        let request = move || {
-            let get = || -> Outcome<String> {
-                enter_network_namespace(&path)?;
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-                runtime.block_on(async { Ok(reqwest::get(&url).await?.error_for_status()?.text().await?) })
-            };
-            get().map_err(|error| format!("GET {url}: {error}"))
+        let address = url.to_owned();
+        let request = async move { Ok(reqwest::get(&address).await?.error_for_status()?.text().await?) };
+        self.run_inside(request).map_err(|error| format!("GET {url}: {error}").into())
+    }
+
+    /// Runs requests from this machine.
+    pub(crate) fn run_inside<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Outcome<T>> + Send + 'static,
+    ) -> Outcome<T> {
+        let path = self.namespace.path();
+        let run = move || -> Outcome<T> {
+            enter_network_namespace(&path)?;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(work)
         };
-        Ok(std::thread::spawn(request).join().map_err(|_| "the request panicked")??)
+        std::thread::spawn(run).join().map_err(|_| "the request panicked")?
     }
 
     /// Starts a hub on this machine; it runs until the sender is dropped.

@@ -10,6 +10,7 @@ mod plugin;
 mod port_forward;
 mod restart;
 mod screens;
+mod top;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -77,6 +78,7 @@ fn main() -> ExitCode {
         plugin::gated_model_requires_a_token,
         plugin::token_is_stored_only_in_its_secret,
         chat::up_then_chat_answers,
+        top::rates_of_every_pod_are_read_through_the_api_server,
         screens::successful_and_failed_up_draw_their_stages,
         cache::down_delete_cache_removes_model_or_pvc,
         cache::cache_verify_detects_a_changed_byte,

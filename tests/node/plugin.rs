@@ -12,7 +12,7 @@ use kubectl_dynamo_tests::hub::HubHost;
 use kubectl_dynamo_tests::kubernetes::case_namespace::CaseNamespace;
 use kubectl_dynamo_tests::kubernetes::definitions::GraphGeneration;
 use kubectl_dynamo_tests::plugin::{Plugin, PluginOutput};
-use kubectl_dynamo_tests::{Outcome, dynamo, ensure};
+use kubectl_dynamo_tests::{Outcome, dynamo, ensure, pod_monitor};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
@@ -153,6 +153,7 @@ pub(crate) async fn kv_router_reuses_the_cached_prefix(shared: Arc<Shared>) -> O
         {
             ensure!(output.out.contains(text), "{text} is not in {}", output.out);
         }
+        pod_monitors_must_select_the_pods(&plugin, &namespace).await?;
     }
     let frontend = dynamo::frontend_url(&namespace.client(), namespace.name(), "routed-frontend").await?;
     let cached =
@@ -328,4 +329,28 @@ impl Shared {
     pub(crate) fn plugin(&self, namespace: &CaseNamespace) -> Outcome<Plugin> {
         Ok(Plugin::new(self.cluster.control_plane(self.generation())?.audited_kubeconfig(), namespace.name()))
     }
+}
+
+/// Applies a PodMonitor for each role, and makes the label of one of them stale.
+async fn pod_monitors_must_select_the_pods(plugin: &Plugin, namespace: &CaseNamespace) -> Outcome {
+    let test = ["test", "routed", "--only", "metrics"];
+    pod_monitor::install(&namespace.client()).await?;
+    let output = plugin.run(&test).await?.expect(0)?;
+    ensure!(output.out.contains("no PodMonitor is for Dynamo"), "{}", output.out);
+    for (role, port) in [("frontend", "http"), ("worker", "system")] {
+        pod_monitor::apply(namespace, role, role, port).await?;
+    }
+    let output = plugin.run(&test).await?.expect(0)?;
+    let passed = "3 metrics ports answer (frontend ";
+    let selected = output.out.contains("selected by PodMonitors ");
+    ensure!(output.out.contains(passed) && selected, "{}", output.out);
+    pod_monitor::apply(namespace, "worker", "backend", "system").await?;
+    let output = plugin.run(&test).await?.expect(9)?;
+    for text in ["KD0827", "label nvidia.com/dynamo-component-type is \"worker\", expected \"backend\""] {
+        ensure!(output.out.contains(text), "{text} is not in {}", output.out);
+    }
+    pod_monitor::apply(namespace, "worker", "worker", "metrics").await?;
+    let output = plugin.run(&test).await?.expect(9)?;
+    ensure!(output.out.contains("it scrapes port metrics, and the pod has "), "{}", output.out);
+    Ok(())
 }

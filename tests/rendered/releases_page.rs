@@ -21,6 +21,7 @@ const TABLE_ROWS: &[TableRow] = &[
         let count = |kind| release.parser_names(kind).count();
         format!("{}, {}", count(ParserKind::ToolCall), count(ParserKind::Reasoning))
     }),
+    ("session affinity", |release| release.session_affinity.to_string()),
     ("model card", |release| release.model_card.to_string()),
     ("KV offload by KVBM", |release| release.kvbm.to_string()),
     ("several nodes", |release| release.executor.to_string()),

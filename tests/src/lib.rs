@@ -17,6 +17,7 @@ pub mod operator;
 pub mod outline;
 pub mod pages;
 pub mod plugin;
+pub mod pod_monitor;
 pub mod probe_pod;
 pub mod processes;
 pub mod programs;

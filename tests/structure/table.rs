@@ -22,6 +22,7 @@ const CONTRACT: &str = "model-fetcher/contract";
 /// The core modules of the plugin. Each may use only those before it.
 pub(crate) const CORE_MODULES: &[&str] = &[
     "crate::quantity",
+    "crate::jsonpath",
     "crate::lenient",
     "crate::object",
     "crate::graph",
@@ -33,7 +34,9 @@ pub(crate) const CORE_MODULES: &[&str] = &[
     "crate::fit",
     "crate::finding",
     "crate::preflight",
+    "crate::prometheus",
     "crate::probe",
+    "crate::top",
     "crate::readiness",
     "crate::diagnosis",
     "crate::change",
@@ -141,6 +144,12 @@ pub(crate) const RULES: &[DependencyRule] = &[
         modules: &["crate"],
         exceptions: &["crate::prompt", "crate::commands::chat::repl"],
         forbidden: &[("rustyline", "prompt, which asks all questions")],
+    },
+    DependencyRule {
+        package: PLUGIN,
+        modules: &["crate"],
+        exceptions: &["crate::full_screen"],
+        forbidden: &[("crossterm", "full_screen.rs"), ("ratatui_crossterm", "full_screen.rs")],
     },
     DependencyRule {
         package: PLUGIN,

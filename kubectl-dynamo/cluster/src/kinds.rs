@@ -36,6 +36,8 @@ pub enum Kind {
     Pod,
     /// PodCliqueSet: created by the operator for a graph if Grove is used.
     PodCliqueSet,
+    /// PodMonitor of the Prometheus operator: the pods and ports that Prometheus scrapes.
+    PodMonitor,
     /// ResourceClaimTemplate of dynamic resource allocation, in one of its API versions.
     ResourceClaimTemplate(&'static str),
     ResourceQuota,
@@ -128,6 +130,7 @@ impl Kind {
             Self::Namespace => ("", "v1", "Namespace", "namespaces"),
             Self::Node => ("", "v1", "Node", "nodes"),
             Self::Pod => ("", "v1", "Pod", "pods"),
+            Self::PodMonitor => ("monitoring.coreos.com", "v1", "PodMonitor", "podmonitors"),
             Self::ResourceClaimTemplate(version) => {
                 ("resource.k8s.io", version, "ResourceClaimTemplate", "resourceclaimtemplates")
             }

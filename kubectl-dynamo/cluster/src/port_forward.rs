@@ -73,8 +73,8 @@ impl PortForward {
 }
 
 impl Cluster {
-    /// Opens a port-forward. It selects a ready pod at once, so that a deployment without one is an error,
-    /// and selects another one whenever the current pod fails.
+    /// Opens a port-forward. It selects a ready pod at once, unless the target names its pod, so that a deployment
+    /// without one is an error. It selects another one whenever the current pod fails.
     ///
     /// # Errors
     /// No ready pod, a missing permission, or an address that cannot be bound.
@@ -89,7 +89,12 @@ impl Cluster {
         let forwarder =
             Forwarder { cluster: self.clone(), pool: SessionPool::new(self.clone(), target.port), target };
         // A missing permission is reported here and not as an interrupted connection.
-        forwarder.pool.prepare(&self.ready_pod(&forwarder.target, None).await?).await?;
+        let pod = match &forwarder.target.pod {
+            // The caller has just listed the pods. Listing them again for each would be slow for a hundred.
+            Some(pod) => pod.clone(),
+            None => self.ready_pod(&forwarder.target, None).await?,
+        };
+        forwarder.pool.prepare(&pod).await?;
         let (failure_sender, failures) = mpsc::unbounded_channel();
         let forwarder = Arc::new(forwarder);
         let handle_accepted = move |accepted: std::io::Result<(TcpStream, SocketAddr)>| {

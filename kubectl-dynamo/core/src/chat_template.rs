@@ -6,7 +6,7 @@ mod parsers;
 
 use serde_json::Value;
 
-pub use parsers::{DetectedParser, DetectedParsers, detect};
+pub use parsers::{DetectedParser, DetectedParsers, UnparsedFormat, detect, find_unparsed};
 
 /// The file that contains only the template. It has precedence over the other files, as in transformers.
 pub const TEMPLATE_FILE: &str = "chat_template.jinja";

@@ -111,6 +111,7 @@ message_codes! {
     UnwritableConfigFile = "KD0009", CommandLine, exit Failed, "A config file cannot be written";
     InvalidStarterKitConfig = "KD0010", CommandLine, exit Usage, "The starter kit's config.json cannot be imported";
     UnwritableOutputFile = "KD0011", CommandLine, exit Failed, "An output file cannot be written";
+    TemplateDoesNotFit = "KD0012", CommandLine, exit Usage, "The template of `-o jsonpath` does not fit the output";
 
     KubeconfigNotFound = "KD0101", Access, exit Access, "No kubeconfig was found";
     ContextNotFound = "KD0102", Access, exit Access, "The kubeconfig does not have a current context, or not the requested one";
@@ -135,7 +136,7 @@ message_codes! {
     DeletionTimeout = "KD0209", Platform, exit NotReadyInTime, "Timed out waiting for the deletion";
     InvalidObjectName = "KD0210", Platform, exit Usage, "The name of a namespace, PVC, Secret, or other object, or a label, is invalid";
     UnmanagedDeployment = "KD0211", Platform, exit Usage, "The deployment is not managed by kubectl-dynamo";
-    MultinodeOrchestratorMissing = "KD0212", Platform, exit Platform, "Workers span several nodes, but the cluster has neither Grove nor LeaderWorkerSet";
+    MultinodeOrchestratorMissing = "KD0212", Platform, exit Platform, "Workers span several nodes, but the cluster has neither Grove nor LeaderWorkerSet with Volcano";
     ChildObjectNameTooLong = "KD0213", Platform, exit Usage, "A name is too long for an object that the operator creates";
     InvalidServiceName = "KD0214", Platform, exit Usage, "A name is not valid for the Services that the operator creates";
     OperatorWebhookUnavailable = "KD0215", Platform, exit Platform, "The operator's webhook does not respond";
@@ -287,9 +288,17 @@ message_codes! {
     KvRoutingByLoadOnly = "KD0711", Routing, exit SmokeTest, "The KV router does not know what the workers have in their caches, so it routes by load only";
     KvRoutingApproximate = "KD0712", Routing, exit SmokeTest, "The KV router predicts the caches of the workers instead of receiving KV events";
     PrefixCachingOff = "KD0713", Routing, exit SmokeTest, "Workers do not reuse a prompt prefix, although the KV router relies on it";
+    DisaggregationHalfUnused = "KD0714", Routing, exit SmokeTest, "One half of a disaggregated deployment, prefill or decode, is not used";
+    SlowKvHandover = "KD0715", Routing, exit Ok, "The KV cache moves from prefill to decode more slowly than the prompt explains";
+    PrefillTimeConstant = "KD0716", Routing, exit Ok, "The prefill time does not grow with the length of the prompt";
+    SessionScattered = "KD0717", Routing, exit SmokeTest, "The requests of one session go to several workers";
+    KvOffloadUnused = "KD0718", Routing, exit SmokeTest, "A host tier for KV cache is configured, and workers do not use it";
     UnknownParser = "KD0720", Routing, exit Usage, "The release does not have a tool-call or reasoning parser with this name";
     ParserNotFound = "KD0721", Routing, exit Ok, "`auto` did not find a parser for the model's tool calls or reasoning, so none is used";
     SecondParserVersion = "KD0722", Routing, exit Ok, "The parser only works with the second version of Dynamo's parsers";
+    ToolCallsNotParsed = "KD0723", Routing, exit SmokeTest, "A tool call of the model is not returned in `tool_calls`, or not with valid JSON";
+    ReasoningNotParsed = "KD0724", Routing, exit SmokeTest, "The model's reasoning is not separated from its answer";
+    SchemaNotFollowed = "KD0725", Routing, exit SmokeTest, "A structured answer does not follow the JSON schema of its request";
 
     NoReadyFrontendPod = "KD0801", Network, exit Failed, "No frontend pod is ready for a port-forward";
     EndpointUnreachable = "KD0802", Network, exit Failed, "The endpoint cannot be reached";
@@ -311,6 +320,9 @@ message_codes! {
     AnswerShapeDiffers = "KD0823", Network, exit SmokeTest, "Unary and streamed answers differ, or do not follow the OpenAI API";
     InvalidRequestNotRejected = "KD0824", Network, exit SmokeTest, "An invalid request is not rejected with a 4xx status and a message";
     ConcurrentStreamsFailed = "KD0825", Network, exit SmokeTest, "Concurrent streams fail or end early, although single requests are answered";
+    MetricsPortSilent = "KD0826", Network, exit SmokeTest, "The metrics port of a frontend or worker does not answer";
+    PodMonitorMismatch = "KD0827", Network, exit SmokeTest, "No PodMonitor selects a pod of the deployment";
+    MetricsNotReadable = "KD0828", Network, exit Failed, "The metrics of a frontend or worker cannot be read";
 }
 
 impl MessageCode {

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 /// Placeholders for values that are not known.
-pub(crate) const UNKNOWN_NAME: &str = "NAME";
+pub const UNKNOWN_NAME: &str = "NAME";
 pub(crate) const UNKNOWN_MODEL: &str = "MODEL";
 pub(crate) const UNKNOWN_NAMESPACE: &str = "NAMESPACE";
 pub(crate) const UNKNOWN_POD: &str = "POD";

@@ -5,6 +5,7 @@ mod catalog;
 mod features;
 mod measured_loss;
 mod memory_rules;
+mod metric_names;
 mod parser_names;
 
 use crate::intent::IntentError;
@@ -15,9 +16,11 @@ pub use catalog::{
 pub use features::{
     CUDA_13_SUFFIX, ConfigurationReader, ConnectorSpelling, CudaImages, Executor, FileDiscovery, ImageTag,
     KvEvents, KvEventsSwitch, Kvbm, MigrationLimit, ModelCard, OverlapSetting, RoleSpelling, RouterTtl,
+    SessionAffinity,
 };
 pub use measured_loss::{MeasuredLoss, ReplacedPods};
 pub use memory_rules::{CheckpointKvFormats, InFlightSteps, MemoryRules, WindowLimits, YarnLength};
+pub use metric_names::Metric;
 pub use parser_names::UnknownParser;
 
 /// Generation of the operator, derived from API discovery, which does not require a permission.
@@ -45,6 +48,7 @@ pub struct Release {
     pub overlap_setting: OverlapSetting,
     pub router_ttl: RouterTtl,
     pub migration_limit: MigrationLimit,
+    pub session_affinity: SessionAffinity,
     pub kvbm: Kvbm,
     pub executor: Executor,
     pub cuda_images: CudaImages,

@@ -99,6 +99,12 @@ impl Resource {
     pub fn name(&self) -> &str {
         self.view().name()
     }
+
+    /// `kind.group/name` as `kubectl -o name` prints it, for example `job.batch/fetch`.
+    pub fn qualified_name(&self) -> String {
+        let group = self.api_version().split_once('/').map(|(group, _)| format!(".{group}"));
+        format!("{}{}/{}", self.kind().to_lowercase(), group.unwrap_or_default(), self.name())
+    }
 }
 
 impl std::fmt::Display for Resource {

@@ -104,13 +104,20 @@ impl Endpoint {
         self.read_turn(started, response, on_delta).await
     }
 
-    /// Posts a body to a path below the base URL, such as `/completions`, and reads the answer.
+    /// Posts a body to a path below the base URL, such as `/completions`, and reads the answer. `header` is a name and a
+    /// value.
     ///
     /// # Errors
     /// No connection, an HTTP error, or an incomplete response.
-    pub(crate) async fn post(&self, path: &str, body: &impl Serialize) -> Result<Turn, ChatError> {
+    pub(crate) async fn post(
+        &self,
+        path: &str,
+        header: Option<(&str, &str)>,
+        body: &impl Serialize,
+    ) -> Result<Turn, ChatError> {
         let started = Instant::now();
         let post = self.client.post(format!("{}{path}", self.base_url)).json(body);
+        let post = header.into_iter().fold(post, |post, (name, value)| post.header(name, value));
         let response = self.send(post).await?;
         self.read_turn(started, response, |_| {}).await
     }
@@ -140,6 +147,7 @@ impl Endpoint {
                 turn.last_token = Some(now);
             }
             if let Some(reasoning) = &chunk.reasoning {
+                turn.reasoning.push_str(reasoning);
                 on_delta(Delta::Reasoning(reasoning));
             }
             if let Some(content) = &chunk.content {

@@ -19,6 +19,7 @@ pub struct ToolCall {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Turn {
     pub text: String,
+    pub reasoning: String,
     pub tool_calls: Vec<ToolCall>,
     pub finish_reason: Option<String>,
     pub usage: Option<Usage>,

@@ -9,7 +9,7 @@ use super::enum_value_parser;
 use crate::kube_flags;
 use crate::output::print_data;
 use crate::render::dry_run::change_preview_text;
-use crate::workflow::rollout::{ChangeOptions, ChangeOutcome, DryRun, WaitOptions};
+use crate::workflow::rollout::{ChangeOptions, ChangeOutcome, DryRun, FinalTest, WaitOptions};
 use kubectl_dynamo_cluster::ConflictPolicy;
 use kubectl_dynamo_core::error::{Exit, Result};
 
@@ -35,7 +35,7 @@ pub(super) struct WaitArgs {
 pub(super) struct ChangeArgs {
     #[command(flatten)]
     pub wait_args: WaitArgs,
-    /// Preview the change without applying it
+    /// Preview only: `client` reads the cluster, `server` also validates with a server-side dry run
     #[arg(long, value_name = "MODE", value_parser = enum_value_parser::<DryRun>(), default_value = "none")]
     pub dry_run: DryRun,
     /// Take over fields that another field manager owns
@@ -48,7 +48,8 @@ pub(super) struct ChangeArgs {
 
 impl WaitArgs {
     pub(super) fn options(&self) -> WaitOptions {
-        WaitOptions { detach: self.detach, no_smoke_test: self.no_smoke_test, timeout: self.timeout }
+        let final_test = if self.no_smoke_test { FinalTest::None } else { FinalTest::Completion };
+        WaitOptions { detach: self.detach, final_test, timeout: self.timeout }
     }
 }
 

@@ -10,11 +10,13 @@ use std::net::Ipv4Addr;
 
 use clap::Args;
 
+use super::output_flag::output_parser;
 use crate::chat::{Endpoint, EndpointKind};
 use crate::context::Context;
+use crate::output::{DocumentCount, PrintFormat, TextFormat};
 use crate::settings;
 use crate::workflow::lookup;
-use conversation::{ChatFormat, Conversation};
+use conversation::{Conversation, ConversationOutput};
 use error::ChatArgsError;
 use kubectl_dynamo_core::error::{Exit, Result};
 use kubectl_dynamo_core::intent::Backend;
@@ -47,9 +49,9 @@ pub(super) struct ChatArgs {
     /// Sampling temperature
     #[arg(long, value_name = "T")]
     pub temperature: Option<f32>,
-    /// Output format; json prints one object with the answer and its statistics
-    #[arg(short, long, default_value = "text")]
-    pub output: ChatFormat,
+    /// Output format; json and yaml print the answer with its statistics
+    #[arg(short, long, value_parser = output_parser::<TextFormat>(), default_value = "text")]
+    pub output: PrintFormat<TextFormat>,
 }
 
 const EXAMPLES: &str = "\
@@ -107,7 +109,9 @@ async fn converse(
         report.info("the engine is the mocker, which generates placeholder text");
     }
     let max_tokens = args.max_tokens.or(is_mock.then_some(MOCK_TOKENS));
-    let mut conversation = Conversation::new(endpoint, model, report, args.output);
+    let count = if prompt.is_some() { DocumentCount::One } else { DocumentCount::Many };
+    let output = ConversationOutput::new(args.output.clone(), count);
+    let mut conversation = Conversation::new(endpoint, model, report, output);
     conversation.set_sampling(max_tokens, args.temperature);
     if let Some(system) = &args.system {
         conversation.set_system_prompt(system);

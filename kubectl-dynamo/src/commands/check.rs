@@ -2,10 +2,9 @@
 
 use clap::Args;
 
-use crate::commands::enum_value_parser;
+use super::output_flag::output_parser;
 use crate::context::Context;
-use crate::output::{print_data, print_styled};
-use crate::render::findings::FindingsFormat;
+use crate::output::{FindingsFormat, PrintFormat, print_data, print_styled};
 use crate::render::{check as screen, junit};
 use crate::workflow::check;
 use crate::workflow::serving_input::ServingInput;
@@ -20,8 +19,8 @@ pub(super) struct ClusterCheckArgs {
     #[command(flatten)]
     pub serving: ServingInput,
     /// Output format
-    #[arg(short, long, value_parser = enum_value_parser::<FindingsFormat>(), default_value = "table")]
-    pub output: FindingsFormat,
+    #[arg(short, long, value_parser = output_parser::<FindingsFormat>(), default_value = "table")]
+    pub output: PrintFormat<FindingsFormat>,
 }
 
 const EXAMPLES: &str = "\
@@ -36,9 +35,11 @@ pub(super) async fn run(args: ClusterCheckArgs, context: &Context) -> Result<Exi
     // Removes the waiting line from a terminal.
     context.report.summary(Vec::new());
     match args.output {
-        FindingsFormat::Table => print_styled(&screen::screen(&report))?,
-        FindingsFormat::Json => print_data(&format!("{:#}\n", screen::document(&report)))?,
-        FindingsFormat::Junit => print_data(&junit::document("check", &report.findings)?)?,
+        PrintFormat::Own(FindingsFormat::Table) => print_styled(&screen::screen(&report))?,
+        PrintFormat::Own(FindingsFormat::Junit) => {
+            print_data(&junit::document("check", &report.findings)?)?;
+        }
+        PrintFormat::Document(format) => print_data(&format.text(&screen::document(&report))?)?,
     }
     Ok(report.exit())
 }

@@ -5,15 +5,14 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
-use crate::commands::enum_value_parser;
+use super::output_flag::output_parser;
 use crate::context::Context;
-use crate::output::print_data;
-use crate::render::plan_table::PlanFormat;
+use crate::output::{PrintFormat, TableFormat, TextFormat, print_data};
 use crate::render::settings as screen;
 use crate::settings::edit::{self, ConfigFile};
 use crate::settings::{self, starter_kit};
 use kubectl_dynamo_core::error::{Exit, Result};
-use kubectl_dynamo_core::intent::request::MergedSettings;
+use kubectl_dynamo_core::intent::request::{MergedSettings, ResolvedSetting};
 
 /// Show and change the default settings of deployments
 ///
@@ -33,6 +32,9 @@ enum ConfigAction {
     Get {
         /// Path or flag of the field, such as router.mode or nodeSelector.pool
         field: String,
+        /// Output format
+        #[arg(short, long, value_parser = output_parser::<TextFormat>(), default_value = "text")]
+        output: PrintFormat<TextFormat>,
     },
     /// Change a setting
     Set {
@@ -55,14 +57,14 @@ enum ConfigAction {
     /// Print every setting and its source
     List {
         /// Output format
-        #[arg(short, long, value_parser = enum_value_parser::<PlanFormat>(), default_value = "table")]
-        output: PlanFormat,
+        #[arg(short, long, value_parser = output_parser::<TableFormat>(), default_value = "table")]
+        output: PrintFormat<TableFormat>,
     },
     /// Print the JSON schema of requests, or a table of their fields
     Schema {
         /// Output format
-        #[arg(short, long, value_parser = enum_value_parser::<PlanFormat>(), default_value = "json")]
-        output: PlanFormat,
+        #[arg(short, long, value_parser = output_parser::<TableFormat>(), default_value = "json")]
+        output: PrintFormat<TableFormat>,
     },
     /// Print the path of the user config
     Path,
@@ -79,7 +81,7 @@ enum ConfigAction {
 pub(super) fn run(args: &ConfigArgs, context: &Context) -> Result<Exit> {
     let file = |project: &bool| if *project { ConfigFile::Project } else { ConfigFile::User };
     match &args.action {
-        ConfigAction::Get { field } => return get(field),
+        ConfigAction::Get { field, output } => return get(field, output),
         ConfigAction::Set { field, value, project } => {
             let path = edit::set(field, value, file(project))?;
             context.report.info(format!("written: {}", path.display()));
@@ -89,24 +91,28 @@ pub(super) fn run(args: &ConfigArgs, context: &Context) -> Result<Exit> {
             context.report.info(format!("written: {}", path.display()));
         }
         ConfigAction::List { output } => {
-            print_data(&screen::list(&MergedSettings::from_layers(settings::layers()?), *output))?;
+            print_data(&screen::list(&MergedSettings::from_layers(settings::layers()?), output)?)?;
         }
-        ConfigAction::Schema { output } => print_data(&screen::schema(*output))?,
+        ConfigAction::Schema { output } => print_data(&screen::schema(output)?)?,
         ConfigAction::Path => print_data(&format!("{}\n", settings::user_path()?.display()))?,
         ConfigAction::ImportKit { file, platform } => import_kit(file, platform.as_deref(), context)?,
     }
     Ok(Exit::Ok)
 }
 
-fn get(name: &str) -> Result<Exit> {
+fn get(name: &str, output: &PrintFormat<TextFormat>) -> Result<Exit> {
     let (field, key) = edit::find_setting(name)?;
     let merged = MergedSettings::from_layers(settings::layers()?);
-    let found = merged.all(field.path).filter(|found| key.is_none() || found.setting.key == key);
-    let values: Vec<String> = found.map(|found| screen::value(found, key.as_deref())).collect();
-    if values.is_empty() {
+    let is_requested = |found: &&ResolvedSetting| key.is_none() || found.setting.key == key;
+    let found: Vec<&ResolvedSetting> = merged.all(field.path).filter(is_requested).collect();
+    let line = |found: &&ResolvedSetting| screen::value(found, key.as_deref()) + "\n";
+    if found.is_empty() {
         return Ok(Exit::Failed);
     }
-    print_data(&format!("{}\n", values.join("\n")))?;
+    print_data(&output.text(
+        || screen::document(found.iter().copied()),
+        |TextFormat::Text| found.iter().map(line).collect(),
+    )?)?;
     Ok(Exit::Ok)
 }
 

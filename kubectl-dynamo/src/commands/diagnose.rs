@@ -4,9 +4,9 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::commands::enum_value_parser;
+use super::output_flag::output_parser;
 use crate::context::Context;
-use crate::output::{StatusFormat, print_data};
+use crate::output::{PrintFormat, TextFormat, print_data};
 use crate::render::fetch_status;
 use crate::render::status::render_chain;
 use crate::typed_command::typed;
@@ -25,15 +25,15 @@ pub(super) struct DiagnoseArgs {
     /// Name of the deployment
     pub name: String,
     /// Output format
-    #[arg(short, long, value_parser = enum_value_parser::<StatusFormat>(), default_value = "text")]
-    pub output: StatusFormat,
+    #[arg(short, long, value_parser = output_parser::<TextFormat>(), default_value = "text")]
+    pub output: PrintFormat<TextFormat>,
 }
 
 pub(super) async fn run(args: DiagnoseArgs, context: &Context) -> Result<Exit> {
     let DeploymentLookup { cluster, platform, graph } = lookup::find_deployment(&args.name, context).await?;
     let Some(graph) = graph else {
         let status = FetchStatus::find_unfinished(&args.name, &cluster, &platform, &context.report).await?;
-        print_data(&fetch_status::render(&status, args.output))?;
+        print_data(&fetch_status::render(&status, &args.output)?)?;
         return Ok(status.exit());
     };
     let mut snapshot = gather(&cluster, graph.clone(), platform.graph_api, LogScope::NotReady).await?;
@@ -47,10 +47,10 @@ pub(super) async fn run(args: DiagnoseArgs, context: &Context) -> Result<Exit> {
     }
     let skipped = snapshot.skipped_messages(&cluster);
     let failed_verdict = failed_verdict(&components(&graph, &snapshot.evidence.observation.pods));
-    print_data(&match args.output {
-        StatusFormat::Text => screen(&args.name, &diagnosis, failed_verdict, &skipped),
-        StatusFormat::Json => format!("{:#}\n", document(&args.name, &diagnosis, failed_verdict, &skipped)),
-    })?;
+    print_data(&args.output.text(
+        || document(&args.name, &diagnosis, failed_verdict, &skipped),
+        |TextFormat::Text| screen(&args.name, &diagnosis, failed_verdict, &skipped),
+    )?)?;
     Ok(match &diagnosis.result {
         DiagnosisResult::Ready => Exit::Ok,
         DiagnosisResult::Progressing { .. } | DiagnosisResult::Blocked { .. } => Exit::NotReadyInTime,

@@ -1,10 +1,11 @@
 //! `diff`: prints what `up` would change, by field and by component, according to a server-side dry run.
 //! It must not change anything on the cluster, and its exit code 1 is reserved for differences.
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
+use super::output_flag::output_parser;
 use crate::context::Context;
-use crate::output::{print_data, yaml};
+use crate::output::{PrintFormat, TextFormat, print_data};
 use crate::render::diff as screen;
 use crate::workflow::diff::{self, DiffOptions, ObjectDiff};
 use crate::workflow::serving_input::ServingInput;
@@ -22,16 +23,8 @@ pub(super) struct DiffArgs {
     #[arg(long)]
     pub force_conflicts: bool,
     /// Output format
-    #[arg(short, long, default_value = "text")]
-    pub output: DiffFormat,
-}
-
-/// How differences are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum DiffFormat {
-    Text,
-    Json,
-    Yaml,
+    #[arg(short, long, value_parser = output_parser::<TextFormat>(), default_value = "text")]
+    pub output: PrintFormat<TextFormat>,
 }
 
 /// An error of `diff`: its exit code must not be 1, which means that there are differences.
@@ -63,11 +56,11 @@ pub(super) async fn run(args: DiffArgs, context: &Context) -> Result<Exit> {
 async fn compare(args: &DiffArgs, context: &Context) -> Result<Exit> {
     let options = DiffOptions { conflicts: ConflictPolicy::from_force_flag(args.force_conflicts) };
     let diff = diff::compare(&args.serving, &options, context).await?;
-    print_data(&match args.output {
-        DiffFormat::Text => screen::text(&diff.objects),
-        DiffFormat::Json => format!("{:#}\n", screen::document(&diff.objects)),
-        DiffFormat::Yaml => yaml(&screen::document(&diff.objects)),
-    })?;
+    print_data(
+        &args
+            .output
+            .text(|| screen::document(&diff.objects), |TextFormat::Text| screen::text(&diff.objects))?,
+    )?;
     if diff.objects.iter().any(ObjectDiff::has_changes) {
         return Ok(Exit::Failed);
     }

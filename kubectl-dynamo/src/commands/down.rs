@@ -26,7 +26,7 @@ pub(super) struct DownArgs {
     /// Delete the deployments that match this label selector
     #[arg(short = 'l', long, value_name = "LABELS", conflicts_with_all = ["names", "local"])]
     pub selector: Option<String>,
-    /// Also delete the model's folder or the PVC (refused while another workload mounts it)
+    /// Also delete the model's folder, or the PVC with all models (refused while another workload uses it)
     #[arg(long, value_name = "WHAT", value_parser = enum_value_parser::<DeleteCache>())]
     pub delete_cache: Option<DeleteCache>,
     /// Wait until the deployment and its pods are deleted

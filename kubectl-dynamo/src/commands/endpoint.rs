@@ -1,12 +1,13 @@
 //! `endpoint`: prints the URL of a deployment and the model names that it serves.
 //! It must not keep a port-forward open; `port-forward` does that.
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::json;
 
+use super::output_flag::output_parser;
 use crate::commands::local::LocalEndpoint;
 use crate::context::Context;
-use crate::output::print_data;
+use crate::output::{EndpointFormat, PrintFormat, print_data};
 use crate::typed_command::{deployment_command, typed};
 use crate::workflow::lookup::{self, ClusterDeployment};
 use crate::workflow::status::list_models;
@@ -24,17 +25,8 @@ pub(super) struct EndpointArgs {
     #[arg(long)]
     pub local: bool,
     /// Output format (`env` is for `eval`)
-    #[arg(short, long, default_value = "text")]
-    pub output: EndpointFormat,
-}
-
-/// How an endpoint is printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum EndpointFormat {
-    Text,
-    Url,
-    Env,
-    Json,
+    #[arg(short, long, value_parser = output_parser::<EndpointFormat>(), default_value = "text")]
+    pub output: PrintFormat<EndpointFormat>,
 }
 
 /// The endpoint of a deployment, on a cluster or on this machine.
@@ -52,10 +44,16 @@ pub(super) async fn run(args: EndpointArgs, context: &Context) -> Result<Exit> {
             let LocalEndpoint { name, url, models } = super::local::endpoint(name.as_deref()).await?;
             Endpoint { name, namespace: None, url, models }
         }
-        name => cluster_endpoint(&name.unwrap_or_default(), args.output, context).await?,
+        name => cluster_endpoint(&name.unwrap_or_default(), &args.output, context).await?,
     };
     let Endpoint { name, namespace, url, models } = endpoint;
-    print_data(&match args.output {
+    let document = || {
+        json!({
+            "apiVersion": "kubectl-dynamo.dev/v1", "kind": "Endpoint", "name": name, "namespace": namespace,
+            "url": url, "models": models,
+        })
+    };
+    let own_text = |own| match own {
         EndpointFormat::Url => format!("{url}\n"),
         EndpointFormat::Text => text(&name, namespace.as_deref(), &url, &models),
         EndpointFormat::Env => format!(
@@ -63,22 +61,20 @@ pub(super) async fn run(args: EndpointArgs, context: &Context) -> Result<Exit> {
             shell_quote(&url),
             shell_quote(models.first().map(String::as_str).unwrap_or_default())
         ),
-        EndpointFormat::Json => {
-            let document = json!({
-                "apiVersion": "kubectl-dynamo.dev/v1", "kind": "Endpoint", "name": name, "namespace": namespace,
-                "url": url, "models": models,
-            });
-            format!("{document:#}\n")
-        }
-    })?;
+    };
+    print_data(&args.output.text(document, own_text)?)?;
     Ok(Exit::Ok)
 }
 
-async fn cluster_endpoint(name: &str, output: EndpointFormat, context: &Context) -> Result<Endpoint> {
+async fn cluster_endpoint(
+    name: &str,
+    output: &PrintFormat<EndpointFormat>,
+    context: &Context,
+) -> Result<Endpoint> {
     let deployment = lookup::get_deployment(name, context).await?;
     let url = summarize(&deployment.graph).in_cluster_url();
     let models = match output {
-        EndpointFormat::Url => Vec::new(),
+        PrintFormat::Own(EndpointFormat::Url) => Vec::new(),
         _ => served_models(&deployment).await?,
     };
     Ok(Endpoint { name: name.into(), namespace: Some(deployment.cluster.namespace), url, models })

@@ -2,18 +2,24 @@
 //! It must not access a cluster.
 
 use clap::Args;
+use serde_json::{Value, json};
 
-use crate::output::print_data;
+use super::output_flag::output_parser;
+use crate::output::{PrintFormat, TextFormat, print_data};
 use kubectl_dynamo_core::code::MessageCode;
 use kubectl_dynamo_core::command::{Fix, SuggestedCommand};
-use kubectl_dynamo_core::diagnosis::{explanation, explanations};
+use kubectl_dynamo_core::diagnosis::{Explanation, explanation, explanations};
 use kubectl_dynamo_core::error::{Exit, Explain, Result};
+use kubectl_dynamo_core::resources::object_at;
 
 /// Explain a message code such as KD0604, or list all codes
 #[derive(Args)]
 pub(super) struct ExplainArgs {
     /// Message code (default: list all codes)
     pub code: Option<String>,
+    /// Output format
+    #[arg(short, long, value_parser = output_parser::<TextFormat>(), default_value = "text")]
+    pub output: PrintFormat<TextFormat>,
 }
 
 /// A message code that does not exist.
@@ -34,14 +40,43 @@ impl Explain for UnknownCode {
 }
 
 pub(super) fn run(args: &ExplainArgs) -> Result<Exit> {
-    let Some(code) = &args.code else {
-        let lines: String =
-            explanations().iter().map(|entry| format!("{}  {}\n", entry.code, entry.meaning)).collect();
-        print_data(&lines)?;
-        return Ok(Exit::Ok);
+    let text = match &args.code {
+        None => args.output.text(list_document, |TextFormat::Text| list())?,
+        Some(code) => {
+            let entry = explanation(code).ok_or_else(|| UnknownCode { code: code.clone() })?;
+            args.output.text(|| document(&entry), |TextFormat::Text| screen(&entry))?
+        }
     };
-    let entry = explanation(code).ok_or_else(|| UnknownCode { code: code.clone() })?;
-    let advice = if entry.advice.is_empty() { String::new() } else { format!("\n{}\n", entry.advice) };
-    print_data(&format!("{}: {}\n{advice}", entry.code, entry.meaning))?;
+    print_data(&text)?;
     Ok(Exit::Ok)
+}
+
+fn list() -> String {
+    explanations().iter().map(|entry| format!("{}  {}\n", entry.code, entry.meaning)).collect()
+}
+
+fn screen(entry: &Explanation) -> String {
+    let advice = if entry.advice.is_empty() { String::new() } else { format!("\n{}\n", entry.advice) };
+    format!("{}: {}\n{advice}", entry.code, entry.meaning)
+}
+
+fn list_document() -> Value {
+    let items: Vec<Value> = explanations().iter().map(item).collect();
+    json!({ "apiVersion": "kubectl-dynamo.dev/v1", "kind": "MessageCodeList", "items": items })
+}
+
+fn document(entry: &Explanation) -> Value {
+    let mut document = item(entry);
+    object_at(&mut document, &[]).extend([
+        ("apiVersion".into(), "kubectl-dynamo.dev/v1".into()),
+        ("kind".into(), "MessageCode".into()),
+    ]);
+    document
+}
+
+fn item(entry: &Explanation) -> Value {
+    json!({
+        "code": entry.code, "category": entry.code.category().title(), "exit": entry.code.exit() as u8,
+        "meaning": entry.meaning, "advice": entry.advice,
+    })
 }

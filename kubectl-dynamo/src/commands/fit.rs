@@ -1,11 +1,12 @@
 //! `fit`: prints the weights and the KV cache per GPU for each parallelism, and the number of concurrent
 //! requests. It must not download weights.
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
+use super::output_flag::output_parser;
 use super::serving_flags::MemoryFlags;
 use crate::context::Context;
-use crate::output::print_data;
+use crate::output::{PrintFormat, TableFormat, print_data};
 use crate::render::{fit as screen, role_fit};
 use crate::workflow::fit::{self, FitOptions, FitReport};
 use kubectl_dynamo_core::code::MessageCode;
@@ -35,8 +36,8 @@ pub(super) struct FitArgs {
     #[arg(long, value_name = "VERSION")]
     pub release: Option<String>,
     /// Output format
-    #[arg(short, long, default_value = "table")]
-    pub output: FitFormat,
+    #[arg(short, long, value_parser = output_parser::<TableFormat>(), default_value = "table")]
+    pub output: PrintFormat<TableFormat>,
 }
 
 /// The value of `--gpu` for the GPUs of the cluster.
@@ -49,13 +50,6 @@ Examples:
   kubectl dynamo fit Qwen/Qwen3-32B --gpu l40s:4 --max-model-len 32K
   kubectl dynamo fit ./model --gpu h200-141g:8x2 -- --kv-cache-dtype fp8
   kubectl dynamo fit Qwen/Qwen3-32B --gpu h100-80g:8x2 --mode disagg --prefill-tp 2 --decode-tp 4";
-
-/// How the table is printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum FitFormat {
-    Table,
-    Json,
-}
 
 /// An invalid value of `--gpu`.
 #[derive(Debug, thiserror::Error)]
@@ -84,11 +78,13 @@ pub(super) async fn run(args: FitArgs, context: &Context) -> Result<Exit> {
         settings: MergedSettings::from_layers([args.memory.layer()?]),
     };
     let (query, report) = fit::fit(options, context).await?;
-    print_data(&match (&report, args.output) {
-        (FitReport::Shapes(rows), FitFormat::Table) => screen::table_text(&query, rows),
-        (FitReport::Shapes(rows), FitFormat::Json) => format!("{:#}\n", screen::document(&query, rows)),
-        (FitReport::Roles(fits), FitFormat::Table) => role_fit::table_text(&query, fits),
-        (FitReport::Roles(fits), FitFormat::Json) => format!("{:#}\n", role_fit::document(&query, fits)),
-    })?;
+    let document = || match &report {
+        FitReport::Shapes(rows) => screen::document(&query, rows),
+        FitReport::Roles(fits) => role_fit::document(&query, fits),
+    };
+    print_data(&args.output.text(document, |TableFormat::Table| match &report {
+        FitReport::Shapes(rows) => screen::table_text(&query, rows),
+        FitReport::Roles(fits) => role_fit::table_text(&query, fits),
+    })?)?;
     Ok(if report.fits() { Exit::Ok } else { Exit::DoesNotFit })
 }

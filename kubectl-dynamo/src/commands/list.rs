@@ -3,13 +3,13 @@
 
 use clap::Args;
 
-use crate::commands::enum_value_parser;
+use super::output_flag::output_parser;
 use crate::context::Context;
-use crate::output::{ListFormat, print_data, yaml};
+use crate::output::{DocumentCount, DocumentSeparator, ListFormat, PrintFormat, print_data};
 use crate::render::list::{ListColumns, document, rows};
 use crate::signals::follow_until_signal;
 use crate::workflow::deployments::{ListEntry, ListQuery, report_no_deployments};
-use kubectl_dynamo_cluster::{Cluster, NamespaceScope};
+use kubectl_dynamo_cluster::NamespaceScope;
 use kubectl_dynamo_core::error::{Exit, Result};
 
 /// List deployments
@@ -26,18 +26,26 @@ pub(super) struct ListArgs {
     #[arg(short, long, conflicts_with = "local")]
     pub watch: bool,
     /// Output format
-    #[arg(short, long, value_parser = enum_value_parser::<ListFormat>(), default_value = "table")]
-    pub output: ListFormat,
+    #[arg(short, long, value_parser = output_parser::<ListFormat>(), default_value = "table")]
+    pub output: PrintFormat<ListFormat>,
 }
 
 pub(super) async fn run(args: ListArgs, context: &Context) -> Result<Exit> {
     if args.local {
-        return super::local::list(args.output, context);
+        return super::local::list(&args.output, context);
     }
     let cluster = context.cluster().await?;
     let api = cluster.platform().await?.graph_api;
     let query = ListQuery { selector: &args.selector, scope: context.kube.scope() };
-    let print = |entries| print(entries, args.output, query.scope, &cluster, context);
+    let count = if args.watch { DocumentCount::Many } else { DocumentCount::One };
+    let mut separator = DocumentSeparator::new(count);
+    let mut print = |entries: Vec<ListEntry>| {
+        if entries.is_empty() && !args.output.is_document() {
+            report_no_deployments(query.scope, &cluster, context);
+            return Ok(());
+        }
+        print_data(&separator.separate(text(entries, &args.output, query.scope)?, &args.output))
+    };
     if !args.watch {
         print(query.list(&cluster, api).await?)?;
         return Ok(Exit::Ok);
@@ -45,22 +53,13 @@ pub(super) async fn run(args: ListArgs, context: &Context) -> Result<Exit> {
     follow_until_signal(query.follow(&cluster, api, context, print)).await
 }
 
-fn print(
-    entries: Vec<ListEntry>,
-    output: ListFormat,
-    scope: NamespaceScope,
-    cluster: &Cluster,
-    context: &Context,
-) -> Result<()> {
-    if entries.is_empty() && !matches!(output, ListFormat::Json | ListFormat::Yaml) {
-        report_no_deployments(scope, cluster, context);
-        return Ok(());
+fn text(entries: Vec<ListEntry>, output: &PrintFormat<ListFormat>, scope: NamespaceScope) -> Result<String> {
+    match output {
+        PrintFormat::Document(format) => format.text(&document(&entries)),
+        PrintFormat::Own(ListFormat::Table) => Ok(rows(entries, scope, ListColumns::Standard)),
+        PrintFormat::Own(ListFormat::Wide) => Ok(rows(entries, scope, ListColumns::Wide)),
+        PrintFormat::Own(ListFormat::Name) => {
+            Ok(entries.iter().map(|one| format!("{}\n", one.summary.name)).collect())
+        }
     }
-    print_data(&match output {
-        ListFormat::Table => rows(entries, scope, ListColumns::Standard),
-        ListFormat::Wide => rows(entries, scope, ListColumns::Wide),
-        ListFormat::Name => entries.iter().map(|one| format!("{}\n", one.summary.name)).collect(),
-        ListFormat::Json => format!("{:#}\n", document(&entries)),
-        ListFormat::Yaml => yaml(&document(&entries)),
-    })
 }

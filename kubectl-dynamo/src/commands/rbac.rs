@@ -3,14 +3,15 @@
 
 use clap::{Args, Subcommand};
 
+use super::output_flag::output_parser;
 use crate::commands::enum_value_parser;
 use crate::context::Context;
 use crate::kube_flags::FlagError;
-use crate::output::print_data;
+use crate::output::{ObjectFormat, PrintFormat, print_data};
+use crate::render::objects;
 use kubectl_dynamo_cluster::DEFAULT_NAMESPACE;
 use kubectl_dynamo_core::error::{Exit, Result};
 use kubectl_dynamo_core::rbac::{Persona, RbacSubject, RuleScope, render_rbac};
-use kubectl_dynamo_core::resources::to_yaml;
 
 /// Generate the RBAC permissions that the commands need
 #[derive(Subcommand)]
@@ -44,6 +45,9 @@ pub(super) struct GenerateArgs {
     /// Service account to grant them to (repeatable; default namespace: that of -n)
     #[arg(long, value_name = "[NAMESPACE:]NAME")]
     pub service_account: Vec<String>,
+    /// Output format
+    #[arg(short, long, value_parser = output_parser::<ObjectFormat>(), default_value = "yaml")]
+    pub output: PrintFormat<ObjectFormat>,
 }
 
 const EXAMPLES: &str = "\
@@ -71,7 +75,7 @@ fn generate(args: &GenerateArgs, context: &Context) -> Result<Exit> {
             .info("no subject given, so only the role is printed; add --user, --group, or --service-account");
     }
     let objects = render_rbac(args.persona, scope, &subjects);
-    print_data(&to_yaml(&objects).expect("RBAC objects contain only strings and lists"))?;
+    print_data(&objects::text(&objects, &args.output)?)?;
     Ok(Exit::Ok)
 }
 

@@ -1,16 +1,19 @@
-//! `render`: prints exactly the objects that `up` would apply, or writes them to files. It never writes to
-//! the cluster and does not contact it if the release and the API version are given.
+//! `render`: prints the objects that `up` would apply, or writes them to files. It never writes to the cluster
+//! and does not contact it if the release and the API version are given.
+
+mod format;
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
+use self::format::RenderFormat;
+use super::output_flag::output_parser;
 use crate::commands::enum_value_parser;
 use crate::context::Context;
-use crate::kube_flags::FlagError;
-use crate::output::print_data;
-use crate::render::objects::{self, ObjectFormat};
-use crate::render::plan_table::{self, PlanFormat};
+use crate::output::{PrintFormat, print_data};
+use crate::render::objects;
+use crate::render::plan_table;
 use crate::workflow::render::{self, ComponentPath, RenderOptions, RenderOutcome, RenderedDeployment};
 use crate::workflow::serving_input::ServingInput;
 use crate::workflow::wizard;
@@ -21,7 +24,8 @@ use kubectl_dynamo_core::resources::GraphApi;
 
 /// Print the objects that `up` would apply
 ///
-/// With --release and --graph-api no cluster is needed. Otherwise the cluster of the current context
+/// With --release and --graph-api no cluster is needed, but the values that `up` derives from the cluster and the hub
+/// are not set: parsers, log format, and the toleration of EKS Auto Mode. Otherwise the cluster of the current context
 /// determines the API version and the release.
 #[derive(Args)]
 pub(super) struct RenderArgs {
@@ -40,16 +44,8 @@ pub(super) struct RenderArgs {
     #[arg(long, value_name = "FOLDER", conflicts_with = "plan")]
     output_dir: Option<PathBuf>,
     /// Output format (default: yaml for objects, table for --plan)
-    #[arg(short, long)]
-    output: Option<RenderFormat>,
-}
-
-/// Output formats of objects or a plan. A table is only for a plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum RenderFormat {
-    Yaml,
-    Json,
-    Table,
+    #[arg(short, long, value_parser = output_parser::<RenderFormat>())]
+    output: Option<PrintFormat<RenderFormat>>,
 }
 
 impl RenderArgs {
@@ -64,28 +60,10 @@ impl RenderArgs {
         if let Some(folder) = &self.output_dir {
             flags.extend(["--output-dir".to_owned(), folder.display().to_string()]);
         }
-        if let Some(format) = self.output.and_then(|format| format.to_possible_value()) {
-            flags.extend(["--output".to_owned(), format.get_name().to_owned()]);
+        if let Some(format) = &self.output {
+            flags.extend(["--output".to_owned(), format.to_string()]);
         }
         flags
-    }
-
-    /// Returns the format of the objects.
-    fn object_format(&self) -> Result<ObjectFormat> {
-        match self.output {
-            None | Some(RenderFormat::Yaml) => Ok(ObjectFormat::Yaml),
-            Some(RenderFormat::Json) => Ok(ObjectFormat::Json),
-            Some(RenderFormat::Table) => Err(FlagError::PlanFormat.into()),
-        }
-    }
-
-    /// Returns the format of the plan.
-    fn plan_format(&self) -> Result<PlanFormat> {
-        match self.output {
-            None | Some(RenderFormat::Table) => Ok(PlanFormat::Table),
-            Some(RenderFormat::Json) => Ok(PlanFormat::Json),
-            Some(RenderFormat::Yaml) => Err(FlagError::PlanFormat.into()),
-        }
     }
 }
 
@@ -99,7 +77,7 @@ pub(super) async fn run(mut args: RenderArgs, context: &Context) -> Result<Exit>
     };
     if args.plan {
         let format = args.plan_format()?;
-        print_data(&plan_table::text(&rendered.deployment, &rendered.namespace, &[], format))?;
+        print_data(&plan_table::text(&rendered.deployment, &rendered.namespace, &[], &format)?)?;
     } else {
         print_objects(&args, &rendered, context)?;
     }
@@ -116,10 +94,10 @@ fn print_objects(args: &RenderArgs, rendered: &RenderedDeployment, context: &Con
             context.report.warn(Some(warning.code()), warning.to_string(), None);
         }
     }
-    let (resources, format) = (&rendered.deployment.resources, args.object_format()?);
+    let resources = &rendered.deployment.resources;
     match &args.output_dir {
-        Some(folder) => write_files(folder, &objects::files(resources, format)?, context),
-        None => print_data(&objects::text(resources, format)?),
+        Some(folder) => write_files(folder, &objects::files(resources, args.file_format()?)?, context),
+        None => print_data(&objects::text(resources, &args.object_format()?)?),
     }
 }
 

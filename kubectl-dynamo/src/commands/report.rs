@@ -1,18 +1,16 @@
 //! `report`: writes a support bundle of a deployment: objects, events, and logs in one archive, as far as the
 //! user's permissions allow. It removes recognized secrets and never reads a Secret.
 
-use std::fs::OpenOptions;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+mod archive;
+
+use std::path::PathBuf;
 
 use clap::Args;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 
+use super::output_flag::output_parser;
 use crate::context::Context;
-use crate::output::print_data;
+use crate::output::{PrintFormat, TextFormat, print_data};
 use crate::report::units;
 use crate::workflow::lookup::{self, DeploymentLookup};
 use crate::workflow::snapshot::{
@@ -26,6 +24,7 @@ use kubectl_dynamo_core::diagnosis::{Diagnosis, diagnose};
 use kubectl_dynamo_core::error::{Exit, Result};
 use kubectl_dynamo_core::intent::StringEnum;
 use kubectl_dynamo_core::preflight::Fact;
+use kubectl_dynamo_core::resources::object_at;
 
 /// Write a support bundle with objects, events, and logs, without secrets
 #[derive(Args)]
@@ -35,6 +34,9 @@ pub(super) struct ReportArgs {
     /// Path of the gzipped tar archive (default: dynamo-report-….tar.gz in the current folder)
     #[arg(short, long, value_name = "FILE")]
     pub file: Option<PathBuf>,
+    /// Output format; text prints the path
+    #[arg(short, long, value_parser = output_parser::<TextFormat>(), default_value = "text")]
+    pub output: PrintFormat<TextFormat>,
 }
 
 pub(super) async fn run(args: ReportArgs, context: &Context) -> Result<Exit> {
@@ -50,7 +52,7 @@ pub(super) async fn run(args: ReportArgs, context: &Context) -> Result<Exit> {
     // Without the objects that decide the verdict, a diagnosis would be a guess.
     let diagnosis = snapshot.position_of_required_kind().is_none().then(|| diagnose(&snapshot.evidence));
     let mut files = bundle_files(&snapshot, diagnosis.as_ref());
-    let metadata = ReportSubject {
+    let mut metadata = ReportSubject {
         snapshot: &snapshot,
         diagnosis: diagnosis.as_ref(),
         cluster: &cluster,
@@ -62,15 +64,20 @@ pub(super) async fn run(args: ReportArgs, context: &Context) -> Result<Exit> {
     files.insert(0, BundleFile { name: "report.json".into(), text: format!("{metadata:#}\n") });
     let folder = format!("dynamo-report-{}", unique_name(&cluster.namespace, &args.name));
     let path = args.file.unwrap_or_else(|| format!("{folder}.tar.gz").into());
-    write_archive(&path, &folder, &files).map_err(WriteError::for_path(&path))?;
-    let size = files.iter().map(|file| file.text.len() as u64).sum();
+    archive::write(&path, &folder, &files).map_err(WriteError::for_path(&path))?;
+    let size: u64 = files.iter().map(|file| file.text.len() as u64).sum();
     context.report.info(format!(
         "{} files, {}; recognized secrets are removed",
         files.len(),
         units::bytes(size)
     ));
     context.report.info("review the archive before you share it: logs may contain prompts");
-    print_data(&format!("{}\n", path.display()))?;
+    object_at(&mut metadata, &[]).extend([
+        ("file".into(), path.display().to_string().into()),
+        ("files".into(), files.len().into()),
+        ("bytes".into(), size.into()),
+    ]);
+    print_data(&args.output.text(|| metadata, |TextFormat::Text| format!("{}\n", path.display()))?)?;
     Ok(Exit::Ok)
 }
 
@@ -128,19 +135,4 @@ impl ReportSubject<'_> {
             "unseen": unlisted,
         })
     }
-}
-
-/// Writes a gzipped tar archive with one folder. Only the owner can read it (mode 0600).
-fn write_archive(path: &Path, folder: &str, files: &[BundleFile]) -> io::Result<()> {
-    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    let mut archive = tar::Builder::new(GzEncoder::new(file, Compression::default()));
-    let now = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default();
-    for file in files {
-        let mut header = tar::Header::new_gnu();
-        header.set_size(file.text.len() as u64);
-        header.set_mode(0o600);
-        header.set_mtime(now);
-        archive.append_data(&mut header, format!("{folder}/{}", file.name), file.text.as_bytes())?;
-    }
-    archive.into_inner()?.finish()?.flush()
 }

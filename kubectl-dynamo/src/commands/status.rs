@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::commands::enum_value_parser;
+use super::output_flag::output_parser;
 use crate::context::Context;
 use crate::kube_flags;
-use crate::output::{StatusFormat, print_data, print_styled};
+use crate::output::{DocumentCount, DocumentSeparator, PrintFormat, TextFormat, print_data, print_styled};
 use crate::render::fetch_status;
 use crate::render::status::{self as screen, StatusDetail};
 use crate::workflow::fetch_status::FetchStatus;
@@ -41,15 +41,15 @@ pub(super) struct StatusArgs {
     #[arg(long, requires = "name")]
     pub details: bool,
     /// Output format
-    #[arg(short, long, value_parser = enum_value_parser::<StatusFormat>(), default_value = "text")]
-    pub output: StatusFormat,
+    #[arg(short, long, value_parser = output_parser::<TextFormat>(), default_value = "text")]
+    pub output: PrintFormat<TextFormat>,
 }
 
 pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit> {
     if args.local {
-        return super::local::status(args.name.as_deref(), args.output, context).await;
+        return super::local::status(args.name.as_deref(), &args.output, context).await;
     }
-    let Some(name) = &args.name else { return all::status(args.output, context).await };
+    let Some(name) = &args.name else { return all::status(&args.output, context).await };
     let found = lookup::find_deployment(name, context).await?;
     if args.watch || args.wait {
         return follow(&args, name, &found, context).await;
@@ -57,20 +57,54 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit> {
     let DeploymentLookup { cluster, platform, graph } = found;
     let Some(graph) = graph else {
         let status = FetchStatus::find_unfinished(name, &cluster, &platform, &context.report).await?;
-        print_data(&fetch_status::render(&status, args.output))?;
+        print_data(&fetch_status::render(&status, &args.output)?)?;
         return Ok(status.exit());
     };
     let view = collect_view(&cluster, graph, platform.graph_api).await?;
-    print_data(&render_view(&args, &view))?;
+    print_data(&render_view(&args, &view)?)?;
     Ok(view.verdict.exit())
 }
 
-fn render_view(args: &StatusArgs, view: &StatusView) -> String {
-    match args.output {
-        StatusFormat::Text => {
-            screen::screen(view, if args.details { StatusDetail::Full } else { StatusDetail::Summary })
+fn render_view(args: &StatusArgs, view: &StatusView) -> Result<String> {
+    let detail = if args.details { StatusDetail::Full } else { StatusDetail::Summary };
+    args.output.text(|| screen::document(view), |TextFormat::Text| screen::screen(view, detail))
+}
+
+/// The text of one observation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum StatusText {
+    Data(String),
+    /// The deployment does not exist, so a document cannot describe it.
+    Message(String),
+}
+
+impl StatusText {
+    fn new(status: &ObservedStatus, name: &str, args: &StatusArgs) -> Result<Self> {
+        let message = |text: String| match args.output {
+            PrintFormat::Own(TextFormat::Text) => Self::Data(text + "\n"),
+            PrintFormat::Document(_) => Self::Message(text),
+        };
+        Ok(match status {
+            ObservedStatus::Deployment(view) => Self::Data(render_view(args, view)?),
+            ObservedStatus::Fetch(status) => Self::Data(fetch_status::render(status, &args.output)?),
+            ObservedStatus::Deleted => message(format!("deployment \"{name}\" was deleted")),
+            ObservedStatus::NotCreated => message(format!("… deployment \"{name}\" is not created yet")),
+        })
+    }
+
+    fn print(self, separator: &mut DocumentSeparator, args: &StatusArgs, context: &Context) -> Result<()> {
+        use std::io::IsTerminal;
+        let text = match self {
+            Self::Data(text) => text,
+            Self::Message(text) => {
+                context.report.info(text);
+                return Ok(());
+            }
+        };
+        if args.watch && !args.output.is_document() && std::io::stdout().is_terminal() {
+            print_styled("\u{1b}[H\u{1b}[2J")?;
         }
-        StatusFormat::Json => format!("{:#}\n", screen::document(view)),
+        print_data(&separator.separate(text, &args.output))
     }
 }
 
@@ -80,34 +114,22 @@ async fn follow(args: &StatusArgs, name: &str, found: &DeploymentLookup, context
     let end = if args.wait { FollowEnd::Outcome } else { FollowEnd::Timeout };
     let options = FollowOptions { end, timeout: args.timeout };
     let follow = StatusFollow { name, cluster, platform, options, report: &context.report };
-    let mut last_screen = String::new();
+    let count = if args.watch { DocumentCount::Many } else { DocumentCount::One };
+    let mut separator = DocumentSeparator::new(count);
+    let mut last_text = None;
     let run = follow.run(|status| {
-        let text = match status {
-            ObservedStatus::Deployment(view) => render_view(args, view),
-            ObservedStatus::Fetch(status) => fetch_status::render(status, args.output),
-            ObservedStatus::Deleted => format!("deployment \"{name}\" was deleted\n"),
-            ObservedStatus::NotCreated => format!("… deployment \"{name}\" is not created yet\n"),
-        };
-        if args.watch && text != last_screen {
-            redraw(&text)?;
+        let text = Some(StatusText::new(status, name, args)?);
+        if text != last_text {
+            last_text.clone_from(&text);
+            text.filter(|_| args.watch).map_or(Ok(()), |text| text.print(&mut separator, args, context))?;
         }
-        last_screen = text;
         Ok(())
     });
     let Some(exit) = interrupt::with_outage_reports(run, &context.report, cluster).await.transpose()? else {
         return Ok(Exit::Interrupted);
     };
-    if args.wait {
-        print_data(&last_screen)?;
+    if let Some(text) = last_text.filter(|_| args.wait) {
+        text.print(&mut separator, args, context)?;
     }
     Ok(exit)
-}
-
-/// Redraws the screen on a terminal, or prints the text after the previous one.
-fn redraw(text: &str) -> Result<()> {
-    use std::io::IsTerminal;
-    if std::io::stdout().is_terminal() {
-        print_styled("\u{1b}[H\u{1b}[2J")?;
-    }
-    print_data(text)
 }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::output_flag::output_parser;
 use crate::commands::enum_value_parser;
 use crate::context::Context;
 use crate::kube_flags;
-use crate::output::{print_data, print_styled};
-use crate::render::findings::FindingsFormat;
+use crate::output::{FindingsFormat, PrintFormat, print_data, print_styled};
 use crate::render::{junit, probes as screen};
 use crate::settings;
 use crate::workflow::probes::{ProbeOptions, ProbeTarget, TargetName, run_probes};
@@ -47,8 +47,8 @@ pub(super) struct TestArgs {
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = kube_flags::parse_duration)]
     pub timeout: Duration,
     /// Output format
-    #[arg(short, long, value_parser = enum_value_parser::<FindingsFormat>(), default_value = "table")]
-    pub output: FindingsFormat,
+    #[arg(short, long, value_parser = output_parser::<FindingsFormat>(), default_value = "table")]
+    pub output: PrintFormat<FindingsFormat>,
 }
 
 const EXAMPLES: &str = "\
@@ -72,9 +72,11 @@ pub(super) async fn run(args: TestArgs, context: &Context) -> Result<Exit> {
     // Removes the waiting line from a terminal.
     context.report.summary(Vec::new());
     match args.output {
-        FindingsFormat::Table => print_styled(&screen::screen(&report))?,
-        FindingsFormat::Json => print_data(&format!("{:#}\n", screen::document(&report)))?,
-        FindingsFormat::Junit => print_data(&junit::document("test", &report.findings)?)?,
+        PrintFormat::Own(FindingsFormat::Table) => print_styled(&screen::screen(&report))?,
+        PrintFormat::Own(FindingsFormat::Junit) => {
+            print_data(&junit::document("test", &report.findings)?)?;
+        }
+        PrintFormat::Document(format) => print_data(&format.text(&screen::document(&report))?)?,
     }
     Ok(report.exit())
 }

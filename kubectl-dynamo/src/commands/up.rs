@@ -4,16 +4,17 @@
 use clap::Args;
 
 use super::change_flags::WaitArgs;
+use super::output_flag::output_parser;
 use crate::commands::enum_value_parser;
 use crate::context::Context;
 use crate::kube_flags::FlagError;
-use crate::output::print_data;
+use crate::output::{PrintFormat, TableFormat, print_data};
 use crate::render::dry_run::{client_dry_run_text, server_dry_run_text};
-use crate::render::plan_table::{self, PlanFormat};
+use crate::render::plan_table;
 use crate::workflow::confirm_change::Confirmation;
 use crate::workflow::hub_token::TokenInput;
 use crate::workflow::local::up::LocalUpOptions;
-use crate::workflow::rollout::DryRun;
+use crate::workflow::rollout::{DryRun, FinalTest, WaitOptions};
 use crate::workflow::serving_input::ServingInput;
 use crate::workflow::up::{self, UpOptions, UpOutcome};
 use kubectl_dynamo_cluster::ConflictPolicy;
@@ -30,6 +31,9 @@ pub(super) struct UpArgs {
     pub local: bool,
     #[command(flatten, next_help_heading = "Flow")]
     pub wait_args: WaitArgs,
+    /// Run the probes of `test` in place of the smoke test
+    #[arg(long, conflicts_with = "no_smoke_test", help_heading = "Flow")]
+    pub test: bool,
     /// Local port of the endpoint, with --local (default: a free port)
     #[arg(long, value_name = "PORT", help_heading = "Flow")]
     pub port: Option<u16>,
@@ -46,15 +50,15 @@ pub(super) struct UpArgs {
     #[arg(long, conflicts_with = "local", help_heading = "Flow")]
     pub plan: bool,
     /// Output format of --plan
-    #[arg(short, long, requires = "plan", value_parser = enum_value_parser::<PlanFormat>(), help_heading = "Flow")]
-    pub output: Option<PlanFormat>,
+    #[arg(short, long, requires = "plan", value_parser = output_parser::<TableFormat>(), help_heading = "Flow")]
+    pub output: Option<PrintFormat<TableFormat>>,
     /// Roll back to the previous spec if the update fails or times out
     #[arg(long, conflicts_with_all = ["local", "detach"], help_heading = "Flow")]
     pub rollback_on_failure: bool,
     /// Take over fields that another field manager owns
     #[arg(long, help_heading = "Flow")]
     pub force_conflicts: bool,
-    /// Do not ask for confirmation if the update makes the deployment unavailable
+    /// Do not ask for confirmation if requests can be lost, or a model or a running fetch is replaced
     #[arg(short, long, help_heading = "Flow")]
     pub yes: bool,
     /// Preflight check codes to ignore, or "all" (repeatable)
@@ -66,9 +70,17 @@ pub(super) struct UpArgs {
 }
 
 impl UpArgs {
+    fn wait_options(&self) -> WaitOptions {
+        let options = self.wait_args.options();
+        match self.test {
+            true => WaitOptions { final_test: FinalTest::Probes, ..options },
+            false => options,
+        }
+    }
+
     fn options(&self) -> UpOptions {
         UpOptions {
-            wait: self.wait_args.options(),
+            wait: self.wait_options(),
             dry_run: self.dry_run,
             fail_on_change: self.fail_on_change,
             plan_only: self.plan,
@@ -98,7 +110,7 @@ pub(super) async fn run(mut args: UpArgs, context: &Context) -> Result<Exit> {
             ],
             port: args.port,
             logs: args.logs,
-            wait: args.wait_args.options(),
+            wait: args.wait_options(),
             serving: args.serving,
         };
         return crate::workflow::local::up::run(options, context).await;
@@ -118,12 +130,12 @@ pub(super) async fn run(mut args: UpArgs, context: &Context) -> Result<Exit> {
 }
 
 /// Prints the plan or the result of a dry run, and returns the exit code.
-fn print_outcome(outcome: &UpOutcome, plan_format: Option<PlanFormat>) -> Result<Exit> {
+fn print_outcome(outcome: &UpOutcome, plan_format: Option<PrintFormat<TableFormat>>) -> Result<Exit> {
     match outcome {
         UpOutcome::Finished(exit) => return Ok(*exit),
         UpOutcome::Plan { deployment, namespace, superseded } => {
-            let format = plan_format.unwrap_or(PlanFormat::Table);
-            print_data(&plan_table::text(deployment, namespace, superseded, format))?;
+            let format = plan_format.unwrap_or(PrintFormat::Own(TableFormat::Table));
+            print_data(&plan_table::text(deployment, namespace, superseded, &format)?)?;
         }
         UpOutcome::ClientDryRun(changes) => print_data(&client_dry_run_text(changes))?,
         UpOutcome::ServerDryRun { outcomes, superseded, exit } => {

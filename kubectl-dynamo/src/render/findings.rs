@@ -8,32 +8,11 @@ use serde_json::{Value, json};
 use crate::output::printable;
 use crate::typed_command::typed;
 use kubectl_dynamo_core::finding::{Category, CheckResult, Finding};
-use kubectl_dynamo_core::intent::StringEnum;
 
 pub(super) const GOOD: Style = AnsiColor::Green.on_default();
 pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
 pub(super) const NOTE: Style = AnsiColor::Yellow.on_default();
 const DIM: Style = Style::new().dimmed();
-
-/// How findings are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum FindingsFormat {
-    Table,
-    Json,
-    Junit,
-}
-
-impl StringEnum for FindingsFormat {
-    const ALL: &'static [Self] = &[Self::Table, Self::Json, Self::Junit];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Table => "table",
-            Self::Json => "json",
-            Self::Junit => "junit",
-        }
-    }
-}
 
 /// Writes the findings by category, one line each, and a second line with the hint of a problem.
 pub(super) fn write_findings(text: &mut String, findings: &[Finding]) {

@@ -1,44 +1,31 @@
-//! Renders a plan: each resolved value of a deployment and its source, as a table or as a JSON document.
+//! Renders a plan: each resolved value of a deployment and its source, as a table or as a document.
 
 use serde_json::{Value, json};
 
+use crate::output::{PrintFormat, TableFormat};
 use crate::render::table::table;
 use crate::render::value::setting_text;
 use crate::workflow::resolve::ResolvedDeployment;
 use crate::workflow::superseded_fetch::SupersededFetch;
+use kubectl_dynamo_core::error::Result;
 use kubectl_dynamo_core::intent::StringEnum;
 use kubectl_dynamo_core::intent::request::{API_VERSION, SettingSource};
 use kubectl_dynamo_core::resources::object_at;
 
-/// Output formats of a plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PlanFormat {
-    Table,
-    Json,
-}
-
-impl StringEnum for PlanFormat {
-    const ALL: &'static [Self] = &[Self::Table, Self::Json];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Table => "table",
-            Self::Json => "json",
-        }
-    }
-}
-
 /// Returns the resolved values of a deployment and the fetch Jobs that `up` would end, in one format.
+///
+/// # Errors
+/// A template that does not fit the document.
 pub(crate) fn text(
     deployment: &ResolvedDeployment,
     namespace: &str,
     superseded: &[SupersededFetch],
-    format: PlanFormat,
-) -> String {
-    match format {
-        PlanFormat::Table => rows(deployment) + &superseded_lines(superseded),
-        PlanFormat::Json => format!("{:#}\n", document(deployment, namespace, superseded)),
-    }
+    format: &PrintFormat<TableFormat>,
+) -> Result<String> {
+    format.text(
+        || document(deployment, namespace, superseded),
+        |TableFormat::Table| rows(deployment) + &superseded_lines(superseded),
+    )
 }
 
 fn superseded_lines(superseded: &[SupersededFetch]) -> String {

@@ -14,7 +14,8 @@ pub(crate) fn screen(report: &ProbeReport) -> String {
     let mut text = String::new();
     findings::write_findings(&mut text, &report.findings);
     let counts = FindingCounts::from_findings(&report.findings);
-    let (style, verdict) = if counts.failed == 0 { (GOOD, "✔ works") } else { (BAD, "✗ does not work") };
+    let (style, mark, verb) =
+        if counts.failed == 0 { (GOOD, "✔", "works") } else { (BAD, "✗", "does not work") };
     let place = match &report.place {
         ProbePlace::Cluster { name, namespace } => format!("{name} in namespace {namespace}"),
         ProbePlace::Local { name } => format!("{name} on this machine"),
@@ -22,7 +23,7 @@ pub(crate) fn screen(report: &ProbeReport) -> String {
     };
     let _ = writeln!(
         text,
-        "\n{style}{verdict}{style:#} {}: {counts}; {} requests in {:.1} s",
+        "\n{style}{mark} {} {verb} as configured{style:#}: {counts}; {} requests in {:.1} s",
         printable(&place),
         report.requests,
         report.elapsed.as_secs_f64()

@@ -29,10 +29,20 @@ use kubectl_dynamo_core::resources::Resource;
 pub(crate) struct WaitOptions {
     /// Return after applying, without waiting.
     pub detach: bool,
-    /// Return when all components report ready, without a test completion.
-    pub no_smoke_test: bool,
+    pub final_test: FinalTest,
     /// Maximum time to wait.
     pub timeout: Duration,
+}
+
+/// What a ready deployment must pass before the command returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FinalTest {
+    /// Nothing more.
+    None,
+    /// It must answer a test completion.
+    Completion,
+    /// It must answer, and pass the probes of `test`.
+    Probes,
 }
 
 /// Options for a change of a deployment.
@@ -207,7 +217,7 @@ impl RolloutWait<'_> {
         }
         let uid = ObjectView::new(live).uid();
         wait_ready::wait_until_ready(cluster, target, uid, restarts_before, report).await?;
-        if !options.no_smoke_test {
+        if options.final_test != FinalTest::None {
             wait_ready::smoke_test(cluster, target, report).await?;
         }
         Ok(())

@@ -12,6 +12,7 @@ use crate::workflow::confirm_change::{self, Confirmation};
 use crate::workflow::hub_token::{self, TokenInput};
 use crate::workflow::interrupt::{self, RolloutPhase};
 use crate::workflow::preflight::Preflight;
+use crate::workflow::probes;
 use crate::workflow::resolve::{self, ResolvedDeployment, TokenSecretCheck};
 use crate::workflow::rollback::{self, RollbackOptions};
 use crate::workflow::rollout::{DryRun, RolloutWait, WaitOptions};
@@ -41,7 +42,7 @@ pub(crate) struct UpOptions {
     /// Take over fields that another field manager owns.
     pub conflicts: ConflictPolicy,
     pub confirmation: Confirmation,
-    /// Preflight check codes to ignore, or "all".
+    /// Preflight check codes, or "all".
     pub ignore_preflight: Vec<String>,
 }
 
@@ -237,8 +238,7 @@ impl UpOperation<'_> {
     /// Plans the deployment, runs the preflight checks, and compares with the cluster. Writes nothing.
     async fn prepare(&self) -> Result<Preparation> {
         let Self { options, input, context, cluster, ref state, .. } = *self;
-        let token = self.token.as_deref();
-        let report = &context.report;
+        let (token, report) = (self.token.as_deref(), &context.report);
         report.waiting(Stage::Preflight, format!("{} to answer", cluster.server));
         let platform = cluster.platform().await?;
         let token_check = TokenSecretCheck::for_token(token);
@@ -363,7 +363,8 @@ impl UpOperation<'_> {
         }
         let target = RolloutTarget::from_deployment(deployment);
         let rollout = RolloutWait { options: options.wait, target: &target, cluster, report };
-        rollout.until_serving(&live, restarts_before).await
+        rollout.until_serving(&live, restarts_before).await?;
+        probes::test_after_rollout(options.wait, &deployment.name, context).await
     }
 }
 

@@ -84,6 +84,25 @@ fn parser_for(format: &OutputFormat, kind: ParserKind, release: &Release) -> Det
     }
 }
 
+/// A format that occurs in the text of an answer, where a parser should have removed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnparsedFormat {
+    /// The markers, for messages.
+    pub description: &'static str,
+    /// The parser of the release that reads the format.
+    pub parser: Option<&'static str>,
+}
+
+/// Finds the format of unparsed tool calls or reasoning in the text of an answer; `None` if there is none.
+pub fn find_unparsed(text: &str, kind: ParserKind, release: &Release) -> Option<UnparsedFormat> {
+    let format = match kind {
+        ParserKind::ToolCall => TOOL_CALL_FORMATS.iter().find(|format| format.is_in(text))?,
+        ParserKind::Reasoning | ParserKind::EngineReasoning => reasoning_format(text, None)?,
+    };
+    let parser = format.parsers.iter().find(|name| release.check_parser(kind, name).is_ok());
+    Some(UnparsedFormat { description: format.description, parser: parser.copied() })
+}
+
 /// The format of the model's reasoning, if it has any. Many families write `<think>`, so the architecture decides.
 fn reasoning_format(text: &str, config: Option<&Value>) -> Option<&'static OutputFormat> {
     if let Some(format) = REASONING_FORMATS.iter().find(|format| format.is_in(text)) {

@@ -23,15 +23,30 @@ pub struct AnswerWorkers {
     pub decode: String,
 }
 
+/// A call of a tool in an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnswerToolCall {
+    pub name: String,
+    /// The arguments as text, which should be JSON.
+    pub arguments: String,
+}
+
 /// A complete answer.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ObservedAnswer {
     pub text: String,
+    /// The reasoning in its own field.
+    pub reasoning: String,
+    pub tool_calls: Vec<AnswerToolCall>,
     pub finish_reason: Option<String>,
     pub tokens: Option<AnswerTokens>,
     pub workers: Option<AnswerWorkers>,
     /// The share of the prompt that the KV router knew to be in the cache of the worker that it chose.
     pub router_hit_rate: Option<f64>,
+    /// Milliseconds in which a worker read the prompt.
+    pub prefill_ms: Option<f64>,
+    /// Milliseconds in which the KV cache moved from the prefill worker to the decode worker, as Dynamo estimates it.
+    pub handover_ms: Option<f64>,
     /// Whether `[DONE]` ended the answer. An answer that is not streamed does not have it.
     pub has_done_marker: bool,
 }
@@ -57,6 +72,16 @@ impl ObservedAnswer {
         self.workers
             .as_ref()
             .is_some_and(|workers| workers.decode == id || workers.prefill.as_deref() == Some(id))
+    }
+
+    /// Whether the token limit ended the answer.
+    pub fn is_cut_off(&self) -> bool {
+        self.finish_reason.as_deref() == Some("length")
+    }
+
+    /// Whether the model reasons, in its own field or in the text.
+    pub fn has_reasoning(&self) -> bool {
+        !self.reasoning.is_empty() || self.text.to_ascii_lowercase().contains("think")
     }
 
     /// The share of the prompt that the engine found in its cache.

@@ -5,11 +5,11 @@
 //! With events, the frontend has series about their sources. The number of applied events also rises when the router
 //! only predicts them (seen with 1.5 and 1.6), so it does not tell the two apart.
 
-use super::prometheus::MetricSamples;
 use super::{AnswerFailure, ObservedAnswer, ProbePlace, failed, warning};
 use crate::code::MessageCode;
 use crate::command::Fix;
 use crate::finding::CheckResult;
+use crate::prometheus::MetricSamples;
 
 /// Workers that do not publish the events that the router expects. The series exists if the router uses events.
 const MISMATCHED_WORKERS: &str = "dynamo_component_router_kv_event_source_mismatch_workers";

@@ -2,6 +2,7 @@
 
 use crate::command::{Fix, SuggestedCommand, UNKNOWN_NAME};
 use crate::intent::ServingIntent;
+use crate::release::Release;
 
 /// Where the probed deployment runs, for the commands in hints.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub struct ProbeSubject {
     pub place: ProbePlace,
     /// What the user requested; `None` for a server that this plugin did not deploy.
     pub intent: Option<ServingIntent>,
+    /// The Dynamo release of the deployment, if it is known.
+    pub release: Option<&'static Release>,
     /// The served model that the requests name.
     pub model: String,
 }

@@ -11,9 +11,9 @@ pub use groups::{
 use groups::{
     APPLY_COMPANIONS, CACHE_INVENTORY, CAPACITY, CHANGE_PREFLIGHT, CONNECT_TO_FRONTEND, DELETE_COMPANIONS,
     DEPLOYMENTS, EVENTS, FETCHER_JOB, FOLLOW_JOB, GRAPH_OBJECTS, LAST_APPLIED, LOGS, MODEL_OBJECTS,
-    NAMESPACES, PODS, PORT_FORWARD_VERBS, PREFLIGHT, PVC_USERS, READ_COMPANIONS, REVISION_HISTORY, REVISIONS,
-    SMOKE_TEST, TREE_EVENTS_AND_LOGS, TREE_OBJECTS, UPDATE_GRAPH, WAIT_UNTIL_READY, deployer, inherited,
-    optional, required,
+    NAMESPACES, POD_MONITORS, PODS, PORT_FORWARD_VERBS, PREFLIGHT, PVC_USERS, READ_COMPANIONS,
+    REVISION_HISTORY, REVISIONS, SMOKE_TEST, TREE_EVENTS_AND_LOGS, TREE_OBJECTS, UPDATE_GRAPH,
+    WAIT_UNTIL_READY, deployer, inherited, optional, required,
 };
 
 /// All commands that query a cluster, ordered by persona.
@@ -119,8 +119,10 @@ pub const TABLE: &[CommandPermissions] = &[
         permission_groups: &[CACHE_INVENTORY],
     },
     deployer("chat", &[CONNECT_TO_FRONTEND]),
-    deployer("test", &[CONNECT_TO_FRONTEND]),
+    deployer("test", &[CONNECT_TO_FRONTEND, &[optional(POD_MONITORS, &["list"])]]),
     deployer("port-forward", &[CONNECT_TO_FRONTEND]),
+    // `list` is for all deployments of a namespace or of the cluster.
+    deployer("top", &[CONNECT_TO_FRONTEND, &[required(GRAPHS, &["list"])]]),
     CommandPermissions {
         command: "render",
         persona: Persona::Deployer,

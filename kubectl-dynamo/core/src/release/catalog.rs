@@ -6,8 +6,8 @@ use super::measured_loss::{MeasuredLoss, ReplacedPods};
 use super::{
     CheckpointKvFormats, ConfigurationReader, ConnectorSpelling, CudaImages, Executor, FileDiscovery,
     ImageTag, InFlightSteps, KvEvents, KvEventsSwitch, Kvbm, MemoryRules, MigrationLimit, ModelCard,
-    OperatorGeneration, OverlapSetting, Release, RoleSpelling, RouterTtl, WindowLimits, YarnLength,
-    major_minor,
+    OperatorGeneration, OverlapSetting, Release, RoleSpelling, RouterTtl, SessionAffinity, WindowLimits,
+    YarnLength, major_minor,
 };
 
 /// The memory rules of the oldest releases.
@@ -93,6 +93,7 @@ pub const CATALOG: &[Release] = &[
         overlap_setting: OverlapSetting::KvOverlapScoreWeight,
         router_ttl: RouterTtl::Ttl,
         migration_limit: MigrationLimit::Worker,
+        session_affinity: SessionAffinity::None,
         // All its examples and the starter kit disable CUDA graphs.
         kvbm: Kvbm::Eager,
         executor: Executor::Ray,
@@ -124,6 +125,7 @@ pub const CATALOG: &[Release] = &[
     // rejects DynamoConnector for hybrid models (ai-dynamo/dynamo#13755).
     Release {
         model_card: ModelCard::FrontendReadsPath,
+        session_affinity: SessionAffinity::EachFrontend,
         kvbm: Kvbm::WithoutHybridCache,
         image_tag: ImageTag::Any,
         memory: MEMORY_RULES_SINCE_1_3,
@@ -151,6 +153,7 @@ pub const CATALOG: &[Release] = &[
 const fn for_both_cudas(version: &'static str, vllm_packages: [&'static str; 2]) -> Release {
     Release {
         overlap_setting: OverlapSetting::RouterKvOverlapScoreWeight,
+        session_affinity: SessionAffinity::None,
         kvbm: Kvbm::Works,
         cuda_images: CudaImages::TwelveOrThirteen,
         image_tag: ImageTag::Any,
@@ -169,6 +172,7 @@ const fn v1(version: &'static str, vllm_packages: [&'static str; 2]) -> Release 
         overlap_setting: OverlapSetting::RouterPrefillLoadScale,
         router_ttl: RouterTtl::TtlSecs,
         migration_limit: MigrationLimit::Frontend,
+        session_affinity: SessionAffinity::AllFrontends,
         kvbm: Kvbm::Deprecated,
         executor: Executor::Processes,
         cuda_images: CudaImages::Thirteen,

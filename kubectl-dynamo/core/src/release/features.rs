@@ -47,6 +47,17 @@ impl KvEventsSwitch {
     }
 }
 
+/// Whether frontends keep the requests of a session on one worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionAffinity {
+    /// The frontends do not know sessions.
+    None,
+    /// Each frontend has its own sessions.
+    EachFrontend,
+    /// The frontends share their sessions over the event plane.
+    AllFrontends,
+}
+
 /// Setting for the weight of cached blocks relative to load. Dynamo renamed it twice. The second time it was
 /// split into two settings; the load scale is the equivalent (Dynamo also reads the old weight as the load
 /// scale).
@@ -203,6 +214,16 @@ impl fmt::Display for MigrationLimit {
         f.write_str(match self {
             Self::Worker => "worker: `--migration-limit`",
             Self::Frontend => "frontend: `DYN_MIGRATION_LIMIT`",
+        })
+    }
+}
+
+impl fmt::Display for SessionAffinity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::EachFrontend => "`DYN_ROUTER_SESSION_AFFINITY_TTL_SECS`, in each frontend",
+            Self::AllFrontends => "`DYN_ROUTER_SESSION_AFFINITY_TTL_SECS`, across frontends",
         })
     }
 }

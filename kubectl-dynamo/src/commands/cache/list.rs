@@ -5,9 +5,9 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::inventory::{self, CacheInventory, CacheState, CacheVolume, CachedModel, PermissionPolicy};
-use crate::commands::enum_value_parser;
+use crate::commands::output_flag::output_parser;
 use crate::context::Context;
-use crate::output::{ListFormat, print_data, yaml};
+use crate::output::{ListFormat, PrintFormat, print_data};
 use crate::render::list::ListColumns;
 use crate::render::table::table;
 use crate::typed_command::typed;
@@ -21,15 +21,15 @@ use kubectl_dynamo_core::error::{Exit, Result};
 #[command(visible_alias = "ls")]
 pub(in crate::commands) struct CacheListArgs {
     /// Output format
-    #[arg(short, long, value_parser = enum_value_parser::<ListFormat>(), default_value = "table")]
-    pub output: ListFormat,
+    #[arg(short, long, value_parser = output_parser::<ListFormat>(), default_value = "table")]
+    pub output: PrintFormat<ListFormat>,
 }
 
 pub(super) async fn run(args: &CacheListArgs, context: &Context) -> Result<Exit> {
     let cluster = context.cluster().await?;
     let scope = context.kube.scope();
     let inventory = inventory::gather(&cluster, scope, PermissionPolicy::BestEffort).await?;
-    let is_data_format = matches!(args.output, ListFormat::Json | ListFormat::Yaml);
+    let is_data_format = args.output.is_document();
     if inventory.volumes.is_empty() && inventory.models.is_empty() && !is_data_format {
         let place = match scope {
             NamespaceScope::AllNamespaces => "any namespace".into(),
@@ -38,15 +38,14 @@ pub(super) async fn run(args: &CacheListArgs, context: &Context) -> Result<Exit>
         context.report.info(format!("no model PVCs found in {place}"));
         return Ok(Exit::Ok);
     }
-    print_data(&match args.output {
+    let own_text = |own| match own {
         ListFormat::Table => rows(&inventory, scope, ListColumns::Standard),
         ListFormat::Wide => rows(&inventory, scope, ListColumns::Wide),
         ListFormat::Name => inventory.models.iter().map(|one| format!("{}\n", one.name())).collect(),
-        ListFormat::Json => format!("{:#}\n", document(&inventory)),
-        ListFormat::Yaml => yaml(&document(&inventory)),
-    })?;
+    };
+    print_data(&args.output.text(|| document(&inventory), own_text)?)?;
     if !is_data_format {
-        if args.output == ListFormat::Table {
+        if args.output == PrintFormat::Own(ListFormat::Table) {
             report_failures(&inventory, context);
         }
         report_unknown(&inventory, context);

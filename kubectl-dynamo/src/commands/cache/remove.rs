@@ -30,7 +30,7 @@ pub(in crate::commands) struct CacheRmArgs {
     pub yes: bool,
 }
 
-/// Remove all cached models that are not in use
+/// Remove all models that `cache list` shows and that are not in use
 #[derive(Args)]
 pub(in crate::commands) struct CachePruneArgs {
     /// List the models without removing them

@@ -4,21 +4,32 @@
 use std::io::Write;
 use std::time::Duration;
 
-use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::chat::{ChatMessage, ChatRequest, ChatRole, Delta, Endpoint, ToolCall, Turn, Usage, Workers};
-use crate::output::{PrintableText, print_data, print_styled};
+use crate::output::{
+    DocumentCount, DocumentSeparator, PrintFormat, PrintableText, TextFormat, print_data, print_styled,
+};
 use crate::report::Report;
 use crate::signals;
 use kubectl_dynamo_core::error::{Error, Exit, Result};
 
-/// How an answer is printed: the text while it is generated, or one object after the answer is complete.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(in crate::commands) enum ChatFormat {
-    Text,
-    Json,
+/// How an answer is printed: the text while it is generated, or one document after the answer is complete.
+#[derive(Debug)]
+pub(super) struct ConversationOutput {
+    format: PrintFormat<TextFormat>,
+    separator: DocumentSeparator,
+}
+
+impl ConversationOutput {
+    pub(super) fn new(format: PrintFormat<TextFormat>, count: DocumentCount) -> Self {
+        Self { format, separator: DocumentSeparator::new(count) }
+    }
+
+    fn is_text(&self) -> bool {
+        !self.format.is_document()
+    }
 }
 
 /// The messages so far, the server, and the output format.
@@ -26,13 +37,18 @@ pub(super) struct Conversation<'a> {
     endpoint: Endpoint,
     request: ChatRequest,
     report: &'a Report,
-    output: ChatFormat,
+    output: ConversationOutput,
     /// The last prompt, answered or not.
     last_prompt: Option<String>,
 }
 
 impl<'a> Conversation<'a> {
-    pub(super) fn new(endpoint: Endpoint, model: String, report: &'a Report, output: ChatFormat) -> Self {
+    pub(super) fn new(
+        endpoint: Endpoint,
+        model: String,
+        report: &'a Report,
+        output: ConversationOutput,
+    ) -> Self {
         let request = ChatRequest { model, messages: Vec::new(), max_tokens: None, temperature: None };
         Self { endpoint, request, report, output, last_prompt: None }
     }
@@ -82,14 +98,13 @@ impl<'a> Conversation<'a> {
     pub(super) async fn run_turn(&mut self, prompt: String) -> Result<Exit> {
         self.last_prompt = Some(prompt.clone());
         self.push_message(ChatRole::User, prompt);
-        let mut printer =
-            ReplyPrinter { is_printed: self.output == ChatFormat::Text, ..ReplyPrinter::default() };
+        let mut printer = ReplyPrinter { is_printed: self.output.is_text(), ..ReplyPrinter::default() };
         let outcome = tokio::select! {
             turn = self.endpoint.complete(&self.request, |piece| printer.push(piece)) => Some(turn),
             () = signals::interrupt_key() => None,
         };
         let ReplyPrinter { text, error, .. } = printer;
-        if self.output == ChatFormat::Text && !text.is_empty() && !text.ends_with('\n') {
+        if self.output.is_text() && !text.is_empty() && !text.ends_with('\n') {
             print_data("\n")?;
         }
         if let Some(error) = error {
@@ -122,9 +137,9 @@ impl<'a> Conversation<'a> {
         self.request.messages.push(ChatMessage { role, content });
     }
 
-    fn print_turn(&self, turn: &Turn) -> Result<()> {
-        match self.output {
-            ChatFormat::Text => {
+    fn print_turn(&mut self, turn: &Turn) -> Result<()> {
+        match &self.output.format {
+            PrintFormat::Own(TextFormat::Text) => {
                 for call in &turn.tool_calls {
                     self.report.info(format!("the model calls {}({})", call.name, call.arguments));
                 }
@@ -136,7 +151,10 @@ impl<'a> Conversation<'a> {
                     self.report.info(statistics);
                 }
             }
-            ChatFormat::Json => print_data(&format!("{:#}\n", document(&self.request.model, turn)))?,
+            PrintFormat::Document(format) => {
+                let text = format.text(&document(&self.request.model, turn))?;
+                print_data(&self.output.separator.separate(text, &self.output.format))?;
+            }
         }
         Ok(())
     }

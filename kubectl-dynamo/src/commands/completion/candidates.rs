@@ -79,7 +79,8 @@ fn directive(offered: &[(String, String)], current: &str) -> u8 {
     match offered {
         // A path that the parser does not complete, such as a model folder.
         [] if current.starts_with(['.', '/', '~']) => 0,
-        [(only, _)] if only.ends_with('/') => NO_FILES | NO_SPACE,
+        // A path or a value that continues, such as `jsonpath=`.
+        [(only, _)] if only.ends_with(['/', '=']) => NO_FILES | NO_SPACE,
         _ => NO_FILES,
     }
 }

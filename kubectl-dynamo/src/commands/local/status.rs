@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::context::Context;
 use crate::local::local_command;
 use crate::local::state::{self, LocalDeployment};
-use crate::output::{ListFormat, StatusFormat, print_data, yaml};
+use crate::output::{ListFormat, PrintFormat, TextFormat, print_data};
 use crate::render::list::ListColumns;
 use crate::render::table::table;
 use crate::smoke_test;
@@ -25,19 +25,18 @@ use kubectl_dynamo_core::resources::object_at;
 const MODELS_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Prints the local deployments in the given format.
-pub(in crate::commands) fn list(output: ListFormat, context: &Context) -> Result<Exit> {
+pub(in crate::commands) fn list(output: &PrintFormat<ListFormat>, context: &Context) -> Result<Exit> {
     let all = state::list(&environment::folders()?);
-    if all.is_empty() && !matches!(output, ListFormat::Json | ListFormat::Yaml) {
+    if all.is_empty() && !output.is_document() {
         context.report.info("no local deployments found");
         return Ok(Exit::Ok);
     }
-    print_data(&match output {
+    let own_text = |own| match own {
         ListFormat::Table => rows(&all, ListColumns::Standard),
         ListFormat::Wide => rows(&all, ListColumns::Wide),
         ListFormat::Name => names(&all).iter().map(|name| format!("{name}\n")).collect(),
-        ListFormat::Json => format!("{:#}\n", document(&all)),
-        ListFormat::Yaml => yaml(&document(&all)),
-    })?;
+    };
+    print_data(&output.text(|| document(&all), own_text)?)?;
     Ok(Exit::Ok)
 }
 
@@ -97,13 +96,12 @@ fn process_status(found: &LocalDeployment) -> &'static str {
 /// prove that the model is served.
 pub(in crate::commands) async fn status(
     name: Option<&str>,
-    output: StatusFormat,
+    output: &PrintFormat<TextFormat>,
     context: &Context,
 ) -> Result<Exit> {
     let folders = environment::folders()?;
     if name.is_none() && state::list(&folders).len() != 1 {
-        let output = if output == StatusFormat::Json { ListFormat::Json } else { ListFormat::Table };
-        return list(output, context);
+        return list(&output.map_own(|TextFormat::Text| ListFormat::Table), context);
     }
     let found = find_deployment(&folders, name)?;
     report_leftovers(&found, context);
@@ -116,19 +114,17 @@ pub(in crate::commands) async fn status(
         (false, true) => ("STARTING", Exit::NotReadyInTime),
         (false, false) => ("DOWN", Exit::Failed),
     };
-    print_data(&match output {
-        StatusFormat::Text => screen(&found, exit),
-        StatusFormat::Json => {
-            let mut document = deployment_json(&found, process_status(&found));
-            object_at(&mut document, &[]).extend([
-                ("apiVersion".into(), "kubectl-dynamo.dev/v1".into()),
-                ("kind".into(), "Status".into()),
-                ("verdict".into(), verdict.into()),
-                ("models".into(), json!(models)),
-            ]);
-            format!("{document:#}\n")
-        }
-    })?;
+    let document = || {
+        let mut document = deployment_json(&found, process_status(&found));
+        object_at(&mut document, &[]).extend([
+            ("apiVersion".into(), "kubectl-dynamo.dev/v1".into()),
+            ("kind".into(), "Status".into()),
+            ("verdict".into(), verdict.into()),
+            ("models".into(), json!(models)),
+        ]);
+        document
+    };
+    print_data(&output.text(document, |TextFormat::Text| screen(&found, exit))?)?;
     Ok(exit)
 }
 

@@ -1,12 +1,13 @@
 //! `rollout history`: lists the recorded revisions and what each one changed, or prints the spec of one
 //! revision.
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::{Value, json};
 
 use super::find_revision;
+use crate::commands::output_flag::output_parser;
 use crate::context::Context;
-use crate::output::print_data;
+use crate::output::{DocumentFormat, PrintFormat, TableFormat, print_data};
 use crate::render::table::table;
 use crate::render::value::display_value;
 use crate::workflow::lookup::{self, ClusterDeployment};
@@ -25,16 +26,8 @@ pub(super) struct HistoryArgs {
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(i64).range(1..))]
     pub revision: Option<i64>,
     /// Output format (default: table, or yaml with --revision)
-    #[arg(short, long)]
-    pub output: Option<HistoryFormat>,
-}
-
-/// Output formats of revisions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum HistoryFormat {
-    Table,
-    Json,
-    Yaml,
+    #[arg(short, long, value_parser = output_parser::<TableFormat>())]
+    pub output: Option<PrintFormat<TableFormat>>,
 }
 
 pub(super) async fn run(args: HistoryArgs, context: &Context) -> Result<Exit> {
@@ -45,14 +38,11 @@ pub(super) async fn run(args: HistoryArgs, context: &Context) -> Result<Exit> {
         None => document(&args.name, &cluster.namespace, &graph, &revisions),
     };
     let format = args.output.unwrap_or(match args.revision {
-        Some(_) => HistoryFormat::Yaml,
-        None => HistoryFormat::Table,
+        Some(_) => PrintFormat::Document(DocumentFormat::Yaml),
+        None => PrintFormat::Own(TableFormat::Table),
     });
-    print_data(&match format {
-        HistoryFormat::Json => format!("{document:#}\n"),
-        HistoryFormat::Yaml => serde_saphyr::to_string(&document).map_err(std::io::Error::other)?,
-        HistoryFormat::Table => rows(&select_rows(&revisions, args.revision)),
-    })?;
+    let table = |TableFormat::Table| rows(&select_rows(&revisions, args.revision));
+    print_data(&format.text(|| document, table)?)?;
     if revisions.is_empty() {
         context.report.info(format!(
             "deployment \"{}\" does not have revisions yet; the next update records two",

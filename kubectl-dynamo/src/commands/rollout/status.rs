@@ -12,7 +12,7 @@ use crate::kube_flags;
 use crate::output::print_data;
 use crate::workflow::interrupt::RolloutPhase;
 use crate::workflow::lookup::{self, ClusterDeployment};
-use crate::workflow::rollout::{RolloutWait, WaitOptions};
+use crate::workflow::rollout::{FinalTest, RolloutWait, WaitOptions};
 use crate::workflow::wait_ready::RolloutTarget;
 use kubectl_dynamo_cluster::{Cluster, Kind};
 use kubectl_dynamo_core::change::revision::number;
@@ -52,7 +52,7 @@ pub(super) async fn run(args: RolloutStatusArgs, context: &Context) -> Result<Ex
         return Ok(exit);
     }
     let wait = RolloutWait {
-        options: WaitOptions { detach: false, no_smoke_test: true, timeout: args.timeout },
+        options: WaitOptions { detach: false, final_test: FinalTest::None, timeout: args.timeout },
         target: &target,
         cluster: &cluster,
         report: &context.report,

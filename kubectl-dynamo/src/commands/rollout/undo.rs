@@ -25,7 +25,7 @@ pub(super) struct UndoArgs {
     pub to_revision: Option<i64>,
     #[command(flatten)]
     pub change: ChangeArgs,
-    /// Do not ask for confirmation if the update makes the deployment unavailable
+    /// Do not ask for confirmation if requests can be lost
     #[arg(short, long)]
     pub yes: bool,
 }

@@ -1,19 +1,19 @@
 //! `status` without a name: the state of all deployments of a namespace. The first line gives the worst state.
 
 use crate::context::Context;
-use crate::output::{StatusFormat, print_data};
+use crate::output::{PrintFormat, TextFormat, print_data};
 use crate::render::list::{ListColumns, document, rows};
 use crate::workflow::deployments::{ListQuery, report_no_deployments};
 use crate::workflow::summary::ListStatus;
 use kubectl_dynamo_core::error::{Exit, Result};
 
 /// Prints the status of all deployments of a namespace. The first line gives the worst state.
-pub(super) async fn status(output: StatusFormat, context: &Context) -> Result<Exit> {
+pub(super) async fn status(output: &PrintFormat<TextFormat>, context: &Context) -> Result<Exit> {
     let scope = context.kube.scope();
     let cluster = context.cluster().await?;
     let api = cluster.platform().await?.graph_api;
     let entries = ListQuery { selector: "", scope }.list(&cluster, api).await?;
-    if entries.is_empty() && output == StatusFormat::Text {
+    if entries.is_empty() && !output.is_document() {
         report_no_deployments(scope, &cluster, context);
         return Ok(Exit::Ok);
     }
@@ -42,8 +42,10 @@ pub(super) async fn status(output: StatusFormat, context: &Context) -> Result<Ex
         line += &format!("; being deleted: {}", deleting.join(", "));
     }
     print_data(&match output {
-        StatusFormat::Text => format!("{line}\n{}", rows(entries, scope, ListColumns::Standard)),
-        StatusFormat::Json => format!("{:#}\n", document(&entries)),
+        PrintFormat::Own(TextFormat::Text) => {
+            format!("{line}\n{}", rows(entries, scope, ListColumns::Standard))
+        }
+        PrintFormat::Document(format) => format.text(&document(&entries))?,
     })?;
     Ok(exit)
 }

@@ -13,7 +13,8 @@ use crate::render::local::closing_lines;
 use crate::report::{Event, Report, Stage};
 use crate::signals::ShutdownSignals;
 use crate::smoke_test;
-use crate::workflow::rollout::WaitOptions;
+use crate::workflow::probes::{self, ProbeTarget};
+use crate::workflow::rollout::{FinalTest, WaitOptions};
 use kubectl_dynamo_core::code::MessageCode;
 use kubectl_dynamo_core::error::{Exit, Result};
 
@@ -109,6 +110,7 @@ impl LocalSession<'_> {
     async fn wait_until_ready(&mut self, options: WaitOptions) -> Result<()> {
         let report = self.report;
         let name = self.deployment.name.clone();
+        let timed_out_name = name.clone();
         let base_url = self.deployment.base_url();
         let model = self.deployment.intent.served_model_name.clone();
         let groups = self.deployment.intent.topology.groups();
@@ -122,19 +124,22 @@ impl LocalSession<'_> {
                 },
             )?;
             report.done(Stage::Ready, format!("model \"{model}\" listed, {workers} workers registered"));
-            if options.no_smoke_test {
+            if options.final_test == FinalTest::None {
                 return Ok(());
             }
             report.waiting(Stage::SmokeTest, format!("a completion of model \"{model}\""));
             let completion =
                 smoke_test::smoke_test(&base_url, Some(&model), smoke_test::SMOKE_TEST_TIMEOUT).await?;
             report.done(Stage::SmokeTest, completion.statistics());
+            if options.final_test == FinalTest::Probes {
+                probes::require_passed(&ProbeTarget::find_local(Some(&name))?, report).await?;
+            }
             Ok(())
         };
         tokio::select! {
             answered = tokio::time::timeout(options.timeout, answered) => answered.unwrap_or_else(|_| {
                 let waits_for = report.last_wait().unwrap_or_default();
-                Err(LocalError::ReadyTimeout { name, seconds: options.timeout.as_secs(), waits_for }.into())
+                Err(LocalError::ReadyTimeout { name: timed_out_name, seconds: options.timeout.as_secs(), waits_for }.into())
             }),
             error = self.wait_for_process_failure() => Err(error.into()),
         }

@@ -42,7 +42,7 @@ enum LocalStart {
     /// A deployment that matches the request serves already.
     AlreadyServing(Box<LocalDeployment>),
     New {
-        deployment: LocalDeploymentSpec,
+        deployment: Box<LocalDeploymentSpec>,
         /// Released when the deployment has started.
         lock: std::fs::File,
     },
@@ -64,7 +64,7 @@ pub(crate) async fn run(args: LocalUpOptions, context: &Context) -> Result<Exit>
         }
         report.event(&Event::Plan { lines: plan_lines(&local_intent) });
         let prepared = prepare(&args, &local_intent, &folders, report).await;
-        prepared.map(|deployment| LocalStart::New { deployment, lock })
+        prepared.map(|deployment| LocalStart::New { deployment: Box::new(deployment), lock })
     };
     let prepared = tokio::select! {
         prepared = prepared => prepared?,
@@ -74,7 +74,7 @@ pub(crate) async fn run(args: LocalUpOptions, context: &Context) -> Result<Exit>
         }
     };
     let (deployment, lock) = match prepared {
-        LocalStart::New { deployment, lock } => (deployment, lock),
+        LocalStart::New { deployment, lock } => (*deployment, lock),
         LocalStart::AlreadyServing(found) => {
             report.done(Stage::Ready, format!("deployment \"{name}\" unchanged, already serving"));
             report.summary(closing_lines(&found.spec, None));

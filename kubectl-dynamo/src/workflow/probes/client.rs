@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use super::ProbeTarget;
 use super::request::{CompletionApi, CompletionBody, RequestedWorkers};
-use crate::chat::{ChatError, Endpoint, Turn, Workers};
+use crate::chat::{ChatError, Endpoint, ToolCall, Turn, Workers};
 use kubectl_dynamo_core::probe::{
-    AnswerFailure, AnswerTokens, AnswerWorkers, MetricSamples, ObservedAnswer, ProbePlace, ProbeSubject,
-    RegisteredWorker, registered_workers,
+    AnswerFailure, AnswerTokens, AnswerToolCall, AnswerWorkers, ObservedAnswer, ProbePlace, ProbeSubject,
+    RegisteredWorker, SESSION_HEADER, registered_workers,
 };
+use kubectl_dynamo_core::prometheus::MetricSamples;
 
 /// The client of one run.
 pub(super) struct ProbeClient<'a> {
@@ -42,7 +43,20 @@ impl<'a> ProbeClient<'a> {
         api: CompletionApi,
         body: &CompletionBody<'_>,
     ) -> Result<ObservedAnswer, AnswerFailure> {
-        let turn = self.limited(self.target.frontend().post(api.path(), body)).await?;
+        let turn = self.limited(self.target.frontend().post(api.path(), None, body)).await?;
+        Ok(observed(turn))
+    }
+
+    /// Requests one token from a frontend for a prompt of a session.
+    pub(super) async fn ask_in_session(
+        &self,
+        frontend: &Endpoint,
+        session: &str,
+        prompt: &str,
+    ) -> Result<ObservedAnswer, AnswerFailure> {
+        let api = CompletionApi::Chat;
+        let body = self.body(api, prompt, 1).with_workers(None);
+        let turn = self.limited(frontend.post(api.path(), Some((SESSION_HEADER, session)), &body)).await?;
         Ok(observed(turn))
     }
 
@@ -67,7 +81,17 @@ impl<'a> ProbeClient<'a> {
         prompt: &str,
         workers: Option<RequestedWorkers>,
     ) -> Result<ObservedAnswer, AnswerFailure> {
-        let body = self.body(CompletionApi::Chat, prompt, 1).with_workers(workers);
+        self.ask_tokens(prompt, 1, workers).await
+    }
+
+    /// Requests an answer of at most this many tokens.
+    pub(super) async fn ask_tokens(
+        &self,
+        prompt: &str,
+        max_tokens: u64,
+        workers: Option<RequestedWorkers>,
+    ) -> Result<ObservedAnswer, AnswerFailure> {
+        let body = self.body(CompletionApi::Chat, prompt, max_tokens).with_workers(workers);
         self.post(CompletionApi::Chat, &body).await
     }
 
@@ -81,7 +105,12 @@ impl<'a> ProbeClient<'a> {
 
     /// The metrics of the first frontend.
     pub(super) async fn metrics(&self) -> Result<MetricSamples, AnswerFailure> {
-        Ok(MetricSamples::parse(&self.limited(self.target.frontend().get("/metrics")).await?))
+        self.metrics_of(self.target.frontend()).await
+    }
+
+    /// The metrics of a frontend or worker.
+    pub(super) async fn metrics_of(&self, endpoint: &Endpoint) -> Result<MetricSamples, AnswerFailure> {
+        Ok(MetricSamples::parse(&self.limited(endpoint.get("/metrics")).await?))
     }
 
     async fn limited<T>(
@@ -100,6 +129,8 @@ fn observed(turn: Turn) -> ObservedAnswer {
     let timing = turn.timing.unwrap_or_default();
     ObservedAnswer {
         text: turn.text,
+        reasoning: turn.reasoning,
+        tool_calls: turn.tool_calls.into_iter().map(tool_call).collect(),
         finish_reason: turn.finish_reason,
         tokens: turn.usage.map(|usage| AnswerTokens {
             prompt: usage.prompt_tokens,
@@ -108,8 +139,14 @@ fn observed(turn: Turn) -> ObservedAnswer {
         }),
         workers: turn.workers.map(|Workers { prefill, decode }| AnswerWorkers { prefill, decode }),
         router_hit_rate: timing.router_hit_rate,
+        prefill_ms: timing.prefill_ms,
+        handover_ms: timing.kv_transfer_ms,
         has_done_marker: turn.has_done_marker,
     }
+}
+
+fn tool_call(call: ToolCall) -> AnswerToolCall {
+    AnswerToolCall { name: call.name, arguments: call.arguments }
 }
 
 fn failure(error: ChatError) -> AnswerFailure {

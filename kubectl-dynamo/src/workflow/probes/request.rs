@@ -1,7 +1,8 @@
 //! The body of a probe's request in OpenAI's wire format, with Dynamo's extensions.
 
-use kubectl_dynamo_core::probe::STOP_SEQUENCES;
+use kubectl_dynamo_core::probe::{NUMBER_FIELD, STOP_SEQUENCES, TEXT_FIELD, TOOL_ARGUMENT, TOOL_NAME};
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::chat::{ChatMessage, ChatRole};
 
@@ -34,6 +35,23 @@ pub(super) struct CompletionBody<'a> {
     pub(super) stop: Option<&'static [&'static str]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) nvext: Option<DynamoFields>,
+    #[serde(flatten)]
+    output: Option<OutputFields>,
+}
+
+/// The fields of a request about the form of the answer.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+enum OutputFields {
+    Tools { tools: Value, tool_choice: Value },
+    Schema { response_format: Value },
+}
+
+/// Whether a request must be answered with a call of the tool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ToolChoice {
+    Forced,
+    Automatic,
 }
 
 /// The field with the prompt, which depends on the API.
@@ -89,7 +107,7 @@ impl<'a> CompletionBody<'a> {
             }
             CompletionApi::Completions => PromptField::Prompt(prompt),
         };
-        Self { model, prompt, max_tokens, stream: None, stop: None, nvext: None }
+        Self { model, prompt, max_tokens, stream: None, stop: None, nvext: None, output: None }
     }
 
     /// A request whose prompt has the wrong type. Every release rejects it before a worker sees it.
@@ -114,6 +132,38 @@ impl<'a> CompletionBody<'a> {
         self
     }
 
+    /// Offers a tool.
+    pub(super) fn with_tool(mut self, choice: ToolChoice) -> Self {
+        let parameters = json!({
+            "type": "object",
+            "properties": { TOOL_ARGUMENT: { "type": "string" } },
+            "required": [TOOL_ARGUMENT],
+        });
+        let description = "Returns the local time in a city";
+        let function = json!({ "name": TOOL_NAME, "description": description, "parameters": parameters });
+        let tool_choice = match choice {
+            ToolChoice::Forced => json!({ "type": "function", "function": { "name": TOOL_NAME } }),
+            ToolChoice::Automatic => "auto".into(),
+        };
+        let tools = json!([{ "type": "function", "function": function }]);
+        self.output = Some(OutputFields::Tools { tools, tool_choice });
+        self
+    }
+
+    /// Requests an answer that follows a JSON schema.
+    pub(super) fn with_schema(mut self) -> Self {
+        let schema = json!({
+            "type": "object",
+            "properties": { TEXT_FIELD: { "type": "string" }, NUMBER_FIELD: { "type": "integer" } },
+            "required": [TEXT_FIELD, NUMBER_FIELD],
+            "additionalProperties": false,
+        });
+        let json_schema = json!({ "name": "city", "schema": schema, "strict": true });
+        let response_format = json!({ "type": "json_schema", "json_schema": json_schema });
+        self.output = Some(OutputFields::Schema { response_format });
+        self
+    }
+
     /// Asks Dynamo for its workers and times, and to use these workers.
     pub(super) fn with_workers(mut self, workers: Option<RequestedWorkers>) -> Self {
         self.nvext = Some(DynamoFields { extra_fields: ["worker_id", "timing"], workers });
@@ -124,11 +174,14 @@ impl<'a> CompletionBody<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+
+    fn chat_body() -> CompletionBody<'static> {
+        CompletionBody::new(CompletionApi::Chat, "m", "hi", 8)
+    }
 
     #[test]
     fn only_set_fields_are_sent() {
-        let chat = CompletionBody::new(CompletionApi::Chat, "m", "hi", 8);
+        let chat = chat_body();
         let messages = json!([{ "role": "user", "content": "hi" }]);
         assert_eq!(
             serde_json::to_value(&chat).expect("a body"),
@@ -153,6 +206,13 @@ mod tests {
             serde_json::to_value(body).expect("a body"),
             json!({ "model": "m", "prompt": "hi", "max_tokens": 1, "nvext": extension })
         );
+        let forced = serde_json::to_value(chat_body().with_tool(ToolChoice::Forced)).expect("a body");
+        assert_eq!(forced["tool_choice"]["function"], json!({ "name": TOOL_NAME }));
+        assert_eq!(forced["tools"][0]["function"]["name"], TOOL_NAME);
+        let automatic = serde_json::to_value(chat_body().with_tool(ToolChoice::Automatic)).expect("a body");
+        assert_eq!(automatic["tool_choice"], "auto");
+        let structured = serde_json::to_value(chat_body().with_schema()).expect("a body");
+        assert_eq!(structured["response_format"]["type"], "json_schema");
         for (api, field, value) in [
             (CompletionApi::Chat, "messages", json!(1)),
             (CompletionApi::Completions, "prompt", json!({ "text": 1 })),

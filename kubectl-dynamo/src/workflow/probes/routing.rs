@@ -1,10 +1,11 @@
 //! The requests of the probes of the workers and the KV router.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures::future::join_all;
 
 use super::client::ProbeClient;
+use super::prompts::NewPrompts;
 use super::request::RequestedWorkers;
 use kubectl_dynamo_core::finding::CheckResult;
 use kubectl_dynamo_core::probe::{
@@ -61,25 +62,27 @@ pub(super) async fn probe_kv_routing(client: &ProbeClient<'_>) -> CheckResult {
     let subject = client.subject();
     let workers = client.workers().await.unwrap_or_default();
     let before = client.metrics().await.unwrap_or_default();
-    let prompts = LongPrompts::new(block_size(&before).unwrap_or(DEFAULT_BLOCK_SIZE));
+    let block_size = block_size(&before).unwrap_or(DEFAULT_BLOCK_SIZE);
+    let words = (block_size * WORDS_PER_BLOCK_TOKEN).clamp(DEFAULT_BLOCK_SIZE, MAX_WORDS);
+    let prompts = NewPrompts::new();
     let any = |prompt: String| async move { client.ask(&prompt, None).await };
-    let first = any(prompts.prompt("first")).await;
+    let first = any(prompts.prompt("first", words)).await;
     if subject.intent.is_none() && first.as_ref().is_ok_and(|answer| answer.router_hit_rate.is_none()) {
         return CheckResult::Skipped("the frontend does not use the KV router".into());
     }
-    let mut repeated = any(prompts.prompt("first")).await;
+    let mut repeated = any(prompts.prompt("first", words)).await;
     if !is_hit(&repeated) {
         tokio::time::sleep(EVENT_DELAY).await;
-        repeated = any(prompts.prompt("first")).await;
+        repeated = any(prompts.prompt("first", words)).await;
     }
-    let different = any(prompts.prompt("second")).await;
+    let different = any(prompts.prompt("second", words)).await;
     let mut pinned = None;
     if !is_hit(&repeated)
         && let Some(worker) = workers.iter().find(|worker| !worker.is_prefill)
         && workers.iter().all(|worker| !worker.is_prefill)
     {
-        let ask_again =
-            || client.ask(&prompts.third, Some(RequestedWorkers::One { backend_instance_id: worker.id }));
+        let third = prompts.prompt("third", words);
+        let ask_again = || client.ask(&third, Some(RequestedWorkers::One { backend_instance_id: worker.id }));
         let _ = ask_again().await;
         pinned = ask_again().await.ok();
     }
@@ -101,28 +104,4 @@ pub(super) async fn probe_kv_routing(client: &ProbeClient<'_>) -> CheckResult {
 /// Whether the router knew the prompt.
 fn is_hit(answer: &Result<ObservedAnswer, AnswerFailure>) -> bool {
     answer.as_ref().is_ok_and(|answer| answer.router_hit_rate.is_none_or(|rate| rate > 0.5))
-}
-
-/// Prompts that fill several blocks and that no one sent before. They differ from the first block on.
-struct LongPrompts {
-    run: u128,
-    words: u64,
-    third: String,
-}
-
-impl LongPrompts {
-    fn new(block_size: u64) -> Self {
-        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let words = (block_size * WORDS_PER_BLOCK_TOKEN).clamp(DEFAULT_BLOCK_SIZE, MAX_WORDS);
-        let mut prompts = Self { run: since_epoch.as_nanos(), words, third: String::new() };
-        prompts.third = prompts.prompt("third");
-        prompts
-    }
-
-    fn prompt(&self, name: &str) -> String {
-        const WORDS: [&str; 8] = ["river", "stone", "cloud", "paper", "green", "seven", "quiet", "market"];
-        let words =
-            (0..self.words as usize).map(|at| WORDS[(at + name.len() + at / WORDS.len()) % WORDS.len()]);
-        format!("{name} {} {}", self.run, words.collect::<Vec<_>>().join(" "))
-    }
 }

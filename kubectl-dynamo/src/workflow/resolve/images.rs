@@ -115,9 +115,15 @@ pub(crate) fn resolve_images(
         Some(image) => image.text().into(),
         None => with_mirror(Release::image(&full_version)),
     });
-    placement.fetcher_image = Some(match settings.get("fetcherImage") {
-        Some(image) if image.source != SettingSource::Default && !is_newer(image) => image.text().into(),
-        _ => with_mirror(FETCHER_IMAGE.into()),
+    // Only the image of a live deployment can be the result of an earlier mirror.
+    let is_set = |image: &&ResolvedSetting| match &image.source {
+        SettingSource::Default => false,
+        SettingSource::Live(_) => !is_newer(image),
+        _ => true,
+    };
+    placement.fetcher_image = Some(match settings.get("fetcherImage").filter(is_set) {
+        Some(image) => image.text().into(),
+        None => with_mirror(FETCHER_IMAGE.into()),
     });
 }
 
@@ -203,6 +209,26 @@ mod tests {
             (SettingSource::Flag, &["image=localhost:5000/mine"]),
         ]);
         assert_eq!(resolved_images(&explicit).1, "localhost:5000/mine");
+    }
+
+    #[test]
+    fn mirror_of_a_flag_keeps_the_fetcher_image_of_a_setting() {
+        let own = "registry.example/ml/model-fetcher:1";
+        let fetcher_from = |source: SettingSource| {
+            let stored = format!("fetcherImage={own}");
+            resolved_images(&merged_settings(&[
+                (source, &[&stored]),
+                (SettingSource::Flag, &["model=a/b", "registryMirror=mirror.example"]),
+            ]))
+        };
+        let stored = [SettingSource::Environment, SettingSource::UserConfig("c".into())];
+        for source in stored.into_iter().chain([SettingSource::Set, SettingSource::File("f".into())]) {
+            let (_, image, fetcher) = fetcher_from(source);
+            assert_eq!((image.split('/').next(), fetcher.as_str()), (Some("mirror.example"), own));
+        }
+        // The image of a live deployment is the result of an earlier mirror or default.
+        let (_, _, fetcher) = fetcher_from(SettingSource::Live("x".into()));
+        assert!(fetcher.starts_with("mirror.example/kubectl-dynamo/model-fetcher:"), "{fetcher}");
     }
 
     #[test]

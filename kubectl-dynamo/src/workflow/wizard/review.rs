@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::answer_error::AnswerError;
 use super::pager;
 use crate::prompt::{ChoiceQuestion, Prompt, PromptChoice, TextQuestion};
-use crate::render::objects::{self, ObjectFormat};
+use crate::render::objects;
 use crate::render::value::setting_text;
 use crate::report::Report;
 use crate::workflow::resolve::ResolvedDeployment;
@@ -139,7 +139,7 @@ fn request_file(plan: &ReviewPlan<'_>) -> Result<String> {
 
 /// Returns the changes and the objects.
 fn review(plan: &ReviewPlan<'_>) -> Result<String> {
-    let objects = objects::text(&plan.deployment.resources, ObjectFormat::Yaml)?;
+    let objects = objects::yaml(&plan.deployment.resources)?;
     Ok(format!("{}\n{objects}", value_diff(plan.live, plan.deployment)))
 }
 

@@ -20,6 +20,7 @@ pub const SECRETS: &str = "secrets";
 pub(super) const NAMESPACES: &str = "namespaces";
 pub const CONFIG_MAPS: &str = "configmaps";
 pub const RESOURCE_CLAIM_TEMPLATES: &str = "resourceclaimtemplates.resource.k8s.io";
+pub(super) const POD_MONITORS: &str = "podmonitors.monitoring.coreos.com";
 pub const COMPUTE_DOMAINS: &str = "computedomains.resource.nvidia.com";
 
 pub(super) const fn required(resource: &'static str, verbs: &'static [&'static str]) -> ResourcePermissions {

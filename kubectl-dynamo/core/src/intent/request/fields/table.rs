@@ -97,7 +97,7 @@ const MODEL: &[Field] = &[
         "hfTokenSecret",
         "--hf-token-secret",
         FieldType::String,
-        "Secret with the hub token, not needed for public models [default key: HF_TOKEN]",
+        "Secret with the hub token (key HF_TOKEN) [default: none; hf-token-secret with --hf-token-stdin]",
     )
     .with_value("NAME[/KEY]", "hf-token-secret"),
     field(

@@ -1,12 +1,28 @@
 //! Reads the text format of Prometheus: the samples of one scrape. Lines that it does not understand are ignored,
 //! because a server can add new forms.
 
+mod histogram;
+
+pub use histogram::{Histogram, Quantile};
+
 /// One value of a series.
 #[derive(Debug, Clone, PartialEq)]
-struct MetricSample {
+pub struct MetricSample {
     name: String,
     labels: Vec<(String, String)>,
-    value: f64,
+    /// The value, which can be infinite or not a number.
+    pub value: f64,
+}
+
+impl MetricSample {
+    /// The value of a label.
+    pub fn label(&self, name: &str) -> Option<&str> {
+        self.labels.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
+    }
+
+    fn has_labels(&self, labels: &[(&str, &str)]) -> bool {
+        labels.iter().all(|(name, value)| self.label(name) == Some(value))
+    }
 }
 
 /// The samples of one scrape.
@@ -21,16 +37,36 @@ impl MetricSamples {
         Self { samples: text.lines().filter_map(parse_line).collect() }
     }
 
+    /// Parses only the series of these metrics, for a scrape of which little is used. A histogram is given without the
+    /// suffixes of its series.
+    pub fn parse_only(text: &str, metrics: &[&str]) -> Self {
+        const SUFFIXES: [&str; 4] = ["", "_bucket", "_sum", "_count"];
+        let is_wanted = |line: &&str| {
+            let name = line.split(['{', ' ']).next().unwrap_or_default();
+            metrics
+                .iter()
+                .any(|metric| name.strip_prefix(metric).is_some_and(|suffix| SUFFIXES.contains(&suffix)))
+        };
+        Self { samples: text.lines().filter(is_wanted).filter_map(parse_line).collect() }
+    }
+
+    /// The series with this name.
+    pub fn series<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a MetricSample> {
+        self.samples.iter().filter(move |sample| sample.name == name)
+    }
+
     /// The sum of the series with this name and these label values; `None` if there is no such series.
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
-        let has_labels = |sample: &MetricSample| {
-            let has_label = |(name, value): &(&str, &str)| {
-                sample.labels.iter().any(|(own, text)| own == name && text == value)
-            };
-            labels.iter().all(has_label)
-        };
-        let matching = self.samples.iter().filter(|sample| sample.name == name && has_labels(sample));
+        let matching = self.series(name).filter(|sample| sample.has_labels(labels));
         matching.map(|sample| sample.value).reduce(|sum, value| sum + value)
+    }
+
+    /// The sum of the histograms with this name; `None` if there is no such histogram.
+    pub fn histogram(&self, name: &str) -> Option<Histogram> {
+        let series = format!("{name}_bucket");
+        let bounds =
+            self.series(&series).filter_map(|bucket| Some((bucket.label("le")?.parse().ok()?, bucket.value)));
+        Histogram::from_cumulative(bounds)
     }
 
     /// The number of samples.
@@ -124,6 +160,16 @@ name without a value
         let text = [("a", "quote \" comma , brace } line \n"), ("b", "\\")];
         assert_eq!(samples.sum("text", &text), Some(0.5));
         assert_eq!((samples.len(), samples.is_empty()), (7, false));
+    }
+
+    #[test]
+    fn reads_only_the_wanted_metrics() {
+        let text = "a 1\na_total 2\nb_bucket{le=\"1\"} 3\nb_sum 4\nb_count 5\nbb 6\n";
+        let samples = MetricSamples::parse_only(text, &["a", "b"]);
+        assert_eq!(
+            (samples.len(), samples.sum("a", &[]), samples.sum("b_sum", &[])),
+            (4, Some(1.0), Some(4.0))
+        );
     }
 
     #[test]

@@ -1,0 +1,87 @@
+//! The metrics ports of a deployment: which pod or process has one, and how to reach it.
+
+use std::net::Ipv4Addr;
+
+use k8s_openapi::api::core::v1::Pod;
+
+use crate::chat::{Endpoint, EndpointKind};
+use crate::local::state::RunningProcess;
+use kubectl_dynamo_cluster::{Cluster, PortForward, PortForwardTarget};
+use kubectl_dynamo_core::error::Result;
+use kubectl_dynamo_core::intent::WorkerRole;
+use kubectl_dynamo_core::object::{ObjectFields, ObservedObject};
+use kubectl_dynamo_core::probe::MonitoredPod;
+use kubectl_dynamo_core::readiness::{COMPONENT_TYPE_LABEL, pod_is_ready};
+
+/// The names and numbers that the operator gives to the ports with metrics.
+const FRONTEND_PORT: (&str, u16) = ("http", 8000);
+const WORKER_PORT: (&str, u16) = ("system", 9090);
+
+/// The metrics port of one frontend or worker.
+pub(super) struct MetricsPort {
+    /// The pod or the process.
+    pub name: String,
+    /// `frontend`, `worker`, `prefill`, or `decode`.
+    pub role: String,
+    pub port: u16,
+    /// What a PodMonitor selects by; `None` on this machine.
+    pub pod: Option<MonitoredPod>,
+}
+
+impl MetricsPort {
+    pub(super) fn of_process(process: &RunningProcess) -> Option<Self> {
+        let role = process.role.component_name().to_owned();
+        Some(Self { name: process.name.clone(), role, port: process.metrics_port?, pod: None })
+    }
+
+    /// The port of a ready pod; `None` for a pod without metrics.
+    pub(super) fn of_pod(pod: &ObservedObject<Pod>) -> Option<Self> {
+        let role = pod.label(COMPONENT_TYPE_LABEL).filter(|_| pod_is_ready(pod))?;
+        let (name, default) = match role {
+            "frontend" => FRONTEND_PORT,
+            "worker" | "prefill" | "decode" => WORKER_PORT,
+            _ => return None,
+        };
+        let ports = container_ports(pod);
+        let named = ports.iter().find(|(own, _)| own.as_deref() == Some(name)).map(|(_, number)| *number);
+        let monitored = MonitoredPod {
+            namespace: pod.namespace().to_owned(),
+            labels: pod.metadata.labels.clone().unwrap_or_default(),
+            ports,
+        };
+        Some(Self {
+            name: pod.name().to_owned(),
+            role: role.to_owned(),
+            port: named.and_then(|number| number.try_into().ok()).unwrap_or(default),
+            pod: Some(monitored),
+        })
+    }
+
+    pub(super) fn is_frontend(&self) -> bool {
+        self.role == WorkerRole::Frontend.component_name()
+    }
+
+    /// Connects to the port, through a port-forward if it is in a pod. The connection lasts as long as it.
+    pub(super) async fn connect(&self, cluster: Option<&Cluster>) -> Result<(Endpoint, Option<PortForward>)> {
+        let (address, tunnel) = match cluster {
+            None => ((Ipv4Addr::LOCALHOST, self.port).into(), None),
+            Some(cluster) => {
+                let target = PortForwardTarget {
+                    labels: String::new(),
+                    pod: Some(self.name.clone()),
+                    name: self.name.clone(),
+                    port: self.port,
+                };
+                let tunnel = cluster.port_forward(target, (Ipv4Addr::LOCALHOST, 0).into()).await?;
+                (tunnel.local_address, Some(tunnel))
+            }
+        };
+        Ok((Endpoint::new(&format!("http://{address}/v1"), EndpointKind::Dynamo, None)?, tunnel))
+    }
+}
+
+fn container_ports(pod: &Pod) -> Vec<(Option<String>, i32)> {
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let ports = containers.flat_map(|container| container.ports.iter().flatten());
+    ports.map(|port| (port.name.clone(), port.container_port)).collect()
+}

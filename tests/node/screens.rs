@@ -42,7 +42,7 @@ pub(crate) async fn successful_and_failed_up_draw_their_stages(shared: Arc<Share
         "  frontend  1/1  ✔ tiny-frontend-",
         "  worker    1/1  ✔ tiny-worker-",
         "Ctrl-C stops only the watch; check with: kubectl dynamo status tiny",
-        "✔ ready in 0:",
+        "✔ ready in ",
         " · smoke test 200, first token ",
         " tok/s",
         "  in-cluster http://tiny-frontend.serving.svc:8000/v1",

@@ -26,6 +26,7 @@ pub(crate) mod interrupt;
 pub(crate) mod local;
 pub(crate) mod logs;
 pub(crate) mod lookup;
+pub(crate) mod metrics_port;
 pub(crate) mod missing_permissions;
 pub(crate) mod model_config;
 mod object_reader;

@@ -103,32 +103,6 @@ fn quantities_can_be_numbers() {
 }
 
 #[test]
-fn namespace_of_the_context_precedes_a_setting() {
-    let mut folder = TestFolder::new();
-    let kubeconfig = |namespace: &str| {
-        format!(
-            "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts:\n- name: c\n  context: {{cluster: c, user: u{namespace}}}\n\
-             clusters:\n- name: c\n  cluster: {{server: \"http://127.0.0.1:1\"}}\nusers:\n- name: u\n"
-        )
-    };
-    folder.set("KUBECTL_DYNAMO_NAMESPACE", "setting");
-    for (context, flags, expected, is_printed) in [
-        (", namespace: context", &[][..], "context", false),
-        (", namespace: context", &["-n", "flag"], "flag", false),
-        ("", &[], "setting", true),
-        ("", &["-n", "flag"], "flag", false),
-    ] {
-        folder.write(".kube/config", &kubeconfig(context));
-        let request = ["render", "acme/tiny", "--graph-api", "v1beta1", "--release", "1.6.1"];
-        let output = folder.run(&[&request, flags].concat());
-        let objects = String::from_utf8_lossy(&output.stdout);
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(objects.contains(&format!("namespace: {expected}\n")), "{objects}{stderr}");
-        assert_eq!(stderr.contains("using namespace \"setting\" ("), is_printed, "{stderr}");
-    }
-}
-
-#[test]
 fn standard_input_is_read_once() {
     let output = TestFolder::new().run_with(&["up", "-f", "-", "--hf-token-stdin"], REQUEST);
     let stderr = String::from_utf8_lossy(&output.stderr);

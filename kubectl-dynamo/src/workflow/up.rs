@@ -42,7 +42,7 @@ pub(crate) struct UpOptions {
     /// Take over fields that another field manager owns.
     pub conflicts: ConflictPolicy,
     pub confirmation: Confirmation,
-    /// Preflight check codes, or "all".
+    /// Preflight check codes to ignore, or "all".
     pub ignore_preflight: Vec<String>,
 }
 

@@ -19,6 +19,12 @@ pub enum WorkerRole {
 }
 
 impl WorkerRole {
+    /// The role with this component name.
+    pub fn from_component_name(name: &str) -> Option<Self> {
+        let all = [Self::Frontend, Self::Aggregated, Self::Prefill, Self::Decode];
+        all.into_iter().find(|role| role.component_name() == name)
+    }
+
     /// Component name in objects and logs. It is short because child names have a length limit.
     pub fn component_name(self) -> &'static str {
         match self {

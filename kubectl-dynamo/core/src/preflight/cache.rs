@@ -91,7 +91,8 @@ pub(super) fn pvc_size(facts: &ClusterFacts, input: &PreflightInput<'_>) -> Opti
     let gibibytes = gibibytes(bytes);
     let model = &cache.fetch.repository;
     let required = required_space(bytes);
-    Some(if Quantity::parse(&size).is_some_and(|size| size.bytes < required) {
+    let capacity = Quantity::parse(&size).map(|size| size.bytes);
+    Some(if capacity.is_some_and(|capacity| capacity < required) {
         // The inode tables of ext4 take 1.6 % of a volume by default.
         let required_gibibytes = (required + required / 50).div_ceil(1 << 30);
         let hint = match input.pvc {
@@ -105,15 +106,12 @@ pub(super) fn pvc_size(facts: &ClusterFacts, input: &PreflightInput<'_>) -> Opti
             None => format!("request a larger PVC with --cache-size {required_gibibytes}Gi").into(),
         };
         // A model that an existing PVC holds already needs no space to be written.
-        let can_hold = input.pvc.is_some() && Quantity::parse(&size).is_some_and(|size| size.bytes >= bytes);
-        let (verb, result): (_, fn(CheckProblem) -> CheckResult) = if can_hold {
-            ("too small to fetch to", CheckResult::Warning)
-        } else {
-            ("too small", CheckResult::Failed)
-        };
+        let can_hold = input.pvc.is_some() && capacity.is_some_and(|capacity| capacity >= bytes);
+        let shortage = if can_hold { "too small to fetch to" } else { "too small" };
         let text =
-            format!("PVC \"{name}\" is {verb}: \"{model}\" needs {gibibytes:.1} GiB, the PVC has {size}");
-        result(CheckProblem::new(MessageCode::PvcTooSmall, text, hint))
+            format!("PVC \"{name}\" is {shortage}: \"{model}\" needs {gibibytes:.1} GiB, the PVC has {size}");
+        let problem = CheckProblem::new(MessageCode::PvcTooSmall, text, hint);
+        if can_hold { CheckResult::Warning(problem) } else { CheckResult::Failed(problem) }
     } else {
         CheckResult::Passed(format!("{model} needs {gibibytes:.1} GiB of {size}"))
     })

@@ -6,16 +6,13 @@ use k8s_openapi::api::core::v1::Pod;
 
 use crate::chat::{Endpoint, EndpointKind};
 use crate::local::state::RunningProcess;
+use crate::workflow::metrics_port::metrics_port;
 use kubectl_dynamo_cluster::{Cluster, PortForward, PortForwardTarget};
 use kubectl_dynamo_core::error::Result;
 use kubectl_dynamo_core::intent::WorkerRole;
 use kubectl_dynamo_core::object::{ObjectFields, ObservedObject};
 use kubectl_dynamo_core::probe::MonitoredPod;
 use kubectl_dynamo_core::readiness::{COMPONENT_TYPE_LABEL, pod_is_ready};
-
-/// The names and numbers that the operator gives to the ports with metrics.
-const FRONTEND_PORT: (&str, u16) = ("http", 8000);
-const WORKER_PORT: (&str, u16) = ("system", 9090);
 
 /// The metrics port of one frontend or worker.
 pub(super) struct MetricsPort {
@@ -36,23 +33,17 @@ impl MetricsPort {
 
     /// The port of a ready pod; `None` for a pod without metrics.
     pub(super) fn of_pod(pod: &ObservedObject<Pod>) -> Option<Self> {
-        let role = pod.label(COMPONENT_TYPE_LABEL).filter(|_| pod_is_ready(pod))?;
-        let (name, default) = match role {
-            "frontend" => FRONTEND_PORT,
-            "worker" | "prefill" | "decode" => WORKER_PORT,
-            _ => return None,
-        };
-        let ports = container_ports(pod);
-        let named = ports.iter().find(|(own, _)| own.as_deref() == Some(name)).map(|(_, number)| *number);
+        let component_type = pod.label(COMPONENT_TYPE_LABEL).filter(|_| pod_is_ready(pod))?;
+        let role = WorkerRole::from_component_name(component_type)?;
         let monitored = MonitoredPod {
             namespace: pod.namespace().to_owned(),
             labels: pod.metadata.labels.clone().unwrap_or_default(),
-            ports,
+            ports: container_ports(pod),
         };
         Some(Self {
             name: pod.name().to_owned(),
-            role: role.to_owned(),
-            port: named.and_then(|number| number.try_into().ok()).unwrap_or(default),
+            role: role.component_name().to_owned(),
+            port: metrics_port(pod, role),
             pod: Some(monitored),
         })
     }

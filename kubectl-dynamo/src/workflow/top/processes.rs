@@ -9,6 +9,7 @@ use crate::local::state::{self, LocalDeployment};
 use crate::workflow::local::environment;
 use crate::workflow::local::lookup::find_running;
 use crate::workflow::lookup;
+use crate::workflow::metrics_port::metrics_port;
 use crate::workflow::summary::{stored_intent, summarize};
 use kubectl_dynamo_cluster::{Cluster, ClusterError, Kind, NamespaceScope};
 use kubectl_dynamo_core::error::Result;
@@ -19,10 +20,6 @@ use kubectl_dynamo_core::readiness::{COMPONENT_LABEL, COMPONENT_TYPE_LABEL, GRAP
 use kubectl_dynamo_core::release::{DEFAULT_RELEASE, Release};
 use kubectl_dynamo_core::resources::GraphApi;
 use kubectl_dynamo_core::top::WorkerIdentity;
-
-/// The name and the number of the port with the metrics, from the operator's constants.
-const FRONTEND_PORT: (&str, u16) = ("http", 8000);
-const WORKER_PORT: (&str, u16) = ("system", 9090);
 
 /// Which deployments to follow; `None` for all.
 pub(crate) enum TopTarget {
@@ -199,7 +196,7 @@ fn cluster_processes(graph: &Value, pods: &[ObservedObject<Pod>], cluster: &Clus
         let component = pod.label(COMPONENT_LABEL);
         let component = components.iter().find(|one| Some(one.name) == component);
         let role = component.map(|one| one.role()).filter(|role| !role.is_empty());
-        let role = worker_role(role.or_else(|| pod.label(COMPONENT_TYPE_LABEL))?)?;
+        let role = WorkerRole::from_component_name(role.or_else(|| pod.label(COMPONENT_TYPE_LABEL))?)?;
         let status = pod_status(pod);
         let multinode = component.filter(|one| one.nodes() > 1);
         if multinode.is_some() && is_follower(pod) {
@@ -240,29 +237,10 @@ fn is_follower(pod: &ObservedObject<Pod>) -> bool {
     pod.label("role") == Some("worker") || pod.name().contains("-wkr-")
 }
 
-/// The role of a component that exports metrics.
-fn worker_role(component_type: &str) -> Option<WorkerRole> {
-    match component_type {
-        "frontend" => Some(WorkerRole::Frontend),
-        "worker" => Some(WorkerRole::Aggregated),
-        "prefill" => Some(WorkerRole::Prefill),
-        "decode" => Some(WorkerRole::Decode),
-        _ => None,
-    }
-}
-
 fn in_namespace(cluster: &Cluster, namespace: &str) -> Cluster {
     let mut cluster = cluster.clone();
     cluster.namespace = namespace.to_owned();
     cluster
-}
-
-fn metrics_port(pod: &Pod, role: WorkerRole) -> u16 {
-    let (name, default) = if role == WorkerRole::Frontend { FRONTEND_PORT } else { WORKER_PORT };
-    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
-    let mut ports = containers.flat_map(|container| container.ports.iter().flatten());
-    let named = ports.find(|port| port.name.as_deref() == Some(name));
-    named.and_then(|port| u16::try_from(port.container_port).ok()).unwrap_or(default)
 }
 
 /// The release whose metrics have the names of this version. Deployments of other tools do not state theirs.

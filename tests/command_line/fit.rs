@@ -209,6 +209,62 @@ fn length_follows_rope_settings_and_release() {
     assert_eq!((code, &above["shapes"][0]["text"]), (Some(5), &Value::from("model limit 131072")));
 }
 
+/// Models for which the arithmetic once gave another verdict than vLLM. The configurations are those that
+/// vLLM's own code was asked about; the sizes are those of the weights on the hub.
+#[test]
+fn verdict_is_that_of_the_engine() {
+    const CONFIGS: &str = include_str!("../../kubectl-dynamo/core/src/fit/published_configs.json");
+    const GIB: f64 = (1_u64 << 30) as f64;
+    let published: Value = serde_json::from_str(CONFIGS).expect("JSON");
+    let config = |name: &str| {
+        let mut rows = published["rows"].as_array().into_iter().flatten();
+        rows.find(|row| row["model"] == name).unwrap_or_else(|| panic!("no row {name}"))["config"].clone()
+    };
+    let yarn = "Qwen/Qwen2.5-7B-Instruct with the YaRN settings of its card";
+    // Weights, KV cache of a request, and free memory are in GiB, rounded to tenths.
+    for (model, bytes, args, exit, length, [weights, request, free]) in [
+        (
+            "deepseek-ai/deepseek-coder-6.7b-instruct",
+            13_481_017_344,
+            &["a100-40g:1"][..],
+            5,
+            65_536,
+            [12.6, 32.0, 19.9],
+        ),
+        (
+            "NousResearch/Yarn-Mistral-7b-128k",
+            14_483_464_192,
+            &["a100-40g:1"],
+            0,
+            131_072,
+            [13.5, 16.0, 18.8],
+        ),
+        (yarn, 15_231_233_024, &["l4:1"], 5, 131_072, [14.2, 7.0, 2.1]),
+        (
+            "Salesforce/xgen-7b-8k-base",
+            27_581_759_488,
+            &["l4:1", "--max-model-len", "4096"],
+            0,
+            4096,
+            [12.8, 2.0, 3.8],
+        ),
+        ("nvidia/MiniMax-M2.5-NVFP4", 130_000_000_000, &["b200:1"], 0, 196_608, [121.1, 23.3, 37.2]),
+    ] {
+        let folder = folder_with_files(&config(model), &[("model.safetensors", bytes)]);
+        let (code, document) = single_row(&folder, args);
+        let row = &document["shapes"][0];
+        assert_eq!(
+            (code, &document["longestRequestTokens"]),
+            (Some(exit), &length.into()),
+            "{model}: {document:#}"
+        );
+        let tenths = |bytes: f64| (bytes / GIB * 10.0).round() / 10.0;
+        let of = |name: &str| row["bytesPerGpu"][name].as_f64().expect("bytes");
+        let found = [of("weights"), of("kvPerRequest"), of("kvCapacity")].map(tenths);
+        assert_eq!(found, [weights, request, free], "{model}: {document:#}");
+    }
+}
+
 #[test]
 fn engine_flags_are_read_as_the_engine_reads_them() {
     let folder = folder_with_files(&llama(serde_json::json!({})), &[("model.safetensors", LLAMA_WEIGHTS)]);

@@ -2,6 +2,7 @@
 //! code, `diagnose` reports the same code if there is a graph, and `explain` describes it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::try_join_all;
 use k8s_openapi::api::batch::v1::Job;
@@ -96,36 +97,58 @@ pub(crate) async fn operator_failure_reports_its_code(shared: Arc<Shared>) -> Ou
     Ok(())
 }
 
-/// A node without heartbeats, as the node controller reports it.
+/// A node whose heartbeats end, as the node controller reports it.
 pub(crate) async fn lost_node_is_distinguished_from_starting_pod(shared: Arc<Shared>) -> Outcome {
     let fixture = through_api_proxy(&shared, V1Beta1, "lost", &json!({})).await?;
     let up = fixture.start_waiting_up().await?;
     let nodes: Api<Node> = Api::all(fixture.namespace.client());
-    // Unschedulable for other pods, and it sends no heartbeat.
-    let node = json!({"metadata": {"name": "lost-node"}, "spec": {"unschedulable": true}});
+    // A second attempt needs a node of its own.
+    let name = format!("{}-node", fixture.namespace.name());
+    // Unschedulable for other pods.
+    let node = json!({"metadata": {"name": name}, "spec": {"unschedulable": true}});
     nodes.create(&PostParams::default(), &serde_json::from_value(node)?).await?;
-    let ready = json!({"status": {"conditions": [{
-        "type": "Ready", "status": "True", "reason": "KubeletReady", "message": "",
-    }]}});
-    nodes.patch_status("lost-node", &PatchParams::default(), &Patch::Merge(ready)).await?;
+    send_heartbeat(&nodes, &name).await?;
     let worker = fixture.kubelet.pod_of_component("worker").await?;
     for pod in [&worker, &fixture.kubelet.pod_of_component("frontend").await?] {
-        fixture.kubelet.bind(pod, "lost-node").await?;
+        fixture.kubelet.bind(pod, &name).await?;
     }
     set_all_ready(&fixture.kubelet).await?;
-    up.finish().await?.expect(0)?;
+    let heartbeats = async {
+        loop {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            if let Err(error) = send_heartbeat(&nodes, &name).await {
+                return error;
+            }
+        }
+    };
+    tokio::select! {
+        output = up.finish() => output?.expect(0)?,
+        error = heartbeats => return Err(error),
+    };
     let pods: Api<Pod> = Api::namespaced(fixture.namespace.client(), fixture.namespace.name());
     let is_unready = |pod: Option<&Pod>| {
         let conditions = pod.and_then(|pod| pod.status.as_ref()?.conditions.clone()).unwrap_or_default();
         conditions.iter().any(|one| one.type_ == "Ready" && one.status == "False")
     };
     await_condition(pods, &worker, is_unready).await?;
-    let output = fixture.plugin.run(&["status", "tiny", "--wait", "--timeout=5s"]).await?.expect(3)?;
-    for fact in ["KD0316", "node \"lost-node\" is not responding", "kubectl describe node lost-node"] {
+    let output = fixture.plugin.run(&["status", "tiny", "--wait", "--timeout=20s"]).await?.expect(3)?;
+    let facts =
+        ["KD0316", &format!("node \"{name}\" is not responding"), &format!("kubectl describe node {name}")];
+    for fact in facts {
         ensure!(output.out.contains(fact), "{fact} is not in {}", output.out);
     }
-    nodes.delete("lost-node", &DeleteParams::default()).await?;
+    nodes.delete(&name, &DeleteParams::default()).await?;
     fixture.namespace.delete().await
+}
+
+/// Reports the node as ready at this time, as a kubelet does every few seconds.
+async fn send_heartbeat(nodes: &Api<Node>, name: &str) -> Outcome {
+    let status = json!({"status": {"conditions": [{
+        "type": "Ready", "status": "True", "reason": "KubeletReady", "message": "",
+        "lastHeartbeatTime": k8s_openapi::jiff::Timestamp::now(),
+    }]}});
+    nodes.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await?;
+    Ok(())
 }
 
 /// A fetch Job does not have a condition for pods that it is not allowed to create.

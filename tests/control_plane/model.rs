@@ -101,6 +101,15 @@ pub(crate) async fn hub_metadata_is_checked_before_apply(shared: Arc<Shared>) ->
         let found = document["findings"].as_array().into_iter().flatten().find(|one| one["name"] == name);
         ensure!(found.is_some_and(|one| one["outcome"] == "passed"), "{name}: {found:?}");
     }
+    // Without the flag, the pods fetch from the public hub although this machine checks another one.
+    let without_endpoint: Vec<&str> =
+        up_args("acme/llama", &flag, &["--dry-run=server"]).into_iter().filter(|arg| *arg != flag).collect();
+    let output = plugin.command(&without_endpoint).env("HF_ENDPOINT", &hub.url).output().await?;
+    let stderr = String::from_utf8(output.stderr)?;
+    let warned = format!("only this machine uses HF_ENDPOINT={}", hub.url);
+    for fact in ["KD0444", &warned, "from https://huggingface.co", &flag] {
+        ensure!(output.status.success() && stderr.contains(fact), "{fact} is not in\n{stderr}");
+    }
     // An update is checked as well, before it reaches the serving deployment.
     plugin.run(&up_args("acme/llama", &flag, &[])).await?.expect(0)?;
     let graphs = dynamo::graphs(namespace.client(), V1Beta1, namespace.name());

@@ -1,6 +1,7 @@
 //! Revision history and rollback.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::api::{Api, ListParams};
@@ -19,6 +20,11 @@ use crate::plugin::{UP, wait_until_settled};
 async fn get_graph(namespace: &CaseNamespace, generation: GraphGeneration) -> Outcome<Value> {
     let graph = dynamo::graphs(namespace.client(), generation, namespace.name()).get("tiny").await?;
     Ok(serde_json::to_value(graph)?)
+}
+
+/// Returns the ID of the requested restart, or null.
+async fn restart_id(namespace: &CaseNamespace, generation: GraphGeneration) -> Outcome<Value> {
+    Ok(get_graph(namespace, generation).await?["spec"]["restart"]["id"].clone())
 }
 
 /// Waits until the operator has set its defaults.
@@ -66,13 +72,20 @@ pub(crate) async fn each_change_is_a_revision_and_can_be_undone(shared: Arc<Shar
         let second: Value = serde_json::from_str(&output.out)?;
         ensure!(second["kind"] == "DynamoGraphDeployment", "{second:#}");
 
-        // The first revision again, without other changes and with the newest number.
+        // The first revision again, without other changes and with the newest number. It was applied last, although
+        // it was created first; times of objects are whole seconds.
+        tokio::time::sleep(Duration::from_millis(1100)).await;
         plugin.run(&["rollout", "undo", "tiny", "--to-revision=1", "--dry-run=server"]).await?.expect(0)?;
         ensure!(get_graph(&namespace, generation).await?["spec"] == third["spec"], "a dry run wrote");
         plugin.run(&["rollout", "undo", "tiny", "--to-revision=1", "--detach"]).await?.expect(0)?;
         let undone = get_graph(&namespace, generation).await?;
         ensure!(undone["spec"] == first["spec"], "{:#}\n{:#}", undone["spec"], first["spec"]);
         ensure!(revision_numbers(&history(&plugin).await?) == [2, 3, 4], "{:?}", history(&plugin).await?);
+        let output = plugin.run(&["rollout", "history", "tiny", "-o", "json"]).await?.expect(0)?;
+        let document: Value = serde_json::from_str(&output.out)?;
+        let time = |index: usize, name: &str| document["revisions"][index][name].as_str().unwrap_or_default();
+        let applied = [0, 1, 2].map(|index| time(index, "applied"));
+        ensure!(applied.is_sorted() && applied[2] > time(2, "created"), "{document:#}");
         let output = plugin.run(&UP).await?.expect(0)?;
         ensure!(output.err.contains("unchanged: nothing was written"), "{}", output.err);
         plugin.run(&["rollout", "undo", "tiny", "--detach"]).await?.expect(0)?;
@@ -121,42 +134,47 @@ pub(crate) async fn restart_is_requested_and_preserved_by_up(shared: Arc<Shared>
         let (namespace, plugin) = shared.user_in_namespace(generation, "restart").await?;
         plugin.run(&UP).await?.expect(0)?;
         plugin.run(&["rollout", "restart", "tiny", "--detach"]).await?.expect(0)?;
-        let restart_id = get_graph(&namespace, generation).await?["spec"]["restart"]["id"].clone();
-        ensure!(restart_id.is_string(), "no restart is requested");
+        let first_id = restart_id(&namespace, generation).await?;
+        ensure!(first_id.is_string(), "no restart is requested");
         let output = plugin.run(&UP).await?.expect(0)?;
         ensure!(output.err.contains("unchanged: nothing was written"), "{}", output.err);
-        ensure!(
-            get_graph(&namespace, generation).await?["spec"]["restart"]["id"] == restart_id,
-            "up removed the restart"
-        );
+        ensure!(restart_id(&namespace, generation).await? == first_id, "up removed the restart");
         plugin.run(&["rollout", "restart", "tiny", "--detach"]).await?.expect(0)?;
-        ensure!(
-            get_graph(&namespace, generation).await?["spec"]["restart"]["id"] != restart_id,
-            "no second restart is requested"
-        );
+        ensure!(restart_id(&namespace, generation).await? != first_id, "no second restart is requested");
         namespace.delete().await?;
     }
     Ok(())
 }
 
 pub(crate) async fn restart_asks_before_requests_are_lost(shared: Arc<Shared>) -> Outcome {
-    let (namespace, plugin) = shared.user_in_namespace(V1Beta1, "restart-asks").await?;
-    let up = plugin.start(&[&waiting_up_args()[..], &["--mode=disagg"]].concat())?;
-    let kubelet = FakeKubelet::new(&namespace);
-    kubelet.finish_fetch().await?;
-    for component in ["frontend", "prefill", "decode"] {
-        kubelet.set_ready(component).await?;
+    for (generation, release, loss) in [
+        (V1Beta1, None, ["prefill rolling update, surge 1 pod", "2 of 199 requests failed, within 0.4 s"]),
+        (
+            V1Alpha1,
+            Some("--release=0.9.1"),
+            ["prefill rolling update", "6 of 149 requests failed, within 4.6 s"],
+        ),
+    ] {
+        let (namespace, plugin) = shared.user_in_namespace(generation, "restart-asks").await?;
+        let args: Vec<&str> = waiting_up_args().into_iter().chain(["--mode=disagg"]).chain(release).collect();
+        let up = plugin.start(&args)?;
+        let kubelet = FakeKubelet::new(&namespace);
+        kubelet.finish_fetch().await?;
+        for component in ["frontend", "prefill", "decode"] {
+            kubelet.set_ready(component).await?;
+        }
+        up.finish().await?.expect(0)?;
+        let restart = ["rollout", "restart", "tiny", "--detach"];
+        let output = plugin.run(&restart).await?.expect(2)?;
+        for fact in loss.into_iter().chain(["KD0002", "--yes"]) {
+            ensure!(output.err.contains(fact), "{fact} is not in {}", output.err);
+        }
+        ensure!(restart_id(&namespace, generation).await?.is_null(), "restarted without consent");
+        plugin.run(&[&restart[..], &["-y"]].concat()).await?.expect(0)?;
+        ensure!(restart_id(&namespace, generation).await?.is_string(), "not restarted");
+        namespace.delete().await?;
     }
-    up.finish().await?.expect(0)?;
-    let restart = ["rollout", "restart", "tiny", "--detach"];
-    let output = plugin.run(&restart).await?.expect(2)?;
-    for fact in ["prefill rolling update, surge 1 pod", "2 of 199 requests failed", "KD0002", "--yes"] {
-        ensure!(output.err.contains(fact), "{fact} is not in {}", output.err);
-    }
-    ensure!(get_graph(&namespace, V1Beta1).await?["spec"]["restart"].is_null(), "restarted without consent");
-    plugin.run(&[&restart[..], &["-y"]].concat()).await?.expect(0)?;
-    ensure!(get_graph(&namespace, V1Beta1).await?["spec"]["restart"]["id"].is_string(), "not restarted");
-    namespace.delete().await
+    Ok(())
 }
 
 pub(crate) async fn change_that_times_out_is_rolled_back(shared: Arc<Shared>) -> Outcome {

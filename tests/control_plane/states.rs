@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::TryStreamExt;
 use k8s_openapi::api::core::v1::Pod;
@@ -13,6 +14,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kubectl_dynamo_tests::kubernetes::definitions::GraphGeneration::{V1Alpha1, V1Beta1};
 use kubectl_dynamo_tests::kubernetes::fake_kubelet::FakeKubelet;
 use kubectl_dynamo_tests::{Outcome, dynamo, ensure};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::Shared;
@@ -223,9 +225,18 @@ pub(crate) async fn every_request_names_the_plugin_and_its_platform(shared: Arc<
     let plane = shared.cluster.control_plane(V1Beta1)?;
     let position = plane.audit_log().position()?;
     plugin.run(&UP).await?.expect(0)?;
-    plugin.run(&["status", "tiny", "--wait", "--timeout=1s"]).await?.expect(3)?;
-    let requests = plane.audit_log().requests_since(position, namespace.name())?;
-    ensure!(requests.len() > 10 && requests.iter().any(|request| request.verb == "watch"), "{requests:?}");
+    let waiting = plugin.start(&["status", "tiny", "--wait"])?;
+    let requests = loop {
+        let requests = plane.audit_log().requests_since(position, namespace.name())?;
+        if requests.iter().any(|request| request.verb == "watch") {
+            break requests;
+        }
+        // The audit log sends no event.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    waiting.send_signal(Signal::INT)?;
+    waiting.finish().await?.expect(130)?;
+    ensure!(requests.len() > 10, "{requests:?}");
     for request in requests {
         let agent = request.user_agent.as_str();
         let platform = agent.strip_prefix(concat!("kubectl-dynamo/", env!("CARGO_PKG_VERSION"), " "));

@@ -1,16 +1,11 @@
 //! Answers that are not what was requested: faults that pass, and faults that no waiting changes.
 
-use std::time::{Duration, Instant};
-
 use kubectl_dynamo_tests::hub::{Fault, FaultKind, HubHost};
-use model_fetcher_contract::{FailureReason, ProgressEvent};
+use model_fetcher_contract::{FailureReason, ProgressEvent, WaitReason};
 
 use crate::support::{HubFixture, SOCKET_BUFFER_BYTES};
 
 const SHARD: &str = "model-00001-of-00002.safetensors";
-/// A test does not depend on the machine's speed, but a fault that ends at once never takes this long.
-const STALL_TIMEOUT: &str = "120s";
-const AT_ONCE: Duration = Duration::from_secs(60);
 
 fn status(status: u16) -> FaultKind {
     FaultKind::Status(status, Vec::new())
@@ -51,12 +46,21 @@ async fn a_range_that_is_always_refused_is_fetched_whole() {
     }
 }
 
-async fn assert_fails_at_once(fixture: &HubFixture, code: u8) -> (String, String) {
-    let started = Instant::now();
-    let output = fixture.fetch(&["--stall-timeout", STALL_TIMEOUT]).await;
-    assert!(started.elapsed() < AT_ONCE, "{}", output.stderr);
+/// Fetches, which must fail with this code. Returns the error, its hint, and the number of retries.
+async fn fail_to_fetch(fixture: &HubFixture, code: u8) -> (String, String, usize) {
+    let output = fixture.fetch(&[]).await;
+    let is_retry =
+        |event: &&ProgressEvent| matches!(event, ProgressEvent::Waiting { reason: WaitReason::Retry, .. });
+    let retries = output.events.iter().filter(is_retry).count();
     fixture.assert_no_corrupt_files();
-    output.assert_exit_code(code).error_and_hint()
+    let (error, hint) = output.assert_exit_code(code).error_and_hint();
+    (error, hint, retries)
+}
+
+async fn assert_fails_at_once(fixture: &HubFixture, code: u8) -> (String, String) {
+    let (error, hint, retries) = fail_to_fetch(fixture, code).await;
+    assert_eq!(retries, 0, "{error}");
+    (error, hint)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -95,7 +99,8 @@ async fn an_answer_of_another_length_is_retried_and_then_reported() {
     fixture.assert_complete();
     let fixture = HubFixture::new().await;
     fixture.hub.inject(Fault::always(HubHost::Cdn, SHARD, short()));
-    let (error, _) = assert_fails_at_once(&fixture, 14).await;
+    let (error, _, retries) = fail_to_fetch(&fixture, 14).await;
+    assert!((1..10).contains(&retries), "{retries} retries");
     assert!(error.contains("5 bytes, expected"), "{error}");
 }
 
@@ -108,7 +113,8 @@ async fn a_truncated_listing_is_retried_and_then_reported() {
     fixture.assert_complete();
     let fixture = HubFixture::new().await;
     fixture.hub.inject(Fault::always(HubHost::Hub, "/tree/", truncated()));
-    let (error, _) = assert_fails_at_once(&fixture, 14).await;
+    let (error, _, retries) = fail_to_fetch(&fixture, 14).await;
+    assert!((1..10).contains(&retries), "{retries} retries");
     assert!(error.contains("ends early"), "{error}");
 }
 

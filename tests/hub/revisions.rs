@@ -1,8 +1,9 @@
 //! A folder holds one revision: changed files do not hide which one.
 
+use kubectl_dynamo_tests::hub::Repository;
 use model_fetcher_contract::FailureReason;
 
-use crate::support::HubFixture;
+use crate::support::{HubFixture, MODEL};
 
 /// Sets the modification time of a file back, as a restored backup does. Its content stays.
 fn touch(fixture: &HubFixture, path: &str) {
@@ -40,4 +41,21 @@ async fn verify_accepts_a_folder_with_excluded_files() {
     touch(&fixture, "config.json");
     fixture.run("verify", &[]).await.assert_exit_code(0);
     fixture.run("verify", &["--revision", "v2"]).await.assert_exit_code(1);
+}
+
+/// Commits of a repository with sha256 object names have 64 digits.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_may_have_64_digits() {
+    let fixture = HubFixture::new().await;
+    let mut repository = Repository::from_folder(MODEL, fixture.served_folder.path()).unwrap();
+    let (short, files) = repository.commits.pop_first().unwrap();
+    let commit = format!("{short}{}", &short[..24]);
+    repository.commits.insert(commit.clone(), files);
+    repository.references.insert("main".into(), commit.clone());
+    fixture.hub.publish(repository);
+    fixture.fetch(&["--revision", &commit]).await.assert_exit_code(0);
+    assert_eq!(fixture.receipt().commit, commit);
+    fixture.assert_complete();
+    fixture.run("verify", &["--revision", &commit]).await.assert_exit_code(0);
+    fixture.run("verify", &["--revision", &short]).await.assert_exit_code(1);
 }

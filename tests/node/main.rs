@@ -89,6 +89,7 @@ fn main() -> ExitCode {
         failures::failed_change_is_rolled_back_and_serves_again,
         chat::port_forward_survives_frontend_replacement,
         logs::logs_follow_survives_container_restart_and_disconnect,
+        logs::tail_of_several_pods_is_ordered_by_time,
         port_forward::response_is_complete_after_client_half_close,
         port_forward::twenty_concurrent_connections_do_not_mix_bytes,
         port_forward::port_forward_survives_pod_and_connection_loss,

@@ -4,6 +4,7 @@
 
 mod load;
 mod sample;
+mod totals;
 mod tracker;
 
 #[cfg(test)]
@@ -11,4 +12,5 @@ mod tests;
 
 pub use load::{DeploymentLoad, GpuUse, LatencyQuantiles, ProcessCount, RequestRates, TopReport, WorkerLoad};
 pub use sample::{FrontendMetrics, WorkerMetrics};
+pub use totals::RequestTotals;
 pub use tracker::{DeploymentScrape, ScrapedProcess, TopTracker, WorkerIdentity};

@@ -17,7 +17,7 @@ use crate::workflow::fetch_status::FetchStatus;
 use crate::workflow::follow_status::{FollowEnd, FollowOptions, ObservedStatus, StatusFollow};
 use crate::workflow::interrupt;
 use crate::workflow::lookup::{self, DeploymentLookup};
-use crate::workflow::status::{StatusView, collect_view};
+use crate::workflow::status::{StatusView, collect_view_with_requests};
 use kubectl_dynamo_core::error::{Exit, Result};
 
 /// Show the status of a deployment
@@ -60,7 +60,7 @@ pub(super) async fn run(args: StatusArgs, context: &Context) -> Result<Exit> {
         print_data(&fetch_status::render(&status, &args.output)?)?;
         return Ok(status.exit());
     };
-    let view = collect_view(&cluster, graph, platform.graph_api).await?;
+    let view = collect_view_with_requests(&cluster, graph, platform.graph_api).await?;
     print_data(&render_view(&args, &view)?)?;
     Ok(view.verdict.exit())
 }

@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
+use crate::render::top::numbers;
 use crate::report::units;
 use crate::typed_command::{deployment_command, typed};
 use crate::workflow::status::{StatusSummary, StatusView};
@@ -50,6 +51,9 @@ pub(crate) fn screen(view: &StatusView, detail: StatusDetail) -> String {
     }
     write_cache(&mut text, view, now);
     let _ = writeln!(text, "  endpoint  {}{}", view.summary.in_cluster_url(), endpoint_note(view));
+    if let Some(requests) = &view.requests {
+        let _ = writeln!(text, "  requests  {}", numbers::requests(requests));
+    }
     for item in &view.skipped {
         let _ = writeln!(text, "  skipped   {item}");
     }
@@ -255,6 +259,7 @@ pub(crate) fn document(view: &StatusView) -> Value {
         "code": cause.and_then(Explain::code), "hint": cause.map(|cause| redact(&typed(cause.fix.clone()))), "models": models,
         "model": summary.model, "mode": summary.mode.as_str(), "release": summary.release,
         "components": components, "pvc": summary.pvc, "fetched": fetch,
-        "endpoint": summary.in_cluster_url(), "skipped": view.skipped,
+        "endpoint": summary.in_cluster_url(), "requests": view.requests.as_ref().map(numbers::requests_json),
+        "skipped": view.skipped,
     })
 }

@@ -16,7 +16,7 @@ use crate::workflow::top::DeploymentTop;
 use kubectl_dynamo_core::error::{Explain, Result};
 use kubectl_dynamo_core::prometheus::Quantile;
 use kubectl_dynamo_core::top::{DeploymentLoad, LatencyQuantiles, RequestRates, WorkerLoad};
-use numbers::{ABSENT, count, duration, latency, percent, rate};
+use numbers::{ABSENT, count, duration, latency, percent, rate, whole};
 
 /// Renders one report.
 ///
@@ -235,11 +235,6 @@ fn quantiles_json(quantiles: LatencyQuantiles) -> Value {
         json!({ "seconds": of.value, "bucket": { "lower": of.lower, "upper": upper } })
     };
     json!({ "p50": quantile(quantiles.p50), "p99": quantile(quantiles.p99) })
-}
-
-/// A count as a whole number, which Prometheus does not have.
-fn whole(count: Option<f64>) -> Option<u64> {
-    count.map(|count| count.max(0.0) as u64)
 }
 
 fn worker_json(worker: &WorkerLoad) -> Value {

@@ -14,6 +14,7 @@ use crate::smoke_test;
 use crate::workflow::object_reader::ObjectReader;
 use crate::workflow::snapshot::{DeploymentSnapshot, LogScope, gather};
 use crate::workflow::summary::{DeploymentSummary, summarize};
+use crate::workflow::top::request_totals;
 use crate::workflow::{fetch_log, lookup};
 use kubectl_dynamo_cluster::{Cluster, ClusterError, FORBIDDEN_CODE, FactsRequest};
 use kubectl_dynamo_core::code::MessageCode;
@@ -28,6 +29,7 @@ use kubectl_dynamo_core::readiness::{
     ComponentStatus, JOB_LABEL, PodState, components, fetch_termination, pod_phase,
 };
 use kubectl_dynamo_core::resources::GraphApi;
+use kubectl_dynamo_core::top::RequestTotals;
 
 /// The maximum time to wait for the frontend's list of models.
 const MODELS_TIMEOUT: Duration = Duration::from_secs(3);
@@ -90,6 +92,8 @@ pub(crate) struct StatusView {
     /// What could not be read, such as events without the permission to list them.
     pub skipped: Vec<String>,
     pub fetch: Option<CompletedFetch>,
+    /// The requests of a serving deployment, if they were asked for and its frontends answer.
+    pub requests: Option<RequestTotals>,
 }
 
 /// A completed model fetch. The fetcher verifies every byte before it reports completion.
@@ -152,7 +156,25 @@ pub(crate) async fn collect_view(
     add_start_steps(&mut components, &snapshot);
     let fetch = fetch.or_else(|| completed_fetch_of_pods(pods));
     let skipped = snapshot.skipped_messages(cluster);
-    Ok(StatusView { summary, verdict, components, diagnosis, snapshot, skipped, fetch })
+    Ok(StatusView { summary, verdict, components, diagnosis, snapshot, skipped, fetch, requests: None })
+}
+
+/// Like [`collect_view`], with the requests of a deployment that serves.
+///
+/// # Errors
+/// As [`collect_view`].
+pub(crate) async fn collect_view_with_requests(
+    cluster: &Cluster,
+    graph: Value,
+    api: GraphApi,
+) -> std::result::Result<StatusView, ClusterError> {
+    let mut view = collect_view(cluster, graph.clone(), api).await?;
+    // Without a list of models, ports cannot be forwarded.
+    if matches!(&view.verdict, StatusSummary::Up { models } if !models.is_empty()) {
+        let pods = &view.snapshot.evidence.observation.pods;
+        view.requests = request_totals::of_graph(&graph, pods, cluster).await;
+    }
+    Ok(view)
 }
 
 /// Diagnoses a deployment. If it waits without a cause of its own, the cause may be an operator that does not run: then

@@ -3,6 +3,7 @@
 
 mod connections;
 mod processes;
+pub(crate) mod request_totals;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -6,7 +6,7 @@ use super::config_overrides::ConfigOverrides;
 use super::engine_flag_error::{EngineFlagError, FlagValueError};
 use super::precision::KvPrecision;
 use super::token_count::{RequestedLength, parse_token_count};
-use crate::intent::engine_flags::{has_flag, value};
+use crate::intent::engine_flags::{has_flag, is_enabled, value};
 use crate::release::MemoryRules;
 
 /// Engine settings that determine memory use, from the engine flags. `None` is the engine's default.
@@ -78,8 +78,7 @@ impl EngineMemory {
             () if disables_hybrid => SlidingWindows::Unbounded,
             () => SlidingWindows::Bounded,
         };
-        let has_prefix_caching = !has_flag(args, "--no-enable-prefix-caching")
-            && value(args, "--enable-prefix-caching").as_deref() != Some("false");
+        let has_prefix_caching = is_enabled(args, "--enable-prefix-caching").unwrap_or(true);
         Ok(Self {
             utilization: number(args, "--gpu-memory-utilization", |value| *value > 0.0 && *value <= 1.0)?,
             kv_cache_bytes: count(args, "--kv-cache-memory-bytes")?,

@@ -57,6 +57,17 @@ pub fn has_flag(args: &[String], flag: &str) -> bool {
     args.iter().any(|arg| flag_name(arg) == flag)
 }
 
+/// Whether a flag such as `--enable-prefix-caching` turns something on or, as `--no-enable-prefix-caching`, off. The last
+/// occurrence wins, as in the engine. `None` without either.
+pub fn is_enabled(args: &[String], flag: &str) -> Option<bool> {
+    let negated = format!("--no-{}", flag.trim_start_matches('-'));
+    args.iter().rev().find_map(|arg| match flag_name(arg) {
+        name if name == flag => Some(arg.split_once('=').is_none_or(|(_, value)| value != "false")),
+        name if name == negated => Some(false),
+        _ => None,
+    })
+}
+
 /// Flag name as vLLM reads it: `_` means `-`, and the name ends at `=`.
 fn flag_name(arg: &str) -> String {
     arg.split('=').next().unwrap_or(arg).replace('_', "-")
@@ -106,5 +117,16 @@ mod tests {
         assert_eq!(values(&args, "--connector"), Some(vec!["kvbm".into(), "nixl".into()]));
         assert_eq!(value(&args, "--last").as_deref(), Some(""));
         assert_eq!((value(&args, "--seed"), has_flag(&args, "--block-size")), (None, true));
+    }
+
+    #[test]
+    fn last_of_a_flag_and_its_negation_wins() {
+        let read = |args: &[&str]| {
+            is_enabled(&args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>(), "--enable-x")
+        };
+        assert_eq!(read(&["--seed", "1"]), None);
+        assert_eq!(read(&["--no-enable-x", "--enable_x"]), Some(true));
+        assert_eq!(read(&["--enable-x", "--no_enable_x"]), Some(false));
+        assert_eq!(read(&["--enable-x=false"]), Some(false));
     }
 }

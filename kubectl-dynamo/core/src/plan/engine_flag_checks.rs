@@ -6,7 +6,7 @@ use super::error::PlanError;
 use super::unknown_names::UnknownNames;
 use super::warning::PlanWarning;
 use super::{environment, kv_offload, parsers};
-use crate::intent::engine_flags::{has_flag, names, value, values};
+use crate::intent::engine_flags::{has_flag, is_enabled, names, value, values};
 use crate::intent::{Backend, RouterMode, ServingIntent, Topology, WorkerGroup, WorkerRole};
 use crate::release::{ConnectorSpelling, Release};
 
@@ -88,12 +88,10 @@ fn check_connector(
 fn check_events(intent: &ServingIntent, role: WorkerRole, args: &[String]) -> Result<(), PlanError> {
     let publishes_events =
         intent.router.mode == RouterMode::Kv && intent.router.kv_events && role != WorkerRole::Decode;
-    let disabling_flag = "--no-enable-prefix-caching";
-    let is_off =
-        has_flag(args, disabling_flag) || value(args, "--enable-prefix-caching").as_deref() == Some("false");
-    if publishes_events && is_off {
+    if publishes_events && is_enabled(args, "--enable-prefix-caching") == Some(false) {
         let why = "KV events require prefix caching";
-        return Err(PlanError::FlagConflict { flag: disabling_flag, plugin_flag: "--router-mode kv", why });
+        let flag = "--no-enable-prefix-caching";
+        return Err(PlanError::FlagConflict { flag, plugin_flag: "--router-mode kv", why });
     }
     Ok(())
 }

@@ -155,8 +155,7 @@ fn load_only(evidence: &KvRoutingEvidence, place: &ProbePlace) -> CheckResult {
 
 fn prefix_caching_off(place: &ProbePlace) -> CheckResult {
     let text = "load only: prefix caching is off; a worker that got the same prompt twice did not find it in its cache";
-    let hint = Fix::from("remove --no-enable-prefix-caching from the engine flags: ")
-        .then(place.change_command("-- --enable-prefix-caching"));
+    let hint = Fix::from("turn it on: ").then(place.change_command("-- --enable-prefix-caching"));
     failed(MessageCode::PrefixCachingOff, text, hint)
 }
 

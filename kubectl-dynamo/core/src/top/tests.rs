@@ -169,3 +169,19 @@ fn idle_gpus_are_not_known_while_a_worker_does_not_answer() {
     assert_eq!((report.load.gpus.allocated, report.load.gpus.idle), (2, None));
     assert_eq!((report.workers[0].is_answering, report.workers[0].idle), (false, None));
 }
+
+/// The recorded frontend has answered six requests, rejected two, and answers one.
+#[test]
+fn totals_add_up_the_frontends() {
+    let frontend = FrontendMetrics::read(FRONTEND_AFTER, release());
+    let one = RequestTotals::from_frontends(std::slice::from_ref(&frontend));
+    assert_eq!(
+        (one.finished, one.failed, one.in_flight, one.queued),
+        (Some(8.0), Some(2.0), Some(1.0), Some(0.0))
+    );
+    let share = one.cached_share.expect("a share");
+    let two = RequestTotals::from_frontends(&[frontend.clone(), frontend]);
+    assert_eq!((two.finished, two.failed, two.in_flight), (Some(16.0), Some(4.0), Some(2.0)));
+    assert!((0.0..=1.0).contains(&share) && two.cached_share == Some(share), "{share}");
+    assert_eq!(RequestTotals::from_frontends(&[]), RequestTotals::default());
+}

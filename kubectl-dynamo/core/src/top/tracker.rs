@@ -244,7 +244,7 @@ fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
 }
 
 /// A part of a whole; `None` if there is no whole.
-fn share(part: Option<f64>, whole: Option<f64>) -> Option<f64> {
+pub(super) fn share(part: Option<f64>, whole: Option<f64>) -> Option<f64> {
     let (part, whole) = (part?, whole.filter(|whole| *whole > 0.0)?);
     Some((part / whole).clamp(0.0, 1.0))
 }

@@ -12,10 +12,12 @@ use crate::local::state::{self, LocalDeployment};
 use crate::output::{ListFormat, PrintFormat, TextFormat, print_data};
 use crate::render::list::ListColumns;
 use crate::render::table::table;
+use crate::render::top::numbers;
 use crate::smoke_test;
 use crate::workflow::local::environment;
 use crate::workflow::local::lookup::{find_deployment, names};
 use crate::workflow::summary::age;
+use crate::workflow::top::request_totals;
 use kubectl_dynamo_core::code::MessageCode;
 use kubectl_dynamo_core::error::{Exit, Result};
 use kubectl_dynamo_core::intent::{ServingIntent, StringEnum};
@@ -114,6 +116,7 @@ pub(in crate::commands) async fn status(
         (false, true) => ("STARTING", Exit::NotReadyInTime),
         (false, false) => ("DOWN", Exit::Failed),
     };
+    let requests = if is_serving { request_totals::of_local(&found).await } else { None };
     let document = || {
         let mut document = deployment_json(&found, process_status(&found));
         object_at(&mut document, &[]).extend([
@@ -121,10 +124,15 @@ pub(in crate::commands) async fn status(
             ("kind".into(), "Status".into()),
             ("verdict".into(), verdict.into()),
             ("models".into(), json!(models)),
+            ("requests".into(), json!(requests.as_ref().map(numbers::requests_json))),
         ]);
         document
     };
-    print_data(&output.text(document, |TextFormat::Text| screen(&found, exit))?)?;
+    let screen = |TextFormat::Text| {
+        let line = requests.as_ref().map(|totals| format!("  requests  {}\n", numbers::requests(totals)));
+        screen(&found, exit) + &line.unwrap_or_default()
+    };
+    print_data(&output.text(document, screen)?)?;
     Ok(exit)
 }
 

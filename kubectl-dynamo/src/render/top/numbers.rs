@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use kubectl_dynamo_core::prometheus::Quantile;
+use kubectl_dynamo_core::top::RequestTotals;
+use serde_json::{Value, json};
 
 /// A value that no process exports.
 pub(crate) const ABSENT: &str = "–";
@@ -23,6 +25,11 @@ pub(crate) fn rate(value: Option<f64>) -> String {
 /// A whole number.
 pub(crate) fn count(value: Option<f64>) -> String {
     value.map_or_else(|| ABSENT.to_owned(), |value| format!("{value:.0}"))
+}
+
+/// A count as a whole number, which Prometheus does not have.
+pub(crate) fn whole(count: Option<f64>) -> Option<u64> {
+    count.map(|count| count.max(0.0) as u64)
 }
 
 /// A share from 0 to 1 as a percentage.
@@ -55,6 +62,26 @@ pub(crate) fn duration(duration: Duration) -> String {
     }
 }
 
+/// The requests of a deployment in one line.
+pub(crate) fn requests(totals: &RequestTotals) -> String {
+    format!(
+        "{} in flight, {} queued; {} finished since the start, {} failed; {} of input cached",
+        count(totals.in_flight),
+        count(totals.queued),
+        count(totals.finished),
+        count(totals.failed),
+        percent(totals.cached_share),
+    )
+}
+
+/// The requests of a deployment as JSON.
+pub(crate) fn requests_json(totals: &RequestTotals) -> Value {
+    json!({
+        "inFlight": whole(totals.in_flight), "queued": whole(totals.queued), "finished": whole(totals.finished),
+        "failed": whole(totals.failed), "cachedShare": totals.cached_share,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,6 +95,21 @@ mod tests {
         assert_eq!(
             (rate(Some(0.0)), count(Some(0.0)), percent(Some(0.0))),
             ("0".into(), "0".into(), "0%".into())
+        );
+    }
+
+    #[test]
+    fn requests_are_one_line() {
+        let totals = RequestTotals {
+            in_flight: Some(3.0),
+            queued: Some(0.0),
+            finished: Some(1204.0),
+            failed: Some(2.0),
+            cached_share: None,
+        };
+        assert_eq!(
+            requests(&totals),
+            "3 in flight, 0 queued; 1204 finished since the start, 2 failed; – of input cached"
         );
     }
 

@@ -56,6 +56,13 @@ impl DeploymentProcesses {
         ProcessKey::new(self.namespace.as_deref().unwrap_or_default(), &self.name)
     }
 
+    /// The frontends that can be scraped.
+    pub(super) fn frontend_addresses(&self) -> impl Iterator<Item = (ProcessKey, MetricsAddress)> {
+        let key = self.key();
+        let frontends = self.processes.iter().filter(|process| process.worker.role == WorkerRole::Frontend);
+        frontends.filter_map(move |process| Some((process.key(&key), process.address.clone()?)))
+    }
+
     /// The processes that can be scraped.
     pub(super) fn addresses(&self) -> impl Iterator<Item = (ProcessKey, MetricsAddress)> {
         let key = self.key();
@@ -151,7 +158,7 @@ fn running_deployments() -> Result<Vec<LocalDeployment>> {
     Ok(all)
 }
 
-fn local_processes(found: &LocalDeployment) -> DeploymentProcesses {
+pub(super) fn local_processes(found: &LocalDeployment) -> DeploymentProcesses {
     let spec = &found.spec;
     let processes = found.processes.iter().map(|process| MetricsProcess {
         worker: WorkerIdentity {
@@ -182,7 +189,11 @@ fn gpus_of_role(intent: &ServingIntent, role: WorkerRole) -> u64 {
     group.map_or(0, |(_, group)| group.parallelism.gpus().into())
 }
 
-fn cluster_processes(graph: &Value, pods: &[ObservedObject<Pod>], cluster: &Cluster) -> DeploymentProcesses {
+pub(super) fn cluster_processes(
+    graph: &Value,
+    pods: &[ObservedObject<Pod>],
+    cluster: &Cluster,
+) -> DeploymentProcesses {
     let summary = summarize(graph);
     let served = stored_intent(graph).map(|intent| intent.served_model_name);
     let view = GraphView::new(graph);

@@ -107,7 +107,8 @@ pub(crate) async fn hub_metadata_is_checked_before_apply(shared: Arc<Shared>) ->
     let output = plugin.command(&without_endpoint).env("HF_ENDPOINT", &hub.url).output().await?;
     let stderr = String::from_utf8(output.stderr)?;
     let warned = format!("only this machine uses HF_ENDPOINT={}", hub.url);
-    for fact in ["KD0444", &warned, "from https://huggingface.co", &flag] {
+    let fix = format!("--env HF_ENDPOINT={}", hub.url);
+    for fact in ["KD0444", &warned, "from https://huggingface.co", &fix] {
         ensure!(output.status.success() && stderr.contains(fact), "{fact} is not in\n{stderr}");
     }
     // An update is checked as well, before it reaches the serving deployment.

@@ -104,8 +104,7 @@ pub(crate) async fn kv_router_with_events_is_exact(shared: Arc<Shared>) -> Outco
     expect(&document, "workers", "passed", None, "each of 2 registered workers answers")?;
     expect(&document, "kv-routing", "passed", None, "batches of KV events arrived: worker ")?;
     expect(&document, "burst", "passed", None, "4 concurrent streams completed on 2 workers, 64 tokens")?;
-    let seconds = document["seconds"].as_f64().ok_or("the document has the duration")?;
-    ensure!(document["requests"].as_u64() < Some(40) && seconds < 15.0, "{document}");
+    ensure!(document["requests"].as_u64() < Some(40) && document["seconds"].is_number(), "{document}");
     Ok(())
 }
 
@@ -178,9 +177,12 @@ fn up_disaggregated(machine: &TestMachine, engine_flags: &[&str]) -> Outcome<Val
 
 pub(crate) async fn disaggregated_roles_and_their_times_pass(shared: Arc<Shared>) -> Outcome {
     let machine = TestMachine::new(&shared)?;
-    up_disaggregated(&machine, &[])?;
+    machine.up_detached(
+        &[&["--prefill-replicas", "2", "--decode-replicas", "2"], &DISAGGREGATED[..], &["0.2"]].concat(),
+    )?;
     let document = test_document(&machine, 0, &["--local"])?;
     expect(&document, "disaggregation", "passed", None, "generates the answer; prefill took ")?;
+    expect(&document, "disaggregation", "passed", None, "; all 4 pairs of workers answer")?;
     machine.run(&["down", "--local", "--all"])?.expect(0, &[])?;
     machine.up_detached(&[])?;
     let document = test_document(&machine, 0, &["--local", "--only", "disaggregation"])?;

@@ -54,6 +54,12 @@ pub(crate) async fn rates_of_every_pod_are_read_through_the_api_server(shared: A
     ensure!(workers.len() == 2 && (received - f64::from(REQUESTS)).abs() < 1.0, "{document}");
     ensure!(workers.iter().all(|worker| worker["node"].is_string()), "{document}");
 
+    // `status` shows the same frontend since its start, with the completions of `up`.
+    let status = plugin.run(&["status", "tiny", "-o=json"]).await?.expect(0)?;
+    let status: Value = serde_json::from_str(&status.out)?;
+    let requests = &status["requests"];
+    let is_counted = requests["finished"].as_u64().is_some_and(|finished| finished > u64::from(REQUESTS));
+    ensure!(is_counted && requests["failed"] == 0 && requests["inFlight"] == 0, "{status}");
     let all = plugin.run(&["top", "--once", "--interval=200ms"]).await?.expect(0)?;
     ensure!(all.out.contains("namespace top") && all.out.contains("2/2 workers answer"), "{}", all.out);
     forward.kill().await?;

@@ -26,7 +26,7 @@ use crate::intent::{Backend, RouterMode, Topology};
 pub use affinity::{AffinityEvidence, SESSION_HEADER, SessionTurn, judge_affinity};
 pub use answer::{AnswerFailure, AnswerTokens, AnswerToolCall, AnswerWorkers, ObservedAnswer};
 pub use burst::{BURST_TOKENS, judge_burst};
-pub use disaggregation::{DisaggregationEvidence, context_length, judge_disaggregation};
+pub use disaggregation::{DisaggregationEvidence, PairAnswer, context_length, judge_disaggregation};
 pub use endpoint::{FrontendModels, MAX_TOKENS, STOP_SEQUENCES, ShapeAnswers, judge_models, judge_shape};
 pub use kv_offload::{KvOffloadEvidence, gpu_cache_tokens, judge_kv_offload, stored_in_tier};
 pub use kv_routing::{KvRoutingEvidence, block_size, judge_kv_routing};

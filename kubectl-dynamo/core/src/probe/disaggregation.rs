@@ -4,7 +4,7 @@
 //! Times are compared between a short and a long prompt, because a constant part, such as the network, is in both. The
 //! least time of several requests is used, because load can only make a request slower.
 
-use super::{AnswerFailure, ObservedAnswer, ProbePlace, failed, warning};
+use super::{AnswerFailure, AnswerWorkers, ObservedAnswer, ProbePlace, failed, warning};
 use crate::code::MessageCode;
 use crate::command::Fix;
 use crate::finding::CheckResult;
@@ -26,8 +26,29 @@ pub struct DisaggregationEvidence {
     pub short: Vec<Result<ObservedAnswer, AnswerFailure>>,
     /// To prompts of many words.
     pub long: Vec<Result<ObservedAnswer, AnswerFailure>>,
+    /// From one prefill worker and one decode worker each, so that each handover path is used. Empty until the roles
+    /// were judged.
+    pub pairs: Vec<PairAnswer>,
     pub prefill_workers: usize,
     pub decode_workers: usize,
+}
+
+/// The answer to a request that names a prefill worker and a decode worker.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PairAnswer {
+    /// Both in messages: the pod if known, and the ID.
+    pub prefill: String,
+    pub decode: String,
+    /// Their IDs in hexadecimal.
+    pub requested: AnswerWorkers,
+    pub answer: Result<ObservedAnswer, AnswerFailure>,
+}
+
+impl PairAnswer {
+    /// Whether these two workers answered. A release may ignore the request to use them.
+    fn is_used(&self) -> bool {
+        self.answer.as_ref().is_ok_and(|answer| answer.workers.as_ref() == Some(&self.requested))
+    }
 }
 
 /// The context length of the model, from the metrics of the frontend.
@@ -77,9 +98,32 @@ fn disaggregation_verdict(
         workers.prefill.as_deref().unwrap_or_default(),
         workers.decode
     );
-    Ok(match (PhaseTimes::least(&short), PhaseTimes::least(&long)) {
+    let verdict = match (PhaseTimes::least(&short), PhaseTimes::least(&long)) {
         (Some(short), Some(long)) => time_verdict(&short, &long, &roles, place),
         _ => CheckResult::Passed(roles),
+    };
+    let pairs = pair_text(evidence, place)?;
+    Ok(match verdict {
+        CheckResult::Passed(text) => CheckResult::Passed(text + &pairs),
+        other => other,
+    })
+}
+
+/// What to add to the verdict about the pairs of workers.
+fn pair_text(evidence: &DisaggregationEvidence, place: &ProbePlace) -> Result<String, CheckResult> {
+    let failed_pair = evidence.pairs.iter().find_map(|pair| Some((pair, pair.answer.as_ref().err()?)));
+    if let Some((pair, failure)) = failed_pair {
+        let text = format!(
+            "a request with prefill worker {} and decode worker {} failed: {failure}; the other workers answer",
+            pair.prefill, pair.decode
+        );
+        return Err(failed(failure.code(), text, place.diagnose_command()));
+    }
+    let all = evidence.prefill_workers * evidence.decode_workers;
+    Ok(match evidence.pairs.iter().filter(|pair| pair.is_used()).count() {
+        0 => String::new(),
+        tried if tried == all => format!("; all {all} pairs of workers answer"),
+        tried => format!("; {tried} of {all} pairs of workers were used and answer"),
     })
 }
 
@@ -145,7 +189,7 @@ fn rdma_hint(place: &ProbePlace) -> Fix {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::probe::{AnswerTokens, AnswerWorkers};
+    use crate::probe::AnswerTokens;
 
     fn answer(prompt: u64, prefill_ms: f64, handover_ms: f64) -> Result<ObservedAnswer, AnswerFailure> {
         Ok(ObservedAnswer {
@@ -162,9 +206,41 @@ mod tests {
         DisaggregationEvidence {
             short: vec![answer(86, 31.5, 9.9), answer(86, 19.8, 7.6)],
             long: vec![answer(1604, 43.6, 7.7)],
+            pairs: Vec::new(),
             prefill_workers: 1,
             decode_workers: 1,
         }
+    }
+
+    fn pair(prefill: &str, decode: &str, answer: Result<ObservedAnswer, AnswerFailure>) -> PairAnswer {
+        let requested = AnswerWorkers { prefill: Some(prefill.into()), decode: decode.into() };
+        let answer = answer.map(|answer| ObservedAnswer { workers: Some(requested.clone()), ..answer });
+        PairAnswer { prefill: prefill.into(), decode: decode.into(), requested, answer }
+    }
+
+    #[test]
+    fn every_pair_of_workers_answers() {
+        let answers = || answer(1604, 43.6, 7.7);
+        let mut evidence = DisaggregationEvidence {
+            pairs: vec![pair("p", "d", answers()), pair("p", "e", answers())],
+            decode_workers: 2,
+            ..recorded()
+        };
+        let text = |evidence: &DisaggregationEvidence| match judge_disaggregation(evidence, &place()) {
+            CheckResult::Passed(text) => text,
+            other => panic!("{other:?}"),
+        };
+        assert!(text(&evidence).ends_with("8 ms; all 2 pairs of workers answer"));
+        evidence.decode_workers = 40;
+        assert!(text(&evidence).ends_with("; 2 of 40 pairs of workers were used and answer"));
+        evidence.pairs[1].answer = Err(AnswerFailure::TimedOut(std::time::Duration::from_secs(5)));
+        let result = judge_disaggregation(&evidence, &place());
+        let problem = result.problem().expect("a pair does not answer");
+        assert!(
+            problem.text.starts_with("a request with prefill worker p and decode worker e failed: "),
+            "{}",
+            problem.text
+        );
     }
 
     fn alone() -> Result<ObservedAnswer, AnswerFailure> {

@@ -38,7 +38,12 @@ pub(crate) async fn create_node(namespace: &CaseNamespace, case: &str, name: &st
         "metadata": { "name": name, "labels": { "case": case } },
         "spec": { "taints": [{ "key": "case", "value": case, "effect": "NoSchedule" }] },
     });
-    nodes.create(&PostParams::default(), &serde_json::from_value(node)?).await?;
+    let node = serde_json::from_value(node)?;
+    // A first attempt of the case that failed has left its node.
+    if let Err(kube::Error::Api(_)) = nodes.create(&PostParams::default(), &node).await {
+        nodes.delete(name, &DeleteParams::default()).await?;
+        nodes.create(&PostParams::default(), &node).await?;
+    }
     let amounts =
         json!({ "nvidia.com/gpu": gpus.to_string(), "cpu": "64", "memory": "512Gi", "pods": "100" });
     let status = json!({ "status": {

@@ -62,6 +62,13 @@ impl VerbRun {
     }
 }
 
+/// Whether a request, in the format of `kubectl auth can-i`, may change what the next run finds. A port-forward and a
+/// review of permissions are created and change nothing.
+fn may_change_state(request: &str) -> bool {
+    let is_write = ["create", "patch", "delete"].iter().any(|verb| request.starts_with(verb));
+    is_write && !request.ends_with("/portforward") && !request.contains(" selfsubject")
+}
+
 impl Display for VerbRun {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "`{}` ({:?})", self.args.join(" "), self.state)
@@ -250,8 +257,7 @@ impl<'a> RbacFixture<'a> {
             }
         };
         let requested = self.requested_permissions(position, user)?;
-        let writes = ["create", "patch", "delete"];
-        if !requested.iter().any(|one| writes.iter().any(|verb| one.starts_with(verb))) {
+        if !requested.iter().any(|one| may_change_state(one)) {
             self.state = Some(run.state);
         }
         Ok((output, requested))

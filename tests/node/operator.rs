@@ -47,7 +47,7 @@ pub(crate) async fn aggregated_graph_answers_before_and_after_rollout(shared: Ar
         return Err(format!("{error}\n{}", namespace.describe().await?).into());
     }
     dynamo::chat(&frontend, "tiny", "hello again").await?;
-    let states = states.borrow().clone();
+    let states = without_missed_probes(states.borrow().clone());
     let expected: Vec<ObservedState> = RECORDED
         .iter()
         .map(|[state, reason, phase]| {
@@ -60,6 +60,20 @@ pub(crate) async fn aggregated_graph_answers_before_and_after_rollout(shared: Ar
     graphs.delete("agg", &DeleteParams::default()).await?;
     await_condition(graphs.clone(), "agg", conditions::is_deleted::<DynamicObject>(&uid)).await?;
     namespace.delete().await
+}
+
+/// Leaves out the states between which a busy node missed a readiness probe of a pod: the operator then reports that the
+/// resources are not ready, and the same success again.
+fn without_missed_probes(states: Vec<ObservedState>) -> Vec<ObservedState> {
+    let mut kept: Vec<ObservedState> = Vec::new();
+    for state in states {
+        let is_loss = state.1.as_deref() == Some("some_resources_are_not_ready")
+            && kept.last().is_some_and(|last| last.0.as_deref() == Some("successful") && last.2 == state.2);
+        if !is_loss && kept.last() != Some(&state) {
+            kept.push(state);
+        }
+    }
+    kept
 }
 
 fn observed_state(graph: &Value) -> ObservedState {

@@ -15,6 +15,7 @@ mod endpoint;
 mod events;
 mod explain;
 mod fit;
+mod gateway;
 mod list;
 mod local;
 mod logs;
@@ -105,6 +106,8 @@ enum Verb {
     #[command(subcommand)]
     Cache(cache::CacheVerb),
     #[command(subcommand)]
+    Gateway(gateway::GatewayVerb),
+    #[command(subcommand)]
     Rbac(rbac::RbacVerb),
     Completion(completion::CompletionArgs),
     Config(config::ConfigArgs),
@@ -139,6 +142,7 @@ impl Verb {
             Self::PortForward(_) => "port-forward",
             Self::Check(_) => "check",
             Self::Cache(verb) => verb.name(),
+            Self::Gateway(verb) => verb.name(),
             Self::Rbac(verb) => verb.name(),
             Self::Completion(_) => "completion",
             Self::Config(_) => "config",
@@ -220,6 +224,7 @@ fn dispatch(verb: Verb, context: &Context) -> Result<Exit> {
         Verb::Endpoint(args) => block_on(endpoint::run(args, context)),
         Verb::PortForward(args) => block_on(port_forward::run(args, context)),
         Verb::Cache(verb) => block_on(cache::run(verb, context)),
+        Verb::Gateway(verb) => block_on(gateway::run(verb, context)),
         Verb::Rbac(verb) => rbac::run(&verb, context),
         Verb::Completion(args) => completion::run(&args, context),
         Verb::Config(args) => config::run(&args, context),

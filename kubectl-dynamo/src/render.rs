@@ -10,6 +10,7 @@ pub(crate) mod events;
 pub(crate) mod fetch_status;
 pub(crate) mod findings;
 pub(crate) mod fit;
+pub(crate) mod gateway;
 pub(crate) mod junit;
 pub(crate) mod list;
 pub(crate) mod local;

@@ -20,6 +20,7 @@ pub(crate) mod fetch_status;
 mod fetch_waits;
 pub(crate) mod fit;
 pub(crate) mod follow_status;
+pub(crate) mod gateway;
 mod grace_period;
 pub(crate) mod hub_token;
 pub(crate) mod interrupt;

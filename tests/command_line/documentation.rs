@@ -53,8 +53,8 @@ call ran "$@"
 "#;
 
 /// Codes of a command that was understood: it asks for confirmation, or the test has no API server, no local deployment,
-/// or no endpoint.
-const UNDERSTOOD: [&str; 4] = ["KD0002", "KD0103", "KD0520", "KD0802"];
+/// or no endpoint or gateway.
+const UNDERSTOOD: [&str; 5] = ["KD0002", "KD0103", "KD0520", "KD0802", "KD0901"];
 
 /// Placeholders in code spans, and a value for each.
 const PLACEHOLDERS: &[(&str, &str)] = &[
@@ -135,6 +135,7 @@ impl Home {
             .env("KUBECTL_DYNAMO", programs::kubectl_dynamo())
             .env("MODEL_FETCHER", programs::model_fetcher())
             .env("OPENAI_API_KEY", "key")
+            .env("LITELLM_MASTER_KEY", "key")
             .env("SHIM_LOG", &log)
             .current_dir(folder)
             .stdin(Stdio::null())

@@ -6,6 +6,7 @@ mod documentation;
 mod endpoints;
 mod fit;
 mod formats;
+mod gateway;
 mod local;
 mod manifests;
 mod recipes;

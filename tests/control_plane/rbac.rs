@@ -19,6 +19,15 @@ use permission_runs::{run_with_persona, run_without_each_permission};
 const INTENT_ARGS: [&str; 4] =
     ["acme/tiny", "--backend=mocker", "--storage-class=manual", "--fetcher-image=registry.test/fetcher:1"];
 
+/// The ConfigMap exists, and the Deployment does not.
+const GATEWAY_APPLY: &[&str] =
+    &["gateway", "config", "--apply-to", "cm/recipe", "--key", "a", "--restart", "deploy/litellm"];
+/// Nothing listens at the URL. The deployments are listed at the same time.
+const GATEWAY_LIST: &[&str] =
+    &["gateway", "list", "--url", "http://127.0.0.1:1", "--api-key-secret", "hub/TOKEN"];
+const GATEWAY_TEST: &[&str] =
+    &["gateway", "test", "tiny", "--url", "http://127.0.0.1:1", "--api-key-secret", "hub/TOKEN"];
+
 fn run_in_state(state: ClusterCondition, args: &[&'static str]) -> VerbRun {
     VerbRun { state, args: args.to_vec(), input: None, until_request: None, completes_jobs: false }
 }
@@ -73,6 +82,13 @@ fn runs(verb: &str) -> Vec<VerbRun> {
             run_in_state(Ready, &["top", "tiny", "--once", "--interval", "200ms"]),
             run_in_state(Ready, &["top", "--once", "--interval", "200ms"]),
         ],
+        "gateway config" => vec![
+            run_in_state(Ready, &["gateway", "config"]),
+            run_in_state(Ready, &["gateway", "config", "tiny"]),
+            run_in_state(WithCompanions, GATEWAY_APPLY),
+        ],
+        "gateway list" => vec![run_in_state(Ready, GATEWAY_LIST)],
+        "gateway test" => vec![run_in_state(Ready, GATEWAY_TEST)],
         "port-forward" => vec![run_in_state(Ready, &["port-forward", "tiny", "8000"])],
         "render" => vec![
             run_with_intent(PartlyReady, "render", &["--hf-token-secret=hub/TOKEN"]),
@@ -168,6 +184,8 @@ fn is_not_exercised_here(verb: &str, permission: Permission) -> bool {
         ("podmonitors.monitoring.coreos.com", _) => true,
         // Its CRD is not installed here.
         ("computedomains.resource.nvidia.com", _) => true,
+        // The frontends do not answer here, so there are no entries to write.
+        ("configmaps" | "deployments.apps", "patch") => verb == "gateway config",
         // An adopted graph does not have earlier revisions.
         ("controllerrevisions.apps", "delete") => verb == "adopt",
         // Only v1alpha1 needs the list.
@@ -198,6 +216,10 @@ pub(crate) async fn chat_test_top_port_forward_render_and_diff_need_deployer_per
     shared: Arc<Shared>,
 ) -> Outcome {
     check_verbs(&shared, &["chat", "test", "top", "port-forward", "render", "diff"]).await
+}
+
+pub(crate) async fn gateway_verbs_need_deployer_permissions(shared: Arc<Shared>) -> Outcome {
+    check_verbs(&shared, &["gateway config", "gateway list", "gateway test"]).await
 }
 
 pub(crate) async fn up_needs_deployer_permissions(shared: Arc<Shared>) -> Outcome {

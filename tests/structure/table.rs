@@ -36,6 +36,7 @@ pub(crate) const CORE_MODULES: &[&str] = &[
     "crate::preflight",
     "crate::prometheus",
     "crate::probe",
+    "crate::gateway",
     "crate::top",
     "crate::readiness",
     "crate::diagnosis",

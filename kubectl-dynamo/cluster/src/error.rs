@@ -282,6 +282,13 @@ impl Explain for ClusterError {
                 .operand(namespace, "NAME")
                 .cluster_scoped()
                 .after("create it: "),
+            Self::NotFound {
+                kind: kind @ (Kind::ConfigMap | Kind::Deployment | Kind::Secret),
+                namespace,
+                ..
+            } => SuggestedCommand::kubectl(&format!("get {}", kind.resource_name()))
+                .in_namespace(namespace)
+                .after("list the objects: "),
             Self::NotFound { .. } => {
                 SuggestedCommand::plugin("list").flag("-A").after("list the deployments: ")
             }

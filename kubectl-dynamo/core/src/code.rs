@@ -4,55 +4,14 @@
 //! To add a code, add a row to the table, a section to `docs/messages.md`, and a test that triggers it. The meaning of
 //! a code never changes, and the number of a removed code is not used again.
 
+mod category;
+
 use std::fmt;
 
 use serde::{Serialize, Serializer};
 
 use crate::exit::Exit;
-
-/// What a message is about: the first two digits of its code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MessageCategory {
-    CommandLine,
-    Access,
-    Platform,
-    Capacity,
-    Model,
-    Image,
-    Engine,
-    Routing,
-    Network,
-}
-
-impl MessageCategory {
-    /// All categories, in the order of their digits.
-    pub const ALL: &'static [Self] = &[
-        Self::CommandLine,
-        Self::Access,
-        Self::Platform,
-        Self::Capacity,
-        Self::Model,
-        Self::Image,
-        Self::Engine,
-        Self::Routing,
-        Self::Network,
-    ];
-
-    /// The name of the category in documents.
-    pub const fn title(self) -> &'static str {
-        match self {
-            Self::CommandLine => "command line and this machine",
-            Self::Access => "access",
-            Self::Platform => "platform and objects",
-            Self::Capacity => "capacity and scheduling",
-            Self::Model => "model, cache, and fetch",
-            Self::Image => "image and container start",
-            Self::Engine => "engine",
-            Self::Routing => "registration and routing",
-            Self::Network => "network",
-        }
-    }
-}
+pub use category::MessageCategory;
 
 /// One row of the table.
 struct CodeRow {
@@ -323,6 +282,19 @@ message_codes! {
     MetricsPortSilent = "KD0826", Network, exit SmokeTest, "The metrics port of a frontend or worker does not answer";
     PodMonitorMismatch = "KD0827", Network, exit SmokeTest, "No PodMonitor selects a pod of the deployment";
     MetricsNotReadable = "KD0828", Network, exit Failed, "The metrics of a frontend or worker cannot be read";
+
+    GatewayUnreachable = "KD0901", Gateway, exit Failed, "The gateway cannot be reached";
+    GatewayKeyRejected = "KD0902", Gateway, exit Access, "The gateway requires an API key, or rejects it";
+    NotALiteLlmGateway = "KD0903", Gateway, exit Failed, "The URL is not the address of a LiteLLM proxy";
+    GatewayEntryMissing = "KD0904", Gateway, exit SmokeTest, "The gateway does not have an entry for the deployment";
+    GatewayBasePathWrong = "KD0905", Gateway, exit SmokeTest, "The base URL of a gateway entry does not end in `/v1`";
+    GatewayServedNameWrong = "KD0906", Gateway, exit SmokeTest, "A gateway entry names a model that the deployment does not serve";
+    GatewayRequestFailed = "KD0907", Gateway, exit SmokeTest, "A request through the gateway failed";
+    GatewayRequestElsewhere = "KD0908", Gateway, exit SmokeTest, "A request through the gateway did not reach the deployment";
+    CompromisedGateway = "KD0909", Gateway, exit Ok, "The gateway runs a compromised LiteLLM version";
+    GatewayCannotConnect = "KD0910", Gateway, exit SmokeTest, "The gateway cannot connect to the deployment";
+    GatewayTextNotEditable = "KD0911", Gateway, exit Failed, "The gateway's configuration in the ConfigMap cannot be edited without changing other parts of it";
+    DataKeyMissing = "KD0912", Gateway, exit Usage, "A ConfigMap or Secret does not have the key, or its value is not text";
 }
 
 impl MessageCode {

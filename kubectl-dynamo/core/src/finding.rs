@@ -19,6 +19,7 @@ pub enum Category {
     Routing,
     Parsers,
     Metrics,
+    Gateway,
 }
 
 impl Category {
@@ -35,6 +36,7 @@ impl Category {
         Self::Routing,
         Self::Parsers,
         Self::Metrics,
+        Self::Gateway,
     ];
 
     /// Returns the name of the category on screens and in files.
@@ -51,6 +53,7 @@ impl Category {
             Self::Routing => "routing",
             Self::Parsers => "parsers",
             Self::Metrics => "metrics",
+            Self::Gateway => "gateway",
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod error;
 pub mod exit;
 pub mod finding;
 pub mod fit;
+pub mod gateway;
 pub mod graph;
 pub mod intent;
 pub mod jsonpath;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::{Stream, StreamExt};
 use model_fetcher::client_proxy;
 use model_fetcher_contract::redact_userinfo;
-use reqwest::header::HeaderValue;
+use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{RequestBuilder, Response, Url};
 use serde::Serialize;
 use tokio::time::{Instant, timeout};
@@ -115,11 +115,25 @@ impl Endpoint {
         header: Option<(&str, &str)>,
         body: &impl Serialize,
     ) -> Result<Turn, ChatError> {
+        Ok(self.post_with_headers(path, header, body).await?.1)
+    }
+
+    /// Like [`Self::post`], with the headers of the response.
+    ///
+    /// # Errors
+    /// No connection, an HTTP error, or an incomplete response.
+    pub(crate) async fn post_with_headers(
+        &self,
+        path: &str,
+        header: Option<(&str, &str)>,
+        body: &impl Serialize,
+    ) -> Result<(HeaderMap, Turn), ChatError> {
         let started = Instant::now();
         let post = self.client.post(format!("{}{path}", self.base_url)).json(body);
         let post = header.into_iter().fold(post, |post, (name, value)| post.header(name, value));
         let response = self.send(post).await?;
-        self.read_turn(started, response, |_| {}).await
+        let headers = response.headers().clone();
+        Ok((headers, self.read_turn(started, response, |_| {}).await?))
     }
 
     /// Returns the body at a path of the server, such as `/metrics`, which is not below `/v1`.

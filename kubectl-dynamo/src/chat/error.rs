@@ -5,6 +5,7 @@
 use kubectl_dynamo_core::code::MessageCode;
 use kubectl_dynamo_core::command::{Fix, SuggestedCommand};
 use kubectl_dynamo_core::error::Explain;
+use kubectl_dynamo_core::probe::AnswerFailure;
 
 /// Why a request did not return a complete response.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +83,24 @@ impl Explain for ChatError {
             }
             Self::NotOpenAi { .. } => "specify the URL that ends in /v1".into(),
         })
+    }
+}
+
+/// How a probe reports the failure of a request.
+impl From<ChatError> for AnswerFailure {
+    fn from(error: ChatError) -> Self {
+        match error {
+            ChatError::Access { status, message, .. } | ChatError::Refused { status, message } => {
+                Self::Rejected { status, message }
+            }
+            ChatError::NoModelServed { .. } => {
+                Self::Rejected { status: 404, message: "empty response".into() }
+            }
+            ChatError::StreamError { message } => Self::ErrorInAnswer { message },
+            ChatError::ConnectionClosed => Self::Interrupted,
+            ChatError::Unreachable { cause, .. } => Self::Unreachable { cause },
+            error => Self::NotAnAnswer { reason: error.to_string() },
+        }
     }
 }
 

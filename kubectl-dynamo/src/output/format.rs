@@ -150,6 +150,8 @@ own_formats! {
     FindingsFormat { Table = "table", Junit = "junit" }
     /// An endpoint; `env` is for `eval`.
     EndpointFormat { Text = "text", Url = "url", Env = "env" }
+    /// A configuration of LiteLLM, which is a document.
+    GatewayConfigFormat {}
     /// Names of objects.
     ObjectFormat { Name = "name" }
 }

@@ -96,6 +96,17 @@ pub(crate) fn in_cluster_url(name: &str, namespace: &str) -> String {
     format!("http://{}-frontend.{namespace}.svc:8000/v1", name.replace('.', "-"))
 }
 
+/// Returns the URL of the frontend Service of a graph. The operator names it after the frontend component, which a file
+/// can name in any way.
+pub(crate) fn frontend_url(graph: &Value) -> String {
+    let view = GraphView::new(graph);
+    let components = view.components();
+    let frontend = components.iter().find(|one| one.role() == "frontend");
+    let component = frontend.map_or_else(|| "frontend".to_owned(), |one| one.name.to_lowercase());
+    let deployment = view.name().replace('.', "-");
+    format!("http://{deployment}-{component}.{}.svc:8000/v1", view.namespace())
+}
+
 /// Returns the ready and the desired replicas of all components, from the operator's status.
 fn replica_counts(graph: &Value) -> (u64, u64) {
     let graph = GraphView::new(graph);

@@ -51,9 +51,10 @@ impl PairAnswer {
     }
 }
 
-/// The context length of the model, from the metrics of the frontend.
-pub fn context_length(metrics: &MetricSamples) -> Option<u64> {
-    metrics.sum(CONTEXT_LENGTH, &[]).filter(|length| *length >= 1.0).map(|length| length as u64)
+/// The context length of a model, or of the only model if it is `None`, from the metrics of the frontend.
+pub fn context_length(metrics: &MetricSamples, model: Option<&str>) -> Option<u64> {
+    let model: Vec<(&str, &str)> = model.into_iter().map(|model| ("model", model)).collect();
+    metrics.sum(CONTEXT_LENGTH, &model).filter(|length| *length >= 1.0).map(|length| length as u64)
 }
 
 /// Judges whether both roles do their part.
@@ -324,7 +325,9 @@ mod tests {
     #[test]
     fn context_length_is_read_from_the_metrics() {
         let metrics = MetricSamples::parse("dynamo_frontend_model_context_length{model=\"tiny\"} 4096\n");
-        assert_eq!(context_length(&metrics), Some(4096));
-        assert_eq!(context_length(&MetricSamples::default()), None);
+        assert_eq!(context_length(&metrics, None), Some(4096));
+        assert_eq!(context_length(&metrics, Some("tiny")), Some(4096));
+        assert_eq!(context_length(&metrics, Some("other")), None);
+        assert_eq!(context_length(&MetricSamples::default(), None), None);
     }
 }

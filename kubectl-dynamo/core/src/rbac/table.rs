@@ -9,9 +9,9 @@ pub use groups::{
     PORT_FORWARDS, PVCS, RESOURCE_CLAIM_TEMPLATES, SECRETS,
 };
 use groups::{
-    APPLY_COMPANIONS, CACHE_INVENTORY, CAPACITY, CHANGE_PREFLIGHT, CONNECT_TO_FRONTEND, DELETE_COMPANIONS,
-    DEPLOYMENTS, EVENTS, FETCHER_JOB, FOLLOW_JOB, GRAPH_OBJECTS, LAST_APPLIED, LOGS, MODEL_OBJECTS,
-    NAMESPACES, POD_MONITORS, PODS, PORT_FORWARD_VERBS, PREFLIGHT, PVC_USERS, READ_COMPANIONS,
+    APPLY_COMPANIONS, CACHE_INVENTORY, CAPACITY, CHANGE_PREFLIGHT, CONNECT_TO_FRONTEND, CONNECT_TO_LISTED,
+    DELETE_COMPANIONS, DEPLOYMENTS, EVENTS, FETCHER_JOB, FOLLOW_JOB, GRAPH_OBJECTS, LAST_APPLIED, LOGS,
+    MODEL_OBJECTS, NAMESPACES, POD_MONITORS, PODS, PORT_FORWARD_VERBS, PREFLIGHT, PVC_USERS, READ_COMPANIONS,
     REVISION_HISTORY, REVISIONS, SMOKE_TEST, TREE_EVENTS_AND_LOGS, TREE_OBJECTS, UPDATE_GRAPH,
     WAIT_UNTIL_READY, deployer, inherited, optional, required,
 };
@@ -123,6 +123,20 @@ pub const TABLE: &[CommandPermissions] = &[
     deployer("port-forward", &[CONNECT_TO_FRONTEND]),
     // `list` is for all deployments of a namespace or of the cluster.
     deployer("top", &[CONNECT_TO_FRONTEND, &[required(GRAPHS, &["list"])]]),
+    deployer(
+        "gateway config",
+        &[
+            CONNECT_TO_FRONTEND,
+            &[
+                required(GRAPHS, &["list"]),
+                // For `--apply-to` and `--restart`.
+                required(CONFIG_MAPS, &["get", "patch"]),
+                required(DEPLOYMENTS, &["get", "patch"]),
+            ],
+        ],
+    ),
+    deployer("gateway list", &[CONNECT_TO_LISTED, &[required(SECRETS, &["get"])]]),
+    deployer("gateway test", &[CONNECT_TO_FRONTEND, &[required(SECRETS, &["get"])]]),
     CommandPermissions {
         command: "render",
         persona: Persona::Deployer,

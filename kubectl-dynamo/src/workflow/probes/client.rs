@@ -119,7 +119,7 @@ impl<'a> ProbeClient<'a> {
     ) -> Result<T, AnswerFailure> {
         self.sent.fetch_add(1, Ordering::Relaxed);
         match tokio::time::timeout(self.timeout, request).await {
-            Ok(result) => result.map_err(failure),
+            Ok(result) => result.map_err(AnswerFailure::from),
             Err(_) => Err(AnswerFailure::TimedOut(self.timeout)),
         }
     }
@@ -147,19 +147,4 @@ fn observed(turn: Turn) -> ObservedAnswer {
 
 fn tool_call(call: ToolCall) -> AnswerToolCall {
     AnswerToolCall { name: call.name, arguments: call.arguments }
-}
-
-fn failure(error: ChatError) -> AnswerFailure {
-    match error {
-        ChatError::Access { status, message, .. } | ChatError::Refused { status, message } => {
-            AnswerFailure::Rejected { status, message }
-        }
-        ChatError::NoModelServed { .. } => {
-            AnswerFailure::Rejected { status: 404, message: "empty response".into() }
-        }
-        ChatError::StreamError { message } => AnswerFailure::ErrorInAnswer { message },
-        ChatError::ConnectionClosed => AnswerFailure::Interrupted,
-        ChatError::Unreachable { cause, .. } => AnswerFailure::Unreachable { cause },
-        error => AnswerFailure::NotAnAnswer { reason: error.to_string() },
-    }
 }

@@ -33,7 +33,7 @@ pub(super) async fn probe_disaggregation(client: &ProbeClient<'_>) -> CheckResul
         return CheckResult::Skipped("no prefill worker is registered".into());
     }
     let metrics = client.metrics().await.unwrap_or_default();
-    let context = context_length(&metrics).unwrap_or(DEFAULT_CONTEXT_LENGTH);
+    let context = context_length(&metrics, None).unwrap_or(DEFAULT_CONTEXT_LENGTH);
     let long_words = (context / CONTEXT_TOKENS_PER_WORD).clamp(SHORT_WORDS, MAX_WORDS);
     let mut evidence = DisaggregationEvidence {
         prefill_workers: prefill.len(),

@@ -24,7 +24,7 @@ const MAX_WORDS: u64 = 1024;
 pub(super) async fn probe_kv_offload(client: &ProbeClient<'_>) -> CheckResult {
     let workers = client.workers().await.unwrap_or_default();
     let metrics = client.metrics().await.unwrap_or_default();
-    let words = context_length(&metrics).unwrap_or(DEFAULT_CONTEXT_LENGTH) / CONTEXT_TOKENS_PER_WORD;
+    let words = context_length(&metrics, None).unwrap_or(DEFAULT_CONTEXT_LENGTH) / CONTEXT_TOKENS_PER_WORD;
     let words = words.clamp(1, MAX_WORDS);
     let gpu_tokens = gpu_cache_tokens(&metrics, block_size(&metrics).unwrap_or(DEFAULT_BLOCK_SIZE));
     let stored_before = stored_by_all(client).await;

@@ -140,7 +140,7 @@ impl ProbeTarget {
     }
 
     /// The frontend that receives the requests of most probes.
-    pub(super) fn frontend(&self) -> &Endpoint {
+    pub(crate) fn frontend(&self) -> &Endpoint {
         &self.frontends[0].endpoint
     }
 }

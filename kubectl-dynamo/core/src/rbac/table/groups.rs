@@ -64,6 +64,10 @@ pub(super) const TREE_EVENTS_AND_LOGS: &[ResourcePermissions] =
 pub(super) const CONNECT_TO_FRONTEND: &[ResourcePermissions] =
     &[required(GRAPHS, &["get"]), required(PODS, &["list"]), required(PORT_FORWARDS, PORT_FORWARD_VERBS)];
 
+/// Connecting to the frontends of all deployments of a namespace or of the cluster.
+pub(super) const CONNECT_TO_LISTED: &[ResourcePermissions] =
+    &[required(GRAPHS, &["list"]), required(PODS, &["list"]), required(PORT_FORWARDS, PORT_FORWARD_VERBS)];
+
 /// Dry runs and creation of the PVC and the fetch Job.
 pub(super) const MODEL_OBJECTS: &[ResourcePermissions] =
     &[required(PVCS, &["get", "create", "patch"]), required(JOBS, &["get", "create", "patch"])];

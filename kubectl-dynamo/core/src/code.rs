@@ -4,55 +4,14 @@
 //! To add a code, add a row to the table, a section to `docs/messages.md`, and a test that triggers it. The meaning of
 //! a code never changes, and the number of a removed code is not used again.
 
+mod category;
+
 use std::fmt;
 
+pub use category::MessageCategory;
 use serde::{Serialize, Serializer};
 
 use crate::exit::Exit;
-
-/// What a message is about: the first two digits of its code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MessageCategory {
-    CommandLine,
-    Access,
-    Platform,
-    Capacity,
-    Model,
-    Image,
-    Engine,
-    Routing,
-    Network,
-}
-
-impl MessageCategory {
-    /// All categories, in the order of their digits.
-    pub const ALL: &'static [Self] = &[
-        Self::CommandLine,
-        Self::Access,
-        Self::Platform,
-        Self::Capacity,
-        Self::Model,
-        Self::Image,
-        Self::Engine,
-        Self::Routing,
-        Self::Network,
-    ];
-
-    /// The name of the category in documents.
-    pub const fn title(self) -> &'static str {
-        match self {
-            Self::CommandLine => "command line and this machine",
-            Self::Access => "access",
-            Self::Platform => "platform and objects",
-            Self::Capacity => "capacity and scheduling",
-            Self::Model => "model, cache, and fetch",
-            Self::Image => "image and container start",
-            Self::Engine => "engine",
-            Self::Routing => "registration and routing",
-            Self::Network => "network",
-        }
-    }
-}
 
 /// One row of the table.
 struct CodeRow {
@@ -323,6 +282,21 @@ message_codes! {
     MetricsPortSilent = "KD0826", Network, exit SmokeTest, "The metrics port of a frontend or worker does not answer";
     PodMonitorMismatch = "KD0827", Network, exit SmokeTest, "No PodMonitor selects a pod of the deployment";
     MetricsNotReadable = "KD0828", Network, exit Failed, "The metrics of a frontend or worker cannot be read";
+
+    BenchRunExists = "KD0920", Benchmark, exit Usage, "A benchmark run with this name already exists";
+    BenchRunNotFound = "KD0921", Benchmark, exit Failed, "The benchmark run was not found";
+    BenchFileError = "KD0922", Benchmark, exit Failed, "The files of a benchmark run cannot be read or written";
+    AiperfFailed = "KD0923", Benchmark, exit Failed, "AIPerf failed, or did not measure until the end";
+    BenchRequestsFailed = "KD0924", Benchmark, exit Failed, "Requests of a benchmark run failed";
+    BenchRequestsMissing = "KD0925", Benchmark, exit Failed, "AIPerf did not record every request of a benchmark run";
+    OutputLengthDiffers = "KD0926", Benchmark, exit Failed, "Answers of a benchmark run do not have the requested length";
+    BenchClientBound = "KD0927", Benchmark, exit Failed, "The load generator was slower than the deployment";
+    TokenCountsDiffer = "KD0928", Benchmark, exit Ok, "The server and AIPerf count tokens differently";
+    TokenizerNotFound = "KD0929", Benchmark, exit Usage, "The folder with the tokenizer of the model was not found";
+    WorkloadsDiffer = "KD0930", Benchmark, exit Usage, "Two benchmark runs cannot be compared, because their workloads differ";
+    BenchLimitExceeded = "KD0931", Benchmark, exit Changes, "A benchmark run exceeds a limit of `--fail-if`";
+    BenchRunWithoutResults = "KD0932", Benchmark, exit Failed, "The benchmark run does not contain a result";
+    TraceUnreadable = "KD0933", Benchmark, exit Usage, "The trace file cannot be read";
 }
 
 impl MessageCode {

@@ -150,6 +150,8 @@ own_formats! {
     FindingsFormat { Table = "table", Junit = "junit" }
     /// An endpoint; `env` is for `eval`.
     EndpointFormat { Text = "text", Url = "url", Env = "env" }
+    /// The result of a benchmark.
+    BenchFormat { Table = "table", Csv = "csv", Md = "md", Html = "html" }
     /// Names of objects.
     ObjectFormat { Name = "name" }
 }

@@ -2,6 +2,7 @@
 //! This file must not contain the logic of a verb.
 
 mod adopt;
+mod bench;
 mod cache;
 mod change_flags;
 mod chat;
@@ -101,6 +102,8 @@ enum Verb {
     Chat(chat::ChatArgs),
     Test(Box<test::TestArgs>),
     Top(top::TopArgs),
+    #[command(subcommand)]
+    Bench(bench::BenchVerb),
     Endpoint(endpoint::EndpointArgs),
     PortForward(port_forward::PortForwardArgs),
     #[command(subcommand)]
@@ -138,6 +141,7 @@ impl Verb {
             Self::Chat(_) => "chat",
             Self::Test(_) => "test",
             Self::Top(_) => "top",
+            Self::Bench(verb) => verb.name(),
             Self::Endpoint(_) => "endpoint",
             Self::PortForward(_) => "port-forward",
             Self::Check(_) => "check",
@@ -221,6 +225,7 @@ fn dispatch(verb: Verb, context: &Context) -> Result<Exit> {
         Verb::Chat(args) => block_on(chat::run(args, context)),
         Verb::Test(args) => block_on(test::run(*args, context)),
         Verb::Top(args) => block_on(top::run(args, context)),
+        Verb::Bench(verb) => block_on(bench::run(verb, context)),
         Verb::Endpoint(args) => block_on(endpoint::run(args, context)),
         Verb::PortForward(args) => block_on(port_forward::run(args, context)),
         Verb::Cache(verb) => block_on(cache::run(verb, context)),

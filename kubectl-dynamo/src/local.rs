@@ -4,6 +4,7 @@
 //! It does not use a cluster, does not print, and does not read environment variables. [`Folders`] defines
 //! where it writes. It reports progress to an observer as [`LocalEvent`].
 
+pub mod aiperf;
 mod error;
 pub mod folders;
 pub mod gpus;
@@ -13,6 +14,7 @@ pub mod model;
 mod pid;
 pub mod processes;
 mod python;
+mod python_environment;
 pub mod readiness;
 pub mod runtime;
 pub mod state;

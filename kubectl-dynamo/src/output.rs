@@ -6,8 +6,8 @@ mod printable;
 use std::io::Write;
 
 pub(crate) use format::{
-    DocumentCount, DocumentFormat, DocumentSeparator, EndpointFormat, FindingsFormat, GatewayConfigFormat,
-    ListFormat, ObjectFormat, PrintFormat, TableFormat, TextFormat,
+    BenchFormat, DocumentCount, DocumentFormat, DocumentSeparator, EndpointFormat, FindingsFormat,
+    GatewayConfigFormat, ListFormat, ObjectFormat, PrintFormat, TableFormat, TextFormat,
 };
 pub(crate) use printable::{PrintableText, escape_json, printable};
 

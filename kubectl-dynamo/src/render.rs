@@ -2,6 +2,9 @@
 //! [`crate::output`], and it must not access a cluster.
 
 pub(crate) mod adoption;
+pub(crate) mod bench;
+pub(crate) mod bench_comparison;
+pub(crate) mod bench_html;
 pub(crate) mod check;
 pub(crate) mod deployment;
 pub(crate) mod diff;

@@ -57,6 +57,8 @@ pub enum Stage {
     SmokeTest,
     /// Probes a deployment that serves.
     Probes,
+    /// Measures a deployment under load.
+    Benchmark,
 }
 
 impl Stage {
@@ -72,6 +74,7 @@ impl Stage {
             Self::Ready => "ready",
             Self::SmokeTest => "smoke test",
             Self::Probes => "probes",
+            Self::Benchmark => "benchmark",
         }
     }
 }
@@ -93,6 +96,16 @@ pub enum Event {
         /// Estimated time until the end, if known.
         eta_seconds: Option<u64>,
         note: String,
+    },
+    /// Progress of a benchmark: the level, such as `8 (2 of 7)`, and its requests.
+    Load {
+        stage: Stage,
+        level: String,
+        done: u64,
+        /// The number of requests of the level, if it is known.
+        total: Option<u64>,
+        requests_per_second: f64,
+        eta_seconds: Option<u64>,
     },
     /// The next stage and the effect of Ctrl-C, shown below the current stage while it lasts.
     Hint { stage: Stage, next: Option<String>, on_interrupt: String },

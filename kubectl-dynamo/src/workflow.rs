@@ -3,6 +3,7 @@
 //! not use [`crate::commands`] or parse arguments.
 
 pub(crate) mod adopt;
+pub(crate) mod bench;
 pub(crate) mod cache_jobs;
 pub(crate) mod change_feed;
 pub(crate) mod check;

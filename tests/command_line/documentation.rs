@@ -53,8 +53,8 @@ call ran "$@"
 "#;
 
 /// Codes of a command that was understood: it asks for confirmation, or the test has no API server, no local deployment,
-/// or no endpoint or gateway.
-const UNDERSTOOD: [&str; 5] = ["KD0002", "KD0103", "KD0520", "KD0802", "KD0901"];
+/// no endpoint or gateway, no benchmark run, or no folder with a tokenizer.
+const UNDERSTOOD: [&str; 7] = ["KD0002", "KD0103", "KD0520", "KD0802", "KD0901", "KD0921", "KD0929"];
 
 /// Placeholders in code spans, and a value for each.
 const PLACEHOLDERS: &[(&str, &str)] = &[
@@ -68,6 +68,7 @@ const PLACEHOLDERS: &[(&str, &str)] = &[
     ("OTHER", "other"),
     ("POD", "tiny-worker-0"),
     ("PVC", "models"),
+    ("RUN", "tiny-check-1"),
     ("URL", "http://127.0.0.1:1/v1"),
     ("VALUE", "value"),
     ("VERSION", "1.6.1"),

@@ -1,6 +1,7 @@
 //! Invalid command lines: one message with a code, the object, and a fix; the documented exit code, empty
 //! stdout, no panic. Neither a cluster nor a network is needed.
 
+mod bench;
 mod chat;
 mod documentation;
 mod endpoints;

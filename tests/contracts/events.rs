@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{Home, frozen};
 
-const STAGES: [Stage; 8] = [
+const STAGES: [Stage; 9] = [
     Stage::Preflight,
     Stage::Runtime,
     Stage::Apply,
@@ -16,6 +16,7 @@ const STAGES: [Stage; 8] = [
     Stage::Deploy,
     Stage::Ready,
     Stage::SmokeTest,
+    Stage::Benchmark,
 ];
 
 /// Returns every event, with every optional field set once and unset once.
@@ -55,6 +56,14 @@ fn every_event() -> Vec<Event> {
             eta_seconds: set.then_some(1),
             note: text(),
         });
+        events.push(Event::Load {
+            stage: Stage::Benchmark,
+            level: text(),
+            done: 1,
+            total: set.then_some(1),
+            requests_per_second: 1.5,
+            eta_seconds: set.then_some(1),
+        });
         events.push(Event::Hint { stage, next: optional, on_interrupt: text() });
         events.push(Event::Warning { code, text: text(), hint: hint.clone() });
         events.push(Event::Failed { code, text: text(), hint, exit: 1 });
@@ -68,6 +77,7 @@ fn name(event: &Event) -> &'static str {
         Event::Plan { .. } => "plan",
         Event::Waiting { .. } => "waiting",
         Event::Transfer { .. } => "transfer",
+        Event::Load { .. } => "load",
         Event::Hint { .. } => "hint",
         Event::Pods { .. } => "pods",
         Event::Done { .. } => "done",
@@ -95,7 +105,7 @@ fn progress_events_of_the_plugin() {
         text += &outline(&of_kind, &["event", "stage", "mark"]);
         text.push('\n');
     }
-    assert_eq!(names.len(), 11);
+    assert_eq!(names.len(), 12);
     frozen!("progress-events-of-the-plugin", text);
 }
 

@@ -7,7 +7,7 @@ use kubectl_dynamo_tests::{Outcome, ensure};
 use crate::Shared;
 use crate::litellm::Proxy;
 use crate::routing::{expect, list, test_document};
-use crate::test_machine::TestMachine;
+use kubectl_dynamo_tests::test_machine::TestMachine;
 
 /// A server that answers chat completions in odd ways, by the name of the requested model.
 const ODD_SERVER: &str = include_str!("odd_server.py");
@@ -18,7 +18,7 @@ fn entry(name: &str, model: &str, base: &str) -> String {
 }
 
 pub(crate) async fn each_wrong_entry_is_named(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     let status = machine.up_detached(&["--name", "one"])?;
     let base = status["endpoint"].as_str().ok_or("the status has an endpoint")?;
     let root = base.trim_end_matches("/v1");
@@ -57,7 +57,7 @@ pub(crate) async fn each_wrong_entry_is_named(shared: Arc<Shared>) -> Outcome {
 }
 
 pub(crate) async fn failure_behind_the_proxy_is_named(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     machine.up_detached(&["--name", "one"])?;
     let script = machine.home().join("odd_server.py");
     std::fs::write(&script, ODD_SERVER)?;

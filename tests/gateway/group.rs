@@ -8,13 +8,13 @@ use serde_json::Value;
 use crate::Shared;
 use crate::litellm::{Proxy, ask};
 use crate::routing::{config, expect, gateway, list, test_document};
-use crate::test_machine::TestMachine;
+use kubectl_dynamo_tests::test_machine::TestMachine;
 
 const REQUESTS: usize = 40;
 
 /// Two deployments of the same model behind a proxy, and the status of the second one.
 fn group(shared: &Shared) -> Outcome<(TestMachine, Proxy, Value)> {
-    let machine = TestMachine::new(shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     machine.up_detached(&["--name", "one"])?;
     let up = ["up", "--local", "--detach", "--name", "two", "--replicas", "2"];
     machine.run(&up)?.expect(0, &[])?;

@@ -10,7 +10,7 @@ use kubectl_dynamo_tests::{Outcome, ensure, processes};
 use serde_json::Value;
 
 use crate::Shared;
-use crate::test_machine::TestMachine;
+use kubectl_dynamo_tests::test_machine::TestMachine;
 
 /// The tested version. `gateway` verbs do not depend on it.
 const REQUIREMENT: &str = "litellm[proxy]==1.108.7";

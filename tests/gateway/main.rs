@@ -7,9 +7,6 @@ mod group;
 mod litellm;
 mod proxy_restart;
 mod routing;
-#[path = "../local/test_machine.rs"]
-#[expect(dead_code, reason = "the local tier uses all of it")]
-mod test_machine;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -7,10 +7,10 @@ use kubectl_dynamo_tests::{Outcome, ensure};
 use crate::Shared;
 use crate::litellm::Proxy;
 use crate::routing::{config, expect, list, test_document};
-use crate::test_machine::TestMachine;
+use kubectl_dynamo_tests::test_machine::TestMachine;
 
 pub(crate) async fn proxy_that_was_not_restarted_is_stale(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     let port = ["--name", "one", "--port", "18000", "--served-model-name"];
     machine.up_detached(&[&port[..], &["first"]].concat())?;
     let proxy = Proxy::start(&machine, &shared, &config(&machine, &["one"])?)?;

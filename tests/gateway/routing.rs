@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::Shared;
 use crate::litellm::{KEY, KEY_VARIABLE, Proxy, URL};
-use crate::test_machine::{CommandResult, TestMachine, run_to_end};
+use kubectl_dynamo_tests::test_machine::{CommandResult, TestMachine, run_to_end};
 
 /// Runs a gateway verb for the local deployments with the right key.
 pub(crate) fn gateway(machine: &TestMachine, args: &[&str]) -> Outcome<CommandResult> {
@@ -51,7 +51,7 @@ pub(crate) fn config(machine: &TestMachine, names: &[&str]) -> Outcome<String> {
 }
 
 pub(crate) async fn config_routes_and_test_proves_it(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     machine.up_detached(&[
         "--name",
         "one",
@@ -89,7 +89,7 @@ pub(crate) async fn config_routes_and_test_proves_it(shared: Arc<Shared>) -> Out
 }
 
 pub(crate) async fn key_and_url_errors_have_their_codes(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     let status = machine.up_detached(&["--name", "one"])?;
     let _proxy = Proxy::start(&machine, &shared, &config(&machine, &[])?)?;
     let test = ["gateway", "test", "one", "--local", "-o", "json", "--url"];

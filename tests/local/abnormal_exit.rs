@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
+use kubectl_dynamo_tests::test_machine::{TestMachine, open_processes, wait_until_all_exit};
 use kubectl_dynamo_tests::{Outcome, ensure, processes};
 use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::Shared;
-use crate::test_machine::{TestMachine, open_processes, wait_until_all_exit};
 
 pub(crate) async fn killing_the_foreground_command_stops_all_processes(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     let mut up = machine.start(&["up", "--local", "--mode", "disagg"])?;
     up.wait_for_line("endpoint  ")?;
     let handles = open_processes(&machine.processes()?)?;
@@ -26,7 +26,7 @@ pub(crate) async fn killing_the_foreground_command_stops_all_processes(shared: A
 }
 
 pub(crate) async fn down_after_supervisor_kill_stops_all_processes(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     machine.up_detached(&[])?;
     let handles = open_processes(&machine.processes()?)?;
     let supervisor = supervisor_pid(&machine)?;
@@ -41,7 +41,7 @@ pub(crate) async fn down_after_supervisor_kill_stops_all_processes(shared: Arc<S
 }
 
 pub(crate) async fn early_worker_exit_is_reported_with_its_log_tail(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     let output = machine.run(&["up", "--local", "--", "--no-such-flag"])?;
     output.expect(
         1,
@@ -57,7 +57,7 @@ pub(crate) async fn early_worker_exit_is_reported_with_its_log_tail(shared: Arc<
 }
 
 pub(crate) async fn killed_worker_degrades_status_and_next_up_restarts(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     let status = machine.up_detached(&["--replicas", "2"])?;
     let worker_pid = pid(&status, "worker-1")?;
     processes::kill_all(&[worker_pid])?;

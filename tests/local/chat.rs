@@ -3,18 +3,18 @@
 use std::process::Stdio;
 use std::sync::Arc;
 
+use kubectl_dynamo_tests::test_machine::{TestMachine, run_to_end};
 use kubectl_dynamo_tests::{Outcome, ensure, processes, programs};
 use rustix::process::Signal;
 
 use crate::Shared;
 use crate::abnormal_exit::pid;
-use crate::test_machine::{TestMachine, run_to_end};
 
 /// The mocker's flag for a slower engine: about 0.3 s per token.
 const SLOW: [&str; 3] = ["--", "--speedup-ratio", "0.02"];
 
 pub(crate) async fn prompt_is_read_from_stdin_and_stdout_has_only_the_answer(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     machine.up_detached(&[])?;
     let output =
         machine.run_with_stdin(&["chat", "tiny", "--local", "--max-tokens", "3"], "from a pipe\n")?;
@@ -35,7 +35,7 @@ pub(crate) async fn prompt_is_read_from_stdin_and_stdout_has_only_the_answer(sha
 }
 
 pub(crate) async fn url_endpoint_gets_no_dynamo_fields(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     let status = machine.up_detached(&[])?;
     let endpoint = status["endpoint"].as_str().ok_or("the status has an endpoint")?;
     let object =
@@ -46,7 +46,7 @@ pub(crate) async fn url_endpoint_gets_no_dynamo_fields(shared: Arc<Shared>) -> O
 }
 
 pub(crate) async fn truncated_stream_is_an_error(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     let status = machine.up_detached(&SLOW)?;
     let mut chat = machine.start(&["chat", "tiny", "--local", "hello", "--max-tokens", "500"])?;
     chat.wait_for_output()?;
@@ -56,7 +56,7 @@ pub(crate) async fn truncated_stream_is_an_error(shared: Arc<Shared>) -> Outcome
 }
 
 pub(crate) async fn ctrl_c_stops_the_answer(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     machine.up_detached(&SLOW)?;
     let mut chat = machine.start(&["chat", "tiny", "--local", "hello", "--max-tokens", "500"])?;
     chat.wait_for_output()?;
@@ -66,7 +66,7 @@ pub(crate) async fn ctrl_c_stops_the_answer(shared: Arc<Shared>) -> Outcome {
 }
 
 pub(crate) async fn terminal_starts_a_repl(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     machine.up_detached(&[])?;
     let plugin = programs::kubectl_dynamo();
     let mut script = machine.program_command("script");
@@ -85,7 +85,7 @@ pub(crate) async fn terminal_starts_a_repl(shared: Arc<Shared>) -> Outcome {
 }
 
 pub(crate) async fn each_chat_error_has_its_own_code(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     machine.run(&["chat", "tiny", "--local", "hi"])?.expect(1, &["KD0520"])?;
     machine.run(&["chat", "--url", "http://127.0.0.1:1/v1", "hi"])?.expect(1, &["KD0802", "127.0.0.1:1"])?;
     machine.run(&["chat", "--url", "no address", "hi"])?.expect(2, &["KD0804"])?;

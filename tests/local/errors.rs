@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use kubectl_dynamo_tests::test_machine::{TestMachine, run_to_end};
 use kubectl_dynamo_tests::{Outcome, ensure};
 
 use crate::Shared;
-use crate::test_machine::{TestMachine, run_to_end};
 
 pub(crate) async fn port_in_use_is_reported(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     let status = machine.up_detached(&["--name", "first"])?;
     let endpoint = status["endpoint"].as_str().ok_or("the status has an endpoint")?;
     let port = endpoint.trim_start_matches("http://127.0.0.1:").trim_end_matches("/v1");
@@ -20,7 +20,7 @@ pub(crate) async fn port_in_use_is_reported(shared: Arc<Shared>) -> Outcome {
 }
 
 pub(crate) async fn rejects_releases_that_need_external_services(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     for (release, reason) in [("0.9.1", "NATS"), ("1.3.1", "the hub")] {
         machine.run(&["up", "--local", "--release", release])?.expect(6, &["KD0516", reason, "--release"])?;
     }
@@ -28,14 +28,14 @@ pub(crate) async fn rejects_releases_that_need_external_services(shared: Arc<Sha
 }
 
 pub(crate) async fn rejects_vllm_without_a_gpu(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     let mut up = machine.command_without_programs(&["up", "--local", "--backend", "vllm", "acme/small"]);
     run_to_end(&mut up)?.expect(5, &["KD0521", "nvidia-smi", "--backend mocker"])?;
     Ok(())
 }
 
 pub(crate) async fn rejects_cluster_only_flags(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     for (flag, value) in [
         ("--hf-token-secret", "a"),
         ("--storage-class", "fast"),
@@ -50,7 +50,7 @@ pub(crate) async fn rejects_cluster_only_flags(shared: Arc<Shared>) -> Outcome {
 }
 
 pub(crate) async fn startup_timeout_is_an_error(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     machine
         .run(&["up", "--local", "--timeout", "10ms"])?
         .expect(3, &["KD0518", "waiting for local deployment"])?;

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kubectl_dynamo::local::LocalEvent;
+use kubectl_dynamo_tests::test_machine::{TestMachine, run_to_end};
 use kubectl_dynamo_tests::{Outcome, ensure};
 use tokio::sync::mpsc;
 
-use crate::test_machine::{TestMachine, run_to_end};
 use crate::{Shared, install_default_release};
 
 pub(crate) async fn interrupted_installation_is_repaired(_: Arc<Shared>) -> Outcome {

@@ -10,7 +10,6 @@ mod old_releases;
 mod output_probes;
 mod probes;
 mod serving;
-mod test_machine;
 mod top;
 
 use std::path::PathBuf;

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use kubectl_dynamo_tests::hub::{HubSettings, Repository, RepositoryAccess};
+use kubectl_dynamo_tests::test_machine::{TestMachine, run_to_end};
 use kubectl_dynamo_tests::{Outcome, ensure, model, programs};
 
 use crate::Shared;
-use crate::test_machine::{TestMachine, run_to_end};
 
 const ID: &str = "acme/small";
 
@@ -14,7 +14,7 @@ pub(crate) async fn hub_model_is_fetched_and_served(shared: Arc<Shared>) -> Outc
     let folder = tempfile::tempdir()?;
     model::write_model_with_weights(folder.path(), 3 << 20)?;
     let repository = Repository::from_folder(ID, folder.path())?;
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     let (url, _hub) =
         machine.start_hub(HubSettings { repositories: vec![repository], ..HubSettings::default() })?;
     let cache = machine.home().join("cache");
@@ -39,7 +39,7 @@ pub(crate) async fn fit_needs_only_the_file_listing(shared: Arc<Shared>) -> Outc
     let folder = tempfile::tempdir()?;
     model::write_model_with_weights(folder.path(), 3 << 20)?;
     let repository = Repository::from_folder(ID, folder.path())?;
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     let (url, hub) =
         machine.start_hub(HubSettings { repositories: vec![repository], ..HubSettings::default() })?;
     let mut fit = machine.command(&["fit", ID, "--gpu", "l4", "-o", "json"]);
@@ -59,7 +59,7 @@ pub(crate) async fn gated_model_rejects_wrong_token(shared: Arc<Shared>) -> Outc
     model::write_model(folder.path())?;
     let access = RepositoryAccess::Gated { token: "hf_of_another_user".into() };
     let repository = Repository::from_folder(ID, folder.path())?.with_access(access);
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     let (url, _hub) =
         machine.start_hub(HubSettings { repositories: vec![repository], ..HubSettings::default() })?;
     let mut up = machine.command(&["up", "--local", ID]);
@@ -74,7 +74,7 @@ pub(crate) async fn full_disk_is_reported_and_rerun_resumes(shared: Arc<Shared>)
     let folder = tempfile::tempdir()?;
     model::write_model_with_weights(folder.path(), 3 << 20)?;
     let repository = Repository::from_folder(ID, folder.path())?;
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     let (url, _hub) =
         machine.start_hub(HubSettings { repositories: vec![repository], ..HubSettings::default() })?;
     let cache = machine.home().join("cache");
@@ -96,7 +96,7 @@ pub(crate) async fn full_disk_is_reported_and_rerun_resumes(shared: Arc<Shared>)
 }
 
 pub(crate) async fn local_folder_is_served(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     let folder = machine.home().join("My_Model");
     model::write_model(&folder)?;
     let path = folder.to_str().ok_or("the path of a temporary folder is UTF-8")?;
@@ -107,7 +107,7 @@ pub(crate) async fn local_folder_is_served(shared: Arc<Shared>) -> Outcome {
 }
 
 pub(crate) async fn rejects_invalid_models(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     std::fs::create_dir(machine.home().join("empty"))?;
     let empty = machine.home().join("empty");
     let empty = empty.to_str().ok_or("the path of a temporary folder is UTF-8")?;

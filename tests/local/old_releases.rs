@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use kubectl_dynamo_tests::test_machine::TestMachine;
 use kubectl_dynamo_tests::{Outcome, ensure};
 use serde_json::Value;
 
 use crate::Shared;
-use crate::test_machine::TestMachine;
 
 /// The newest release before the default one.
 pub(crate) const VERSION: &str = "1.5.1";
@@ -14,7 +14,7 @@ pub(crate) const VERSION: &str = "1.5.1";
 const RELEASE: [&str; 2] = ["--release", VERSION];
 
 pub(crate) async fn aggregated_deployment_answers(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     let status = machine.up_detached(&RELEASE)?;
     ensure!(status["ready"] == 2 && status.to_string().contains(VERSION), "{status}");
     let answer = machine.run(&["chat", "tiny", "--local", "hello", "-o", "json"])?.json()?;
@@ -23,7 +23,7 @@ pub(crate) async fn aggregated_deployment_answers(shared: Arc<Shared>) -> Outcom
 }
 
 pub(crate) async fn disaggregated_answer_uses_two_workers(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     let status = machine.up_detached(&[&RELEASE[..], &["--mode", "disagg"]].concat())?;
     ensure!(status["ready"] == 3, "{status}");
     let answer = machine.run(&["chat", "tiny", "--local", "hello", "-o", "json"])?.json()?;
@@ -33,7 +33,7 @@ pub(crate) async fn disaggregated_answer_uses_two_workers(shared: Arc<Shared>) -
 }
 
 pub(crate) async fn kv_router_reuses_the_cached_prefix(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     let router_args = ["--router-mode", "kv", "--replicas", "2", "--", "--block-size", "16"];
     let status = machine.up_detached(&[&RELEASE[..], &router_args].concat())?;
     ensure!(status["ready"] == 3 && status["router"] == "kv", "{status}");

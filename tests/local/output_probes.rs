@@ -7,12 +7,12 @@ use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use kubectl_dynamo_tests::test_machine::TestMachine;
 use kubectl_dynamo_tests::{Outcome, ensure};
 use serde_json::{Value, json};
 
 use crate::Shared;
 use crate::probes::{expect, test_document};
-use crate::test_machine::TestMachine;
 
 const PORT: u16 = 18_000;
 const URL: &str = "http://127.0.0.1:18000/v1";
@@ -137,7 +137,7 @@ fn qwen_answers() -> Value {
 }
 
 pub(crate) async fn fitting_parsers_pass(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     let _processes = FixedText::start(&machine, &shared, ["hermes", "qwen3"], &qwen_answers())?;
     let document = test_document(&machine, 0, &PROBES)?;
     expect(
@@ -160,7 +160,7 @@ pub(crate) async fn fitting_parsers_pass(shared: Arc<Shared>) -> Outcome {
 }
 
 pub(crate) async fn unparsed_output_names_the_parser(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     let mut answers = qwen_answers();
     answers["structured"] = "The capital is Paris.".into();
     let _processes = FixedText::start(&machine, &shared, ["", ""], &answers)?;
@@ -171,7 +171,7 @@ pub(crate) async fn unparsed_output_names_the_parser(shared: Arc<Shared>) -> Out
 }
 
 pub(crate) async fn wrong_parser_loses_the_call(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     let _processes = FixedText::start(&machine, &shared, ["qwen3_coder", "qwen3"], &qwen_answers())?;
     let document = test_document(&machine, 9, &PROBES)?;
     expect(&document, "tools", "failed", Some("KD0723"), "\"hermes\" reads")?;

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use kubectl_dynamo_tests::test_machine::TestMachine;
 use kubectl_dynamo_tests::{Outcome, ensure, processes};
 use serde_json::Value;
 
 use crate::Shared;
 use crate::abnormal_exit::pid;
-use crate::test_machine::TestMachine;
 
 /// Runs `test` with these arguments and returns its document. The exit code must be `code`.
 pub(crate) fn test_document(machine: &TestMachine, code: i32, args: &[&str]) -> Outcome<Value> {
@@ -38,7 +38,7 @@ pub(crate) fn expect(
 }
 
 pub(crate) async fn healthy_endpoint_passes_and_url_gets_the_same_verdict(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     let status = machine.up_detached(&[])?;
     let local = test_document(&machine, 0, &["tiny", "--local"])?;
     ensure!(local["kind"] == "Test" && local["verdict"] == "PASSED" && local["failed"] == 0, "{local}");
@@ -62,7 +62,7 @@ pub(crate) async fn healthy_endpoint_passes_and_url_gets_the_same_verdict(shared
 }
 
 pub(crate) async fn killed_worker_fails_the_answers(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     let status = machine.up_detached(&[])?;
     processes::kill_all(&[pid(&status, "worker")?])?;
     let document = test_document(&machine, 9, &["tiny", "--local", "--only", "chat,completions"])?;
@@ -72,7 +72,7 @@ pub(crate) async fn killed_worker_fails_the_answers(shared: Arc<Shared>) -> Outc
 }
 
 pub(crate) async fn stopped_frontend_fails_the_list_of_models(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     let status = machine.up_detached(&["--frontend-replicas", "2"])?;
     let both = test_document(&machine, 0, &["--local", "--only", "models"])?;
     expect(&both, "models", "passed", None, "2 frontends list tiny")?;
@@ -98,7 +98,7 @@ fn up_with_kv_router(machine: &TestMachine, flags: &[&str], engine_flags: &[&str
 }
 
 pub(crate) async fn kv_router_with_events_is_exact(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     up_with_kv_router(&machine, &[], &[])?;
     let document = test_document(&machine, 0, &["--local"])?;
     expect(&document, "workers", "passed", None, "each of 2 registered workers answers")?;
@@ -109,7 +109,7 @@ pub(crate) async fn kv_router_with_events_is_exact(shared: Arc<Shared>) -> Outco
 }
 
 pub(crate) async fn lost_kv_events_are_load_only(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     // The workers announce an address that the frontend cannot reach.
     up_with_kv_router(&machine, &["--env", "DYN_EVENT_PLANE_HOST=10.255.255.1"], &[])?;
     let document = test_document(&machine, 9, &["--local", "--only", "kv-routing"])?;
@@ -117,7 +117,7 @@ pub(crate) async fn lost_kv_events_are_load_only(shared: Arc<Shared>) -> Outcome
 }
 
 pub(crate) async fn predicted_caches_are_approximate(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     // The request asks for events, and the variable turns them off in the frontend.
     up_with_kv_router(&machine, &["--env", "DYN_ROUTER_USE_KV_EVENTS=false"], &[])?;
     let document = test_document(&machine, 9, &["--local", "--only", "kv-routing"])?;
@@ -129,21 +129,21 @@ pub(crate) async fn predicted_caches_are_approximate(shared: Arc<Shared>) -> Out
 }
 
 pub(crate) async fn disabled_prefix_caching_is_found(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     up_with_kv_router(&machine, &[], &["--no-enable-prefix-caching"])?;
     let document = test_document(&machine, 9, &["--local", "--only", "kv-routing"])?;
     expect(&document, "kv-routing", "failed", Some("KD0713"), "prefix caching is off")
 }
 
 pub(crate) async fn one_worker_is_a_warning_for_the_kv_router(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     machine.up_detached(&["--router-mode", "kv"])?;
     let document = test_document(&machine, 0, &["--local", "--only", "kv-routing"])?;
     expect(&document, "kv-routing", "warning", Some("KD0709"), "only one worker to choose from")
 }
 
 pub(crate) async fn stopped_worker_is_named(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     let status = machine.up_detached(&["--replicas", "2"])?;
     let worker = processes::open_process(pid(&status, "worker-1")?)?.ok_or("the worker is running")?;
     worker.signal(rustix::process::Signal::STOP)?;
@@ -155,7 +155,7 @@ pub(crate) async fn stopped_worker_is_named(shared: Arc<Shared>) -> Outcome {
 }
 
 pub(crate) async fn other_routers_and_urls_skip_probes_with_a_reason(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     let status = machine.up_detached(&["--replicas", "2"])?;
     let document = test_document(&machine, 0, &["--local", "--only", "kv-routing"])?;
     expect(&document, "kv-routing", "skipped", None, "the router mode is round-robin")?;
@@ -176,7 +176,7 @@ fn up_disaggregated(machine: &TestMachine, engine_flags: &[&str]) -> Outcome<Val
 }
 
 pub(crate) async fn disaggregated_roles_and_their_times_pass(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     machine.up_detached(
         &[&["--prefill-replicas", "2", "--decode-replicas", "2"], &DISAGGREGATED[..], &["0.2"]].concat(),
     )?;
@@ -190,7 +190,7 @@ pub(crate) async fn disaggregated_roles_and_their_times_pass(shared: Arc<Shared>
 }
 
 pub(crate) async fn slow_handover_is_a_warning(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     // 1 MB of KV cache per token at 1 GB/s.
     let slow = ["--kv-transfer-bandwidth", "1", "--kv-bytes-per-token", "1000000"];
     up_disaggregated(&machine, &slow)?;
@@ -199,7 +199,7 @@ pub(crate) async fn slow_handover_is_a_warning(shared: Arc<Shared>) -> Outcome {
 }
 
 pub(crate) async fn stopped_prefill_worker_is_found(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     let status = up_disaggregated(&machine, &[])?;
     let prefill = processes::open_process(pid(&status, "prefill")?)?.ok_or("the worker is running")?;
     prefill.signal(rustix::process::Signal::TERM)?;
@@ -209,7 +209,7 @@ pub(crate) async fn stopped_prefill_worker_is_found(shared: Arc<Shared>) -> Outc
 }
 
 pub(crate) async fn silent_metrics_port_is_found(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     let status = machine.up_detached(&["--replicas", "2"])?;
     let document = test_document(&machine, 0, &["--local", "--only", "metrics"])?;
     expect(&document, "metrics", "passed", None, "3 metrics ports answer (frontend ")?;
@@ -226,7 +226,7 @@ pub(crate) async fn silent_metrics_port_is_found(shared: Arc<Shared>) -> Outcome
 }
 
 pub(crate) async fn sessions_stay_on_one_worker_through_every_frontend(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     let two = ["--frontend-replicas", "2", "--replicas", "2"];
     let enabled = ["--env", "DYN_ROUTER_SESSION_AFFINITY_TTL_SECS=60"];
     let unshared = ["--env", "DYN_EVENT_PLANE_HOST=10.255.255.1"];
@@ -251,7 +251,7 @@ pub(crate) async fn sessions_stay_on_one_worker_through_every_frontend(shared: A
 }
 
 pub(crate) async fn offloaded_blocks_are_read_again(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     let small_gpu = ["--", "--block-size", "16", "--num-gpu-blocks-override", "256", "--num-host-blocks"];
     machine.up_detached(&[&small_gpu[..], &["4096"]].concat())?;
     let document = test_document(&machine, 0, &["--local", "--only", "kv-offload"])?;
@@ -269,7 +269,7 @@ pub(crate) async fn offloaded_blocks_are_read_again(shared: Arc<Shared>) -> Outc
 }
 
 pub(crate) async fn up_runs_the_probes_and_fails_with_them(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     let up = ["up", "--local", "--detach", "--test"];
     let passed = machine.run(&[&up[..], &KV_ROUTER, &SMALL_BLOCKS].concat())?;
     passed.expect(0, &["probes: done: ", "kv-routing: exact, ", "metrics: 3 metrics ports answer"])?;

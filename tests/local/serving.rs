@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
+use kubectl_dynamo_tests::test_machine::TestMachine;
 use kubectl_dynamo_tests::{Outcome, ensure};
 use rustix::process::Signal;
 
 use crate::Shared;
-use crate::test_machine::TestMachine;
 
 pub(crate) async fn foreground_deployment_answers_until_interrupted(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     let mut up = machine.start(&["up", "--local", "--logs"])?;
     up.wait_for_line("mocker (generates placeholder text)")?;
     up.wait_for_line("frontend | ")?;
@@ -30,7 +30,7 @@ pub(crate) async fn foreground_deployment_answers_until_interrupted(shared: Arc<
 }
 
 pub(crate) async fn concurrent_ups_start_one_deployment(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     let up = ["up", "--local", "--detach"];
     let (first, second) = (machine.start(&up)?, machine.start(&up)?);
     let (first, second) = (first.finish()?, second.finish()?);
@@ -45,7 +45,7 @@ pub(crate) async fn concurrent_ups_start_one_deployment(shared: Arc<Shared>) -> 
 }
 
 pub(crate) async fn every_verb_finds_a_detached_deployment(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     let status = machine.up_detached(&["--name", "one"])?;
     ensure!(status["verdict"] == "UP" && status["ready"] == 2, "{status}");
 
@@ -84,7 +84,7 @@ pub(crate) async fn every_verb_finds_a_detached_deployment(shared: Arc<Shared>) 
 }
 
 pub(crate) async fn disaggregated_answer_uses_two_workers(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     let status = machine.up_detached(&["--mode", "disagg"])?;
     ensure!(status["ready"] == 3, "{status}");
     let answer = machine.run(&["chat", "tiny", "--local", "hello", "-o", "json"])?.json()?;
@@ -94,7 +94,7 @@ pub(crate) async fn disaggregated_answer_uses_two_workers(shared: Arc<Shared>) -
 }
 
 pub(crate) async fn kv_router_reuses_the_cached_prefix(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     let status =
         machine.up_detached(&["--router-mode", "kv", "--replicas", "2", "--", "--block-size", "16"])?;
     ensure!(status["ready"] == 3 && status["router"] == "kv", "{status}");

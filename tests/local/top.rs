@@ -5,13 +5,13 @@ use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use kubectl_dynamo_tests::test_machine::TestMachine;
 use kubectl_dynamo_tests::{Outcome, ensure, processes};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::Shared;
 use crate::abnormal_exit::pid;
-use crate::test_machine::TestMachine;
 
 /// Requests per second of the load generator.
 const RATE: u32 = 20;
@@ -136,7 +136,7 @@ fn bucket_of(metrics: &str, histogram: &str, quantile: f64) -> Outcome<(f64, f64
 }
 
 pub(crate) async fn rates_tokens_and_quantiles_agree_with_the_load_generator(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     let status = machine.up_detached(&["--replicas", "2", "--", "--block-size", "16"])?;
     let metrics_url = format!("http://127.0.0.1:{}/metrics", frontend_port(&status)?);
     let before = machine.get(&metrics_url)?;
@@ -211,7 +211,7 @@ fn frontend_port(status: &Value) -> Outcome<u64> {
 }
 
 pub(crate) async fn disaggregated_workers_have_their_own_numbers(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     let status = machine.up_detached(&["--mode", "disagg"])?;
     let (received, report) = observe_load(&machine, &status)?;
     let workers = report["workers"].as_array().ok_or("the workers are listed")?;
@@ -225,7 +225,7 @@ pub(crate) async fn disaggregated_workers_have_their_own_numbers(shared: Arc<Sha
 pub(crate) async fn silent_processes_are_reported_and_their_values_are_unknown(
     shared: Arc<Shared>,
 ) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     let status = machine.up_detached(&["--replicas", "2"])?;
     let worker = processes::open_process(pid(&status, "worker-1")?)?.ok_or("the worker is running")?;
     worker.signal(Signal::STOP)?;
@@ -251,7 +251,7 @@ pub(crate) async fn silent_processes_are_reported_and_their_values_are_unknown(
 }
 
 pub(crate) async fn full_screen_view_restores_the_terminal(shared: Arc<Shared>) -> Outcome {
-    let machine = TestMachine::new(&shared)?;
+    let machine = TestMachine::with_cache(&shared.cache)?;
     machine.up_detached(&[])?;
     for (keys, exit) in [("q", "exit=0"), ("\u{3}", "exit=130")] {
         let mut terminal = machine.terminal("top --local; echo exit=$?; stty -a")?;

@@ -23,6 +23,7 @@ pub mod processes;
 pub mod programs;
 pub mod suite;
 pub mod terminal;
+pub mod test_machine;
 
 /// Result of support code and test cases. Any error fails the case with its text.
 pub type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;

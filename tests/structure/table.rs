@@ -41,6 +41,7 @@ pub(crate) const CORE_MODULES: &[&str] = &[
     "crate::readiness",
     "crate::diagnosis",
     "crate::change",
+    "crate::bench",
 ];
 
 /// The pure modules of the fetcher.

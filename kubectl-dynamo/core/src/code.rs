@@ -8,10 +8,10 @@ mod category;
 
 use std::fmt;
 
+pub use category::MessageCategory;
 use serde::{Serialize, Serializer};
 
 use crate::exit::Exit;
-pub use category::MessageCategory;
 
 /// One row of the table.
 struct CodeRow {
@@ -283,18 +283,33 @@ message_codes! {
     PodMonitorMismatch = "KD0827", Network, exit SmokeTest, "No PodMonitor selects a pod of the deployment";
     MetricsNotReadable = "KD0828", Network, exit Failed, "The metrics of a frontend or worker cannot be read";
 
-    GatewayUnreachable = "KD0901", Gateway, exit Failed, "The gateway cannot be reached";
-    GatewayKeyRejected = "KD0902", Gateway, exit Access, "The gateway requires an API key, or rejects it";
-    NotALiteLlmGateway = "KD0903", Gateway, exit Failed, "The URL is not the address of a LiteLLM proxy";
-    GatewayEntryMissing = "KD0904", Gateway, exit SmokeTest, "The gateway does not have an entry for the deployment";
-    GatewayBasePathWrong = "KD0905", Gateway, exit SmokeTest, "The base URL of a gateway entry does not end in `/v1`";
-    GatewayServedNameWrong = "KD0906", Gateway, exit SmokeTest, "A gateway entry names a model that the deployment does not serve";
-    GatewayRequestFailed = "KD0907", Gateway, exit SmokeTest, "A request through the gateway failed";
-    GatewayRequestElsewhere = "KD0908", Gateway, exit SmokeTest, "A request through the gateway did not reach the deployment";
-    CompromisedGateway = "KD0909", Gateway, exit Ok, "The gateway runs a compromised LiteLLM version";
-    GatewayCannotConnect = "KD0910", Gateway, exit SmokeTest, "The gateway cannot connect to the deployment";
-    GatewayTextNotEditable = "KD0911", Gateway, exit Failed, "The gateway's configuration in the ConfigMap cannot be edited without changing other parts of it";
-    DataKeyMissing = "KD0912", Gateway, exit Usage, "A ConfigMap or Secret does not have the key, or its value is not text";
+    GatewayUnreachable = "KD0901", Integration, exit Failed, "The gateway cannot be reached";
+    GatewayKeyRejected = "KD0902", Integration, exit Access, "The gateway requires an API key, or rejects it";
+    NotALiteLlmGateway = "KD0903", Integration, exit Failed, "The URL is not the address of a LiteLLM proxy";
+    GatewayEntryMissing = "KD0904", Integration, exit SmokeTest, "The gateway does not have an entry for the deployment";
+    GatewayBasePathWrong = "KD0905", Integration, exit SmokeTest, "The base URL of a gateway entry does not end in `/v1`";
+    GatewayServedNameWrong = "KD0906", Integration, exit SmokeTest, "A gateway entry names a model that the deployment does not serve";
+    GatewayRequestFailed = "KD0907", Integration, exit SmokeTest, "A request through the gateway failed";
+    GatewayRequestElsewhere = "KD0908", Integration, exit SmokeTest, "A request through the gateway did not reach the deployment";
+    CompromisedGateway = "KD0909", Integration, exit Ok, "The gateway runs a compromised LiteLLM version";
+    GatewayCannotConnect = "KD0910", Integration, exit SmokeTest, "The gateway cannot connect to the deployment";
+    GatewayTextNotEditable = "KD0911", Integration, exit Failed, "The gateway's configuration in the ConfigMap cannot be edited without changing other parts of it";
+    DataKeyMissing = "KD0912", Integration, exit Usage, "A ConfigMap or Secret does not have the key, or its value is not text";
+
+    BenchRunExists = "KD0920", Integration, exit Usage, "A benchmark run with this name already exists";
+    BenchRunNotFound = "KD0921", Integration, exit Failed, "The benchmark run was not found";
+    BenchFileError = "KD0922", Integration, exit Failed, "The files of a benchmark run cannot be read or written";
+    AiperfFailed = "KD0923", Integration, exit Failed, "AIPerf failed, or did not measure until the end";
+    BenchRequestsFailed = "KD0924", Integration, exit Failed, "Requests of a benchmark run failed";
+    BenchRequestsMissing = "KD0925", Integration, exit Failed, "AIPerf did not record every request of a benchmark run";
+    OutputLengthDiffers = "KD0926", Integration, exit Failed, "Answers of a benchmark run do not have the requested length";
+    BenchClientBound = "KD0927", Integration, exit Failed, "The load generator was slower than the deployment";
+    TokenCountsDiffer = "KD0928", Integration, exit Ok, "The server and AIPerf count tokens differently";
+    TokenizerNotFound = "KD0929", Integration, exit Usage, "The folder with the tokenizer of the model was not found";
+    WorkloadsDiffer = "KD0930", Integration, exit Usage, "Two benchmark runs cannot be compared, because their workloads differ";
+    BenchLimitExceeded = "KD0931", Integration, exit Changes, "A benchmark run exceeds a limit of `--fail-if`";
+    BenchRunWithoutResults = "KD0932", Integration, exit Failed, "The benchmark run does not contain a result";
+    TraceUnreadable = "KD0933", Integration, exit Usage, "The trace file cannot be read";
 }
 
 impl MessageCode {

@@ -22,7 +22,7 @@ pub enum Exit {
     Platform = 6,
     /// The model or its cache failed.
     Model = 7,
-    /// A dry run with `--fail-on-change` found changes.
+    /// Changes or regressions were found on request (`--fail-on-change`, `--fail-if`).
     Changes = 8,
     /// Every component is ready, but the smoke test failed.
     SmokeTest = 9,
@@ -41,7 +41,7 @@ pub const EXIT_CODES: &str = "\
 Exit codes:
   0 ok                          6 platform missing or unsupported version
   1 failed                      7 model or cache error
-  2 usage                       8 changes found (--fail-on-change)
+  2 usage                       8 changes or regressions found
   3 not ready in time           9 smoke test failed
   4 access (kube, hub, RBAC)  130 interrupted
   5 does not fit (capacity, memory, quota)";

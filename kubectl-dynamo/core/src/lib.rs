@@ -5,6 +5,7 @@
 //! against facts about a cluster, [`readiness`] reduces observed objects to the state of a deployment, and
 //! [`diagnosis`] explains why a deployment fails.
 
+pub mod bench;
 pub mod change;
 pub mod chat_template;
 pub mod code;

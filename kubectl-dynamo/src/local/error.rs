@@ -11,14 +11,14 @@ use kubectl_dynamo_core::release::DEFAULT_RELEASE;
 /// An error of `up --local` or of another verb with `--local`.
 #[derive(Debug, thiserror::Error)]
 pub enum LocalError {
-    #[error("Python not found in PATH; the Dynamo runtime needs 3.10 or later")]
+    #[error("Python not found in PATH; 3.10 or later is required")]
     NoPython,
-    #[error("{} is Python {found}, but the Dynamo runtime needs 3.10 or later", python.display())]
+    #[error("{} is Python {found}, but 3.10 or later is required", python.display())]
     PythonTooOld { python: PathBuf, found: String },
     #[error("{} (Python {version}) does not have the \"{module}\" module", python.display())]
     NoVenv { python: PathBuf, version: String, module: &'static str },
-    #[error("cannot install the Dynamo {version} runtime: \"{step}\" failed ({status}):\n{tail}")]
-    Install { version: String, step: String, status: String, tail: String },
+    #[error("cannot install {title}: \"{step}\" failed ({status}):\n{tail}")]
+    Install { title: String, step: String, status: String, tail: String },
     #[error("cannot {action} {}: {source}", path.display())]
     File { action: &'static str, path: PathBuf, source: std::io::Error },
     #[error("home directory for the cache and the state not found")]

@@ -50,7 +50,7 @@ impl Folders {
 }
 
 /// Replaces a file atomically: readers see the old or the new content.
-pub(super) fn write_atomically(path: &Path, content: &[u8]) -> std::io::Result<()> {
+pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> std::io::Result<()> {
     let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
     std::fs::write(&temporary, content)?;
     std::fs::rename(&temporary, path)

@@ -10,8 +10,8 @@ mod serving;
 mod tied_command;
 
 pub use serving::serve;
-pub(super) use tied_command::output_tied_to_parent;
 pub use tied_command::run_tied_to_parent;
+pub(super) use tied_command::{CommandFailure, output_tied_to_parent};
 
 use serde::{Deserialize, Serialize};
 

@@ -152,6 +152,8 @@ own_formats! {
     EndpointFormat { Text = "text", Url = "url", Env = "env" }
     /// A configuration of LiteLLM, which is a document.
     GatewayConfigFormat {}
+    /// The result of a benchmark.
+    BenchFormat { Table = "table", Csv = "csv", Md = "md", Html = "html" }
     /// Names of objects.
     ObjectFormat { Name = "name" }
 }

@@ -46,11 +46,27 @@ pub(super) fn format_transfer(
     )
 }
 
+/// Formats the progress of a benchmark: `level 8 (2 of 7): 34 of 80 requests, 27.1/s, 0:02 left`.
+pub(super) fn format_load(
+    level: &str,
+    done: u64,
+    total: Option<u64>,
+    requests_per_second: f64,
+    eta_seconds: Option<u64>,
+) -> String {
+    let total = total.map(|total| format!(" of {total}")).unwrap_or_default();
+    let rate =
+        if requests_per_second > 0.0 { format!(", {requests_per_second:.1}/s") } else { String::new() };
+    let remaining = eta_seconds.map(|seconds| format!(", {} left", clock(Duration::from_secs(seconds))));
+    format!("level {level}: {done}{total} requests{rate}{}", remaining.unwrap_or_default())
+}
+
 /// Plain lines for logs and screen readers.
 #[derive(Default)]
 pub(super) struct PlainLines {
     last_wait: Option<(Stage, String)>,
     last_tenth: u64,
+    last_load: (String, u64),
     /// The last status of each pod, without digits, so that counters do not cause new lines.
     pods: BTreeMap<String, String>,
 }
@@ -101,6 +117,22 @@ impl super::EventRenderer for PlainLines {
                         "{}: {}",
                         stage.title(),
                         format_transfer(*done, *total, *bytes_per_second, *eta_seconds, note)
+                    ));
+                }
+            }
+            Event::Load { stage, level, done, total, requests_per_second, eta_seconds } => {
+                // Tenths of a level with a number of requests, and hundreds of others.
+                let part = match total {
+                    Some(total) => (done * 10).checked_div(*total).unwrap_or(0),
+                    None => done / 100,
+                };
+                let now = (level.clone(), part);
+                if self.last_load != now {
+                    self.last_load = now;
+                    write_line(&format!(
+                        "{}: {}",
+                        stage.title(),
+                        format_load(level, *done, *total, *requests_per_second, *eta_seconds)
                     ));
                 }
             }

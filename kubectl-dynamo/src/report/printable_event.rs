@@ -14,6 +14,9 @@ impl Event {
             Self::Transfer { stage, done, total, bytes_per_second, eta_seconds, note } => {
                 Self::Transfer { stage, done, total, bytes_per_second, eta_seconds, note: text(note) }
             }
+            Self::Load { stage, level, done, total, requests_per_second, eta_seconds } => {
+                Self::Load { stage, level: text(level), done, total, requests_per_second, eta_seconds }
+            }
             Self::Hint { stage, next, on_interrupt } => {
                 Self::Hint { stage, next: next.map(text), on_interrupt: text(on_interrupt) }
             }

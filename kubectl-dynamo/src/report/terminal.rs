@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anstyle::{AnsiColor, Style};
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
-use super::lines::format_message;
+use super::lines::{format_load, format_message};
 use super::units::{bytes, clock, part_of_total};
 use super::{Event, PodLine, PodMark, Stage};
 use kubectl_dynamo_core::code::MessageCode;
@@ -317,6 +317,11 @@ impl super::EventRenderer for TerminalRenderer {
                 bar.set_position(*done);
                 bar.set_prefix(stage.title());
                 bar.set_message(text);
+            }
+            Event::Load { stage, level, done, total, requests_per_second, eta_seconds } => {
+                let text = format_load(level, *done, *total, *requests_per_second, *eta_seconds);
+                let bar = self.bar(*stage, WAITING);
+                bar.set_message(format!("{:<14} {text}", stage.title()));
             }
             Event::Hint { stage, next, on_interrupt } => {
                 self.draw_hint(*stage, next.as_deref(), on_interrupt)

@@ -4,5 +4,5 @@
 pub(crate) mod environment;
 pub(crate) mod lookup;
 pub(crate) mod resolve;
-mod session;
+pub(crate) mod session;
 pub(crate) mod up;

@@ -12,7 +12,7 @@ pub enum MessageCategory {
     Engine,
     Routing,
     Network,
-    Gateway,
+    Integration,
 }
 
 impl MessageCategory {
@@ -27,7 +27,7 @@ impl MessageCategory {
         Self::Engine,
         Self::Routing,
         Self::Network,
-        Self::Gateway,
+        Self::Integration,
     ];
 
     /// The name of the category in documents.
@@ -42,7 +42,7 @@ impl MessageCategory {
             Self::Engine => "engine",
             Self::Routing => "registration and routing",
             Self::Network => "network",
-            Self::Gateway => "gateway, benchmark, and sizing",
+            Self::Integration => "gateway and benchmark",
         }
     }
 }

@@ -233,3 +233,6 @@ pub const VLLM_EXTRA_PACKAGES: &[&str] = &[
     "pyzmq>=26.0.0",
     "uvloop",
 ];
+
+/// The version of AIPerf that `bench` installs. Its files have schema 1.4.
+pub const AIPERF_VERSION: &str = "0.13.0";

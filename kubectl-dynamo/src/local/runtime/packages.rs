@@ -1,20 +1,11 @@
 //! The pip requirements of a release's Python environment. All versions come from the release catalog.
 //! It does not run pip.
 
+use crate::local::python_environment::PipStep;
 use kubectl_dynamo_core::intent::Backend;
 use kubectl_dynamo_core::release::{
     ConfigurationReader, MOCKER_PACKAGES, Release, TRANSFORMERS_PACKAGES, VLLM_EXTRA_PACKAGES,
 };
-
-/// One run of pip.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct PipStep {
-    /// Title for progress and messages.
-    pub(super) title: String,
-    pub(super) requirements: Vec<String>,
-    /// Whether pip also installs dependencies.
-    pub(super) with_dependencies: bool,
-}
 
 /// The pip runs that create the environment of `version`, a patch release of `release`.
 pub(super) fn install_steps(release: &Release, version: &str, backend: Backend) -> Vec<PipStep> {
@@ -44,14 +35,10 @@ pub(super) fn install_steps(release: &Release, version: &str, backend: Backend) 
     vec![dynamo, dependencies]
 }
 
-/// The content of the marker file: one requirement per line.
-pub(super) fn marker_text(steps: &[PipStep]) -> String {
-    steps.iter().flat_map(|step| &step.requirements).map(|requirement| format!("{requirement}\n")).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::local::python_environment::marker_text;
     use kubectl_dynamo_core::release::{CATALOG, FileDiscovery};
 
     #[test]

@@ -5,7 +5,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitOptions, set_child_subreaper, wait};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, set_child_subreaper, wait};
 use tokio::sync::mpsc;
 
 use crate::local::pid;
@@ -49,6 +49,13 @@ impl ProcessGroup {
                 self.pids.remove(index);
                 return Some((pid.unsigned_abs(), status));
             }
+        }
+    }
+
+    /// Sends the signal of Ctrl-C to the children, which then end. Their descendants do not get it.
+    pub(super) fn interrupt(&self) {
+        for pid in self.pids.iter().copied().filter_map(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::INT);
         }
     }
 

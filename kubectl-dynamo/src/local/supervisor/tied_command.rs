@@ -3,9 +3,12 @@
 
 use std::ffi::OsString;
 use std::path::Path;
+use std::pin::pin;
 use std::process::{Command, Stdio};
 
+use futures::FutureExt;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::process_group::{ProcessGroup, exit_status_text};
 use super::{RUN_SUBCOMMAND, SUPERVISE_VERB};
@@ -28,12 +31,28 @@ pub async fn run_tied_to_parent(command: &[OsString]) -> u8 {
         let _ = writeln!(std::io::stderr().lock(), "{}: {error}", program.display());
         return Exit::Failed as u8;
     }
-    let status = tokio::select! {
-        ended = group.next_exit() => ended.map(|(_, status)| status),
-        () = parent_exited() => None,
+    // Without the signal, the command can only be stopped.
+    let mut interrupts = signal(SignalKind::interrupt()).ok();
+    let parent_exit = parent_exited();
+    tokio::pin!(parent_exit);
+    let status = loop {
+        tokio::select! {
+            ended = group.next_exit() => break ended.map(|(_, status)| status),
+            () = &mut parent_exit => break None,
+            () = next_signal(interrupts.as_mut()) => group.interrupt(),
+        }
     };
     group.stop().await;
     status.and_then(|status| u8::try_from(status.code()?).ok()).unwrap_or(Exit::Failed as u8)
+}
+
+async fn next_signal(signals: Option<&mut Signal>) {
+    match signals {
+        Some(signals) => {
+            signals.recv().await;
+        }
+        None => std::future::pending().await,
+    }
 }
 
 /// Returns when the parent has closed this process's stdin, which also happens when it exits. Call it only
@@ -55,12 +74,13 @@ pub(in crate::local) struct CommandFailure {
 }
 
 /// In the parent: runs a command under a supervisor and calls `on_line` for each line of its stdout.
-/// Dropping the future stops the command.
+/// When `interrupt` completes, the command gets the signal of Ctrl-C once. Dropping the future stops the command.
 pub(in crate::local) async fn output_tied_to_parent(
     supervisor: &Path,
     command: &[&std::ffi::OsStr],
     removed_environment: &[&str],
     mut on_line: impl FnMut(&str),
+    interrupt: impl Future<Output = ()>,
 ) -> Result<(), CommandFailure> {
     let start_error =
         |error: std::io::Error| CommandFailure { status: "not started".into(), tail: error.to_string() };
@@ -82,9 +102,16 @@ pub(in crate::local) async fn output_tied_to_parent(
     });
     let mut output_lines = Vec::new();
     let mut lines = BufReader::new(stdout).lines();
-    while let Ok(Some(text)) = lines.next_line().await {
-        on_line(&text);
-        output_lines.push(text);
+    let mut interrupt = pin!(interrupt.fuse());
+    loop {
+        tokio::select! {
+            line = lines.next_line() => {
+                let Ok(Some(text)) = line else { break };
+                on_line(&text);
+                output_lines.push(text);
+            }
+            () = &mut interrupt => send_interrupt(&child),
+        }
     }
     let status = child.wait().await.map_err(start_error)?;
     if status.success() {
@@ -94,6 +121,14 @@ pub(in crate::local) async fn output_tied_to_parent(
     let last_lines = output_lines.split_off(output_lines.len().saturating_sub(TAIL_LINES));
     let tail = last_lines.iter().map(|on_line| truncate(on_line)).collect::<Vec<_>>().join("\n");
     Err(CommandFailure { status: exit_status_text(status), tail })
+}
+
+fn send_interrupt(supervisor: &tokio::process::Child) {
+    let pid =
+        supervisor.id().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw);
+    if let Some(pid) = pid {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::INT);
+    }
 }
 
 fn truncate(line: &str) -> String {

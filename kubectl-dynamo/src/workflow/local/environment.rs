@@ -40,6 +40,15 @@ pub(crate) fn folders() -> Result<Folders, LocalError> {
     Ok(Folders { cache: absolute(cache)?, state: absolute(state)? })
 }
 
+/// Returns the folder of the benchmark runs: `bench` in the user's data folder.
+///
+/// # Errors
+/// Returns [`LocalError::NoHomeDirectory`] if the user does not have a home folder.
+pub(crate) fn bench_folder() -> Result<PathBuf, LocalError> {
+    let base_strategy = etcetera::choose_base_strategy().map_err(|_| LocalError::NoHomeDirectory)?;
+    Ok(base_strategy.data_dir().join(FOLDER_NAME).join("bench"))
+}
+
 /// Returns the path of this executable, which starts again as the supervisor.
 ///
 /// # Errors

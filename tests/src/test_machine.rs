@@ -7,21 +7,20 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use kubectl_dynamo_tests::hub::{Hub, HubSettings};
-use kubectl_dynamo_tests::network_namespace::{NetworkNamespace, create_temporary};
-use kubectl_dynamo_tests::processes::{self, ProcessHandle};
-use kubectl_dynamo_tests::terminal::TestTerminal;
-use kubectl_dynamo_tests::{Outcome, ensure, programs};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::Shared;
+use crate::hub::{Hub, HubSettings};
+use crate::network_namespace::{NetworkNamespace, create_temporary};
+use crate::processes::{self, ProcessHandle};
+use crate::terminal::TestTerminal;
+use crate::{Outcome, ensure, programs};
 
 /// Maximum time to wait for a line; a complete start takes about three seconds.
 const LINE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The environment of a case. Dropping it ends the processes inside.
-pub(crate) struct TestMachine {
+pub struct TestMachine {
     // Its processes end before the folders below are removed.
     namespace: NetworkNamespace,
     home: tempfile::TempDir,
@@ -30,15 +29,15 @@ pub(crate) struct TestMachine {
 
 /// Output and exit code of a command.
 #[derive(Debug)]
-pub(crate) struct CommandResult {
-    pub(crate) code: Option<i32>,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
+pub struct CommandResult {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
 }
 
 impl CommandResult {
     /// Fails the case unless the exit code is `code` and stderr contains each of these texts.
-    pub(crate) fn expect(&self, code: i32, stderr: &[&str]) -> Outcome<&Self> {
+    pub fn expect(&self, code: i32, stderr: &[&str]) -> Outcome<&Self> {
         ensure!(self.code == Some(code), "exit code {code} expected: {self:?}");
         for text in stderr {
             ensure!(self.stderr.contains(text), "stderr must contain `{text}`: {self:?}");
@@ -47,50 +46,46 @@ impl CommandResult {
     }
 
     /// Returns stdout as one JSON object.
-    pub(crate) fn json(&self) -> Outcome<Value> {
+    pub fn json(&self) -> Outcome<Value> {
         Ok(serde_json::from_str(&self.stdout).map_err(|error| format!("{error}: {self:?}"))?)
     }
 }
 
 impl TestMachine {
-    pub(crate) fn new(shared: &Shared) -> Outcome<Self> {
-        Ok(Self { namespace: create_temporary()?, home: tempfile::tempdir()?, cache: shared.cache.clone() })
-    }
-
-    /// Creates a machine with its own cache folder.
-    pub(crate) fn with_cache(cache: &Path) -> Outcome<Self> {
+    /// Creates a machine with this cache folder, which has the installed runtimes.
+    pub fn with_cache(cache: &Path) -> Outcome<Self> {
         Ok(Self { namespace: create_temporary()?, home: tempfile::tempdir()?, cache: cache.to_owned() })
     }
 
-    pub(crate) fn home(&self) -> &Path {
+    pub fn home(&self) -> &Path {
         self.home.path()
     }
 
-    pub(crate) fn state(&self) -> PathBuf {
+    pub fn state(&self) -> PathBuf {
         self.home().join("state")
     }
 
     /// Returns a command that runs the plugin with these arguments on this machine.
-    pub(crate) fn command(&self, args: &[&str]) -> Command {
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = self.program_command(programs::kubectl_dynamo());
         command.args(args);
         command
     }
 
     /// Returns a command that runs the plugin without any other program in PATH.
-    pub(crate) fn command_without_programs(&self, args: &[&str]) -> Command {
+    pub fn command_without_programs(&self, args: &[&str]) -> Command {
         let mut command = self.program_command("/usr/bin/env");
         command.arg(format!("PATH={}", self.home().display())).arg(programs::kubectl_dynamo()).args(args);
         command
     }
 
     /// Runs a command until it exits.
-    pub(crate) fn run(&self, args: &[&str]) -> Outcome<CommandResult> {
+    pub fn run(&self, args: &[&str]) -> Outcome<CommandResult> {
         run_to_end(self.command(args).stdin(Stdio::null()))
     }
 
     /// Runs a command with this text on stdin.
-    pub(crate) fn run_with_stdin(&self, args: &[&str], stdin: &str) -> Outcome<CommandResult> {
+    pub fn run_with_stdin(&self, args: &[&str], stdin: &str) -> Outcome<CommandResult> {
         let mut command = self.command(args);
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
@@ -99,7 +94,7 @@ impl TestMachine {
     }
 
     /// Returns a command for another program with the same folders.
-    pub(crate) fn program_command(&self, program: impl AsRef<OsStr>) -> Command {
+    pub fn program_command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = self.namespace.command(program);
         for name in ["HF_TOKEN", "HF_TOKEN_PATH", "HF_HOME", "HF_ENDPOINT", "HF_HUB_OFFLINE"] {
             command.env_remove(name);
@@ -110,7 +105,7 @@ impl TestMachine {
     }
 
     /// Runs a line of a shell, which begins with the arguments of the plugin, in a terminal of this machine.
-    pub(crate) fn terminal(&self, line: &str) -> Outcome<TestTerminal> {
+    pub fn terminal(&self, line: &str) -> Outcome<TestTerminal> {
         let plugin = programs::kubectl_dynamo();
         let namespace = self.namespace.path();
         let line = format!("nsenter --net={} -- sh -c '{} {line}'", namespace.display(), plugin.display());
@@ -128,7 +123,7 @@ impl TestMachine {
     }
 
     /// Starts a command and reads its output line by line.
-    pub(crate) fn start(&self, args: &[&str]) -> Outcome<RunningCommand> {
+    pub fn start(&self, args: &[&str]) -> Outcome<RunningCommand> {
         let mut command = self.command(args);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let stderr = child.stderr.take().ok_or("stderr is piped")?;
@@ -144,13 +139,13 @@ impl TestMachine {
     }
 
     /// Runs `up --detach` with additional arguments; returns the output of `status`.
-    pub(crate) fn up_detached(&self, args: &[&str]) -> Outcome<Value> {
+    pub fn up_detached(&self, args: &[&str]) -> Outcome<Value> {
         self.run(&[&["up", "--local", "--detach"], args].concat())?.expect(0, &["smoke test: done: 200"])?;
         self.run(&["status", "--local", "-o", "json"])?.expect(0, &[])?.json()
     }
 
     /// Returns the processes on this machine.
-    pub(crate) fn processes(&self) -> Outcome<Vec<u32>> {
+    pub fn processes(&self) -> Outcome<Vec<u32>> {
         let path = self.namespace.path();
         let name = path.file_name().and_then(|name| name.to_str()).ok_or("a namespace has a name")?;
         let listed = Command::new("ip").args(["netns", "pids", name]).output()?;
@@ -158,14 +153,14 @@ impl TestMachine {
     }
 
     /// Returns the body of a successful request from this machine.
-    pub(crate) fn get(&self, url: &str) -> Outcome<String> {
+    pub fn get(&self, url: &str) -> Outcome<String> {
         let address = url.to_owned();
         let request = async move { Ok(reqwest::get(&address).await?.error_for_status()?.text().await?) };
         self.run_inside(request).map_err(|error| format!("GET {url}: {error}").into())
     }
 
     /// Runs requests from this machine.
-    pub(crate) fn run_inside<T: Send + 'static>(
+    pub fn run_inside<T: Send + 'static>(
         &self,
         work: impl Future<Output = Outcome<T>> + Send + 'static,
     ) -> Outcome<T> {
@@ -179,10 +174,7 @@ impl TestMachine {
     }
 
     /// Starts a hub on this machine; it runs until the sender is dropped.
-    pub(crate) fn start_hub(
-        &self,
-        settings: HubSettings,
-    ) -> Outcome<(String, tokio::sync::oneshot::Sender<()>)> {
+    pub fn start_hub(&self, settings: HubSettings) -> Outcome<(String, tokio::sync::oneshot::Sender<()>)> {
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let (url_sender, url_receiver) = channel();
         let path = self.namespace.path();
@@ -213,7 +205,7 @@ fn enter_network_namespace(path: &Path) -> Outcome {
 }
 
 /// A running command.
-pub(crate) struct RunningCommand {
+pub struct RunningCommand {
     child: Child,
     lines: Receiver<String>,
     read_lines: Vec<String>,
@@ -221,7 +213,7 @@ pub(crate) struct RunningCommand {
 
 impl RunningCommand {
     /// Waits for a line of stderr that contains this text, and returns it.
-    pub(crate) fn wait_for_line(&mut self, text: &str) -> Outcome<String> {
+    pub fn wait_for_line(&mut self, text: &str) -> Outcome<String> {
         loop {
             let line = self
                 .lines
@@ -235,18 +227,18 @@ impl RunningCommand {
     }
 
     /// Reads at least one byte of stdout.
-    pub(crate) fn wait_for_output(&mut self) -> Outcome<()> {
+    pub fn wait_for_output(&mut self) -> Outcome<()> {
         let stdout = self.child.stdout.as_mut().ok_or("stdout is piped")?;
         Ok(stdout.read_exact(&mut [0])?)
     }
 
-    pub(crate) fn signal(&self, signal: Signal) -> Outcome {
+    pub fn signal(&self, signal: Signal) -> Outcome {
         let process = processes::open_process(self.child.id())?.ok_or("the process is running")?;
         Ok(process.signal(signal)?)
     }
 
     /// Waits until it exits.
-    pub(crate) fn finish(mut self) -> Outcome<CommandResult> {
+    pub fn finish(mut self) -> Outcome<CommandResult> {
         let mut stdout = String::new();
         if let Some(mut pipe) = self.child.stdout.take() {
             pipe.read_to_string(&mut stdout)?;
@@ -258,20 +250,20 @@ impl RunningCommand {
 }
 
 /// Opens these processes, so that their exit can be awaited.
-pub(crate) fn open_processes(pids: &[u32]) -> Outcome<Vec<ProcessHandle>> {
+pub fn open_processes(pids: &[u32]) -> Outcome<Vec<ProcessHandle>> {
     let handles: Result<Vec<_>, _> = pids.iter().map(|pid| processes::open_process(*pid)).collect();
     Ok(handles?.into_iter().flatten().collect())
 }
 
 /// Waits until all of them have exited.
-pub(crate) fn wait_until_all_exit(handles: &[ProcessHandle]) -> Outcome {
+pub fn wait_until_all_exit(handles: &[ProcessHandle]) -> Outcome {
     for process in handles {
         ensure!(process.wait_for_exit(60)?, "a process survived");
     }
     Ok(())
 }
 
-pub(crate) fn run_to_end(command: &mut Command) -> Outcome<CommandResult> {
+pub fn run_to_end(command: &mut Command) -> Outcome<CommandResult> {
     to_result(command.output()?)
 }
 

@@ -1,0 +1,168 @@
+//! `bench run`: measures a local deployment or a URL.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgGroup, Args};
+
+use super::StoreArgs;
+use crate::commands::enum_value_parser;
+use crate::commands::output_flag::output_parser;
+use crate::context::Context;
+use crate::kube_flags;
+use crate::output::{PrintFormat, TableFormat, print_data, print_styled};
+use crate::render::bench as screen;
+use crate::workflow::bench::{self, BenchError, BenchRunOptions, BenchTargetName, ModelOptions};
+use kubectl_dynamo_core::bench::{
+    ErrorBound, GoodputLimit, TokenLengths, Turns, WorkloadKind, WorkloadOptions,
+};
+use kubectl_dynamo_core::error::{Exit, Result};
+
+/// Measure a local deployment or an OpenAI-compatible server under load
+///
+/// Installs AIPerf into a private Python environment once, runs it for each level, and keeps its files with a record
+/// of the run. Exits 0 only if the numbers can be trusted: every request is accounted for and answered with the
+/// requested length, and AIPerf was not the bottleneck. The server must accept `ignore_eos` and `min_tokens`.
+#[derive(Args)]
+#[command(after_help = EXAMPLES, group = ArgGroup::new("target").required(true).args(["local", "url"]))]
+pub(in crate::commands) struct BenchRunArgs {
+    /// Local deployment to measure (default: the only one)
+    #[arg(long, value_name = "NAME", num_args = 0..=1)]
+    pub local: Option<Option<String>>,
+    /// Base URL of an OpenAI-compatible server, ending in /v1
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// Model to use if the server lists several
+    #[arg(short, long)]
+    pub model: Option<String>,
+    /// Folder with the tokenizer of the model (default: the model folder of the local deployment)
+    #[arg(long, value_name = "FOLDER")]
+    pub tokenizer: Option<PathBuf>,
+    /// Name of the run (default: the deployment, the workload, and a number)
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Workload to run
+    #[arg(long, default_value = "check", value_parser = enum_value_parser::<WorkloadKind>())]
+    pub workload: WorkloadKind,
+    #[command(flatten)]
+    pub load: LoadArgs,
+    /// Share of requests that may fail, in percent
+    #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = parse_percent)]
+    pub max_errors: f64,
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Output format
+    #[arg(short, long, value_parser = output_parser::<TableFormat>(), default_value = "table")]
+    pub output: PrintFormat<TableFormat>,
+    /// More options for AIPerf, after --
+    #[arg(last = true, value_name = "AIPERF_OPTIONS")]
+    pub aiperf_options: Vec<String>,
+}
+
+/// The parts of a workload. Each replaces a default of it.
+#[derive(Args)]
+pub(in crate::commands) struct LoadArgs {
+    /// Requests in flight at each level (comma-separated)
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    pub concurrency: Vec<u32>,
+    /// Requests per second at each level (comma-separated)
+    #[arg(long, value_name = "RATE", value_delimiter = ',', allow_negative_numbers = true)]
+    pub request_rate: Vec<f64>,
+    /// Input and output tokens, or a distribution such as '64,10:70;1024,256:30'
+    #[arg(long, value_name = "ISL,OSL", value_parser = parse::<TokenLengths>)]
+    pub isl_osl: Option<TokenLengths>,
+    /// Turns of a conversation, with an optional standard deviation
+    #[arg(long, value_name = "MEAN[,DEVIATION]", value_parser = parse::<Turns>)]
+    pub turns: Option<Turns>,
+    /// Tokens of each of 10 prefixes that prompts share
+    #[arg(long, value_name = "TOKENS")]
+    pub prefix_tokens: Option<u32>,
+    /// Trace in the Mooncake format to replay
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+    /// Duration of each level, such as 90s or 2m, instead of a number of requests
+    #[arg(long, value_name = "DURATION", value_parser = kube_flags::parse_duration)]
+    pub duration: Option<Duration>,
+    /// Repeats of each level, for confidence intervals
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub runs: u32,
+    /// Latency limits of a good request, such as ttft=200ms,itl=20ms
+    #[arg(long, value_name = "LIMITS", value_delimiter = ',', value_parser = parse::<GoodputLimit>)]
+    pub goodput: Vec<GoodputLimit>,
+    /// Seed of the prompts
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub seed: u64,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  kubectl dynamo bench run --local tiny
+  kubectl dynamo bench run --local tiny --workload sweep --concurrency 1,8,32 --runs 3
+  kubectl dynamo bench run --local tiny --isl-osl 1000,100 --goodput ttft=200ms,itl=20ms
+  kubectl dynamo bench run --url http://127.0.0.1:8000/v1 --tokenizer ./model --name before
+  kubectl dynamo bench run --local tiny --request-rate 5 --duration 60s -- --arrival-pattern constant";
+
+/// A share in percent that is not between 0 and 100.
+#[derive(Debug, thiserror::Error)]
+#[error("\"{given}\" is not a number from 0 to 100")]
+struct PercentError {
+    given: String,
+}
+
+fn parse_percent(text: &str) -> std::result::Result<f64, PercentError> {
+    let number = text.parse().ok().filter(|number| (0.0..=100.0).contains(number));
+    number.ok_or_else(|| PercentError { given: text.into() })
+}
+
+/// Parses a value and keeps the hint of its error.
+fn parse<T: std::str::FromStr<Err = kubectl_dynamo_core::bench::WorkloadError>>(
+    text: &str,
+) -> std::result::Result<T, kubectl_dynamo_core::bench::WorkloadError> {
+    text.parse()
+}
+
+impl BenchRunArgs {
+    fn options(self) -> BenchRunOptions {
+        let load = self.load;
+        BenchRunOptions {
+            target: match self.url {
+                Some(url) => BenchTargetName::Url(url),
+                None => BenchTargetName::Local(self.local.flatten()),
+            },
+            model: ModelOptions { model: self.model, tokenizer: self.tokenizer },
+            workload: WorkloadOptions {
+                kind: Some(self.workload),
+                concurrency: load.concurrency,
+                request_rate: load.request_rate,
+                lengths: load.isl_osl,
+                turns: load.turns,
+                prefix_tokens: load.prefix_tokens,
+                trace: None,
+                duration_seconds: load.duration.map(|duration| duration.as_secs()),
+                runs: load.runs,
+                goodput: load.goodput,
+                seed: Some(load.seed),
+                extra_arguments: self.aiperf_options,
+            },
+            trace: load.trace,
+            name: self.name,
+            output_dir: self.store.output_dir,
+            bound: ErrorBound(self.max_errors / 100.0),
+        }
+    }
+}
+
+pub(super) async fn run(args: BenchRunArgs, context: &Context) -> Result<Exit> {
+    let output = args.output.clone();
+    let run = bench::run(args.options(), context).await?;
+    match output {
+        PrintFormat::Own(TableFormat::Table) => print_styled(&screen::screen(&run))?,
+        PrintFormat::Document(format) => {
+            print_data(&format.text(&serde_json::to_value(&run).unwrap_or_default())?)?;
+        }
+    }
+    match run.verdict.failure() {
+        Some(finding) => Err(BenchError::NotGood { name: run.name, finding: finding.clone() }.into()),
+        None => Ok(Exit::Ok),
+    }
+}

@@ -1,0 +1,236 @@
+//! The benchmark runs on this machine: one folder for each, with our record and AIPerf's own files. A run that was
+//! killed stays readable.
+
+use std::fs::{DirBuilder, File, TryLockError};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::{BenchError, BenchResult};
+use crate::local::folders::write_atomically;
+use crate::workflow::local::environment;
+use kubectl_dynamo_core::bench::{BenchRun, BenchStatus};
+use kubectl_dynamo_core::error::Result;
+use kubectl_dynamo_core::intent::name::is_dns1123_label;
+
+/// The record of a run.
+const RECORD: &str = "run.json";
+/// A file that is locked while the run is measured.
+const LOCK: &str = "run.lock";
+
+/// The folder with all runs.
+pub(crate) struct BenchStore {
+    root: PathBuf,
+}
+
+/// The folder of a run that is being measured.
+pub(super) struct RunFolder {
+    pub(super) path: PathBuf,
+    /// Held until the run has ended.
+    _lock: File,
+}
+
+impl BenchStore {
+    /// The runs in this folder, or in the user's data folder.
+    ///
+    /// # Errors
+    /// The user does not have a home folder.
+    pub(crate) fn new(folder: Option<&Path>) -> Result<Self> {
+        let root = match folder {
+            Some(folder) => std::path::absolute(folder).map_err(BenchError::file("find", folder))?,
+            None => environment::bench_folder()?,
+        };
+        Ok(Self { root })
+    }
+
+    fn folder(&self, name: &str) -> BenchResult<PathBuf> {
+        match is_dns1123_label(name) {
+            true => Ok(self.root.join(name)),
+            false => Err(BenchError::InvalidName { name: name.into() }),
+        }
+    }
+
+    /// The first unused name with this beginning: `tiny-check-1`.
+    pub(super) fn unused_name(&self, beginning: &str) -> String {
+        let mut names = (1_u32..).map(|number| format!("{beginning}-{number}"));
+        names.find(|name| !self.root.join(name).exists()).unwrap_or_default()
+    }
+
+    /// Checks that a run with this name can be created.
+    ///
+    /// # Errors
+    /// The name is invalid or used.
+    pub(super) fn check_unused(&self, name: &str) -> BenchResult<()> {
+        match self.folder(name)?.exists() {
+            true => Err(BenchError::RunExists { name: name.into() }),
+            false => Ok(()),
+        }
+    }
+
+    /// Creates the folder of a new run.
+    ///
+    /// # Errors
+    /// The name is used, or the folder cannot be created.
+    pub(super) fn create(&self, name: &str) -> BenchResult<RunFolder> {
+        let path = self.folder(name)?;
+        std::fs::create_dir_all(&self.root).map_err(BenchError::file("create", &self.root))?;
+        // Errors of a server can contain prompts.
+        match DirBuilder::new().mode(0o700).create(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                return Err(BenchError::RunExists { name: name.into() });
+            }
+            result => result.map_err(BenchError::file("create", &path))?,
+        }
+        let lock_path = path.join(LOCK);
+        let lock = File::create(&lock_path).map_err(BenchError::file("create", &lock_path))?;
+        lock.lock().map_err(BenchError::file("lock", &lock_path))?;
+        Ok(RunFolder { path, _lock: lock })
+    }
+
+    /// All runs with a readable record, oldest first.
+    pub(crate) fn list(&self) -> Vec<BenchRun> {
+        let Ok(entries) = std::fs::read_dir(&self.root) else { return Vec::new() };
+        let mut runs: Vec<BenchRun> =
+            entries.flatten().filter_map(|entry| read_record(&entry.path()).ok()).collect();
+        runs.sort_by(|one, other| (&one.started_at, &one.name).cmp(&(&other.started_at, &other.name)));
+        runs
+    }
+
+    /// Reads a run.
+    ///
+    /// # Errors
+    /// The run does not exist, or its record cannot be read.
+    pub(crate) fn read(&self, name: &str) -> BenchResult<BenchRun> {
+        let folder = self.existing(name)?;
+        read_record(&folder)
+    }
+
+    /// Reads two runs that can be compared.
+    ///
+    /// # Errors
+    /// A run does not exist or does not have a result, or the workloads differ.
+    pub(crate) fn read_pair(&self, before: &str, after: &str) -> BenchResult<(BenchRun, BenchRun)> {
+        let with_results = |name: &str| {
+            let run = self.read(name)?;
+            match run.levels.iter().any(|level| !level.summary.is_empty()) {
+                true => Ok(run),
+                false => Err(BenchError::WithoutResults { name: name.into() }),
+            }
+        };
+        let (one, other) = (with_results(before)?, with_results(after)?);
+        let mut differences = one.workload.differences(&other.workload);
+        if one.versions.aiperf != other.versions.aiperf {
+            differences.push(format!("aiperf: {}, {}", one.versions.aiperf, other.versions.aiperf));
+        }
+        if differences.is_empty() {
+            return Ok((one, other));
+        }
+        Err(BenchError::WorkloadsDiffer { before: before.into(), after: after.into(), differences })
+    }
+
+    /// The folder of a run.
+    ///
+    /// # Errors
+    /// The run does not exist.
+    pub(crate) fn existing(&self, name: &str) -> BenchResult<PathBuf> {
+        let folder = self.folder(name)?;
+        match folder.join(RECORD).is_file() {
+            true => Ok(folder),
+            false => Err(BenchError::RunNotFound { name: name.into(), folder: self.root.clone() }),
+        }
+    }
+
+    /// Removes a run with all its files.
+    ///
+    /// # Errors
+    /// The run does not exist, is being measured, or cannot be removed.
+    pub(crate) fn remove(&self, name: &str) -> BenchResult<()> {
+        let folder = self.existing(name)?;
+        if is_locked(&folder) {
+            return Err(BenchError::StillRunning { name: name.into() });
+        }
+        std::fs::remove_dir_all(&folder).map_err(BenchError::file("remove", &folder))
+    }
+}
+
+impl RunFolder {
+    /// Replaces the record. A reader sees the old or the new one.
+    pub(super) fn write(&self, run: &BenchRun) -> BenchResult<()> {
+        let path = self.path.join(RECORD);
+        let text =
+            serde_json::to_vec_pretty(run).map_err(|error| BenchError::file("write", &path)(error.into()))?;
+        write_atomically(&path, &text).map_err(BenchError::file("write", &path))
+    }
+}
+
+fn read_record(folder: &Path) -> BenchResult<BenchRun> {
+    let path = folder.join(RECORD);
+    let text = std::fs::read(&path).map_err(BenchError::file("read", &path))?;
+    let mut run: BenchRun =
+        serde_json::from_slice(&text).map_err(|error| BenchError::file("read", &path)(error.into()))?;
+    if run.status == BenchStatus::Running && !is_locked(folder) {
+        run.status = BenchStatus::Interrupted;
+    }
+    Ok(run)
+}
+
+/// Whether a process measures the run of this folder.
+fn is_locked(folder: &Path) -> bool {
+    let Ok(file) = File::open(folder.join(LOCK)) else { return false };
+    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+}
+
+/// Reads a file of AIPerf; `None` if it does not exist.
+pub(super) fn read_text(path: &Path) -> BenchResult<Option<String>> {
+    match std::fs::read(path) {
+        // An answer of a model can contain half of a character.
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(BenchError::file("read", path)(error)),
+    }
+}
+
+/// Reads a JSON file of AIPerf; `None` if it does not exist or is incomplete.
+pub(super) fn read_json(path: &Path) -> BenchResult<Option<Value>> {
+    Ok(read_text(path)?.and_then(|text| serde_json::from_str(&text).ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, BenchStore) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let store = BenchStore { root: folder.path().join("bench") };
+        (folder, store)
+    }
+
+    #[test]
+    fn used_name_is_refused_and_the_next_one_is_found() {
+        let (_folder, store) = store();
+        assert_eq!(store.unused_name("tiny-check"), "tiny-check-1");
+        let _running = store.create("tiny-check-1").expect("an unused name");
+        assert!(matches!(store.create("tiny-check-1"), Err(BenchError::RunExists { .. })));
+        assert_eq!(store.unused_name("tiny-check"), "tiny-check-2");
+    }
+
+    #[test]
+    fn names_outside_of_the_folder_are_invalid() {
+        let (_folder, store) = store();
+        for name in ["..", "a/b", "", "A", "/tmp"] {
+            assert!(matches!(store.create(name), Err(BenchError::InvalidName { .. })), "{name}");
+            assert!(store.remove(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_run_is_locked_while_it_is_measured() {
+        let (_folder, store) = store();
+        let running = store.create("one").expect("an unused name");
+        let path = running.path.clone();
+        assert!(is_locked(&path));
+        drop(running);
+        assert!(!is_locked(&path));
+    }
+}

@@ -22,9 +22,13 @@ class Screen:
 
     def __init__(self, width):
         self.width, self.rows, self.row, self.column, self.style = width, [[]], 0, 0, ()
+        # The row of the first line of a full-screen program, and whether it has ended.
+        self.top, self.is_over = 0, False
 
     def feed(self, text):
         for arguments, command, control, plain in TOKEN.findall(text):
+            if self.is_over:
+                return
             if command:
                 self.command(arguments, command)
             elif control == "\r":
@@ -57,11 +61,46 @@ class Screen:
         elif command == "K":
             row = self.rows[self.row]
             del row[0 if arguments == "2" else self.column :]
+        elif command == "H":
+            row, _, column = (arguments or "1;1").partition(";")
+            self.move(self.top + int(row) - 1)
+            self.column = int(column or 1) - 1
+        elif command == "J":
+            del self.rows[self.top:]
+            self.move(self.top)
+        elif (arguments, command) == ("?1049", "h"):
+            # The picture shows the command above the full screen.
+            self.move(self.row)
+            self.top, self.column = self.row, 0
+        elif (arguments, command) == ("?1049", "l"):
+            # The picture shows the last full screen, not what is left afterwards.
+            self.is_over = True
+        elif command in "hl" and arguments.startswith("?"):
+            pass
         elif command == "m":
-            codes = tuple(code for code in arguments.split(";") if code not in ("", "0"))
-            self.style = self.style + codes if codes else ()
+            self.style = styled(self.style, [code or "0" for code in arguments.split(";")])
         else:
             sys.exit(f"svg.py: the recording uses the unknown escape sequence ESC[{arguments}{command}")
+
+
+def styled(style, codes):
+    """The style after these codes: a tuple of codes for bold, dim, and one of eight colors."""
+    codes = iter(codes)
+    for code in codes:
+        if code == "0":
+            style = ()
+        elif code == "22":
+            style = tuple(one for one in style if one not in ("1", "2"))
+        elif code in ("38", "39") or code in COLORS:
+            style = tuple(one for one in style if one not in COLORS)
+            if code == "38":
+                # `38;5;N`, a color of the palette: its first eight are those of `30` to `37`, and the next eight are bright.
+                next(codes)
+                code = f"3{int(next(codes)) % 8}"
+            style += (code,) if code in COLORS else ()
+        elif code in ("1", "2"):
+            style += (code,)
+    return style
 
 
 def read(path):

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::try_join_all;
+use kubectl_dynamo_tests::kubernetes::case_namespace::CaseNamespace;
 use kubectl_dynamo_tests::terminal::TestTerminal;
 use kubectl_dynamo_tests::{Outcome, ensure, images, programs};
 use serde_json::json;
@@ -64,6 +66,11 @@ pub(crate) async fn successful_and_failed_up_draw_their_stages(shared: Arc<Share
         run.screen()
     );
     run.save_recording("status.cast")?;
+    let run = top_under_load(&shared, &namespace).await?;
+    for part in ["requests/s", "TTFT", "WORKER", "quit"] {
+        ensure!(run.code == Some(0) && run.screen().contains(part), "{part} is missing: {}", run.screen());
+    }
+    run.save_recording("top.cast")?;
 
     let args =
         "up acme/tiny --name broken --backend mocker --image registry.invalid/vllm-runtime:1.6.1 -n serving";
@@ -77,8 +84,36 @@ pub(crate) async fn successful_and_failed_up_draw_their_stages(shared: Arc<Share
     namespace.delete().await
 }
 
-/// Runs the plugin in a terminal. Settings for this machine are in the config file and not in the command.
+/// Shows `top` for some seconds while chats are answered one after the other.
+async fn top_under_load(shared: &Shared, namespace: &CaseNamespace) -> Outcome<TerminalRun> {
+    let plugin = shared.plugin(namespace)?;
+    let chats = async |_| -> Outcome {
+        loop {
+            plugin.run(&["chat", "tiny", "Write a poem.", "--max-tokens=100"]).await?.expect(0)?;
+        }
+    };
+    let leave = |terminal: &mut TestTerminal| {
+        terminal.wait_for("WORKER")?;
+        std::thread::sleep(Duration::from_secs(8));
+        terminal.type_keys("q")
+    };
+    tokio::select! {
+        run = run_with_keys(shared, "top tiny -n serving", leave) => run,
+        failed = try_join_all([1, 2, 3].map(chats)) => Err(format!("a chat failed: {failed:?}").into()),
+    }
+}
+
+/// Runs the plugin in a terminal until it exits.
 async fn run_in_terminal(shared: &Shared, command: &'static str) -> Outcome<TerminalRun> {
+    run_with_keys(shared, command, |_| Ok(())).await
+}
+
+/// Runs the plugin in a terminal. Settings for this machine are in the config file and not in the command.
+async fn run_with_keys(
+    shared: &Shared,
+    command: &'static str,
+    press_keys: impl FnOnce(&mut TestTerminal) -> Result<(), String> + Send + 'static,
+) -> Outcome<TerminalRun> {
     let home = tempfile::tempdir()?;
     let (_, hub) = shared.hub_environment.split_once('=').ok_or("the variable has a value")?;
     let config = format!(
@@ -95,7 +130,9 @@ async fn run_in_terminal(shared: &Shared, command: &'static str) -> Outcome<Term
         let kubeconfig = kubeconfig.display().to_string();
         let variables = [("HOME", folder.as_str()), ("KUBECONFIG", &kubeconfig), ("TERM", "xterm-256color")];
         let terminal = TestTerminal::start_sized(SIZE, &line, Path::new(&folder), &variables);
-        let (status, chunks) = terminal.map_err(|error| error.to_string())?.finish_with_chunks()?;
+        let mut terminal = terminal.map_err(|error| error.to_string())?;
+        press_keys(&mut terminal)?;
+        let (status, chunks) = terminal.finish_with_chunks()?;
         let at_home = |(at, text): (Duration, String)| (at, text.replace(&folder, "~"));
         Ok::<_, String>((status.code(), chunks.into_iter().map(at_home).collect()))
     });

@@ -78,7 +78,7 @@ pub(crate) async fn failure_behind_the_proxy_is_named(shared: Arc<Shared>) -> Ou
     expect(&test("unknown-model")?, "unary", Some("KD0906"), "HTTP 404")?;
     let document = test("error-in-stream")?;
     expect(&document, "unary", Some("KD0908"), "did not count the request")?;
-    expect(&document, "stream", Some("KD0907"), "an error in the answer: engine is dead")?;
+    expect(&document, "stream", Some("KD0907"), "engine is dead; the deployment itself answers")?;
     server.kill()?;
     server.wait()?;
     Ok(())

@@ -168,11 +168,13 @@ pub(crate) async fn collect_view_with_requests(
     graph: Value,
     api: GraphApi,
 ) -> std::result::Result<StatusView, ClusterError> {
-    let mut view = collect_view(cluster, graph.clone(), api).await?;
+    let mut view = collect_view(cluster, graph, api).await?;
+    let observation = &view.snapshot.evidence.observation;
     // Without a list of models, ports cannot be forwarded.
-    if matches!(&view.verdict, StatusSummary::Up { models } if !models.is_empty()) {
-        let pods = &view.snapshot.evidence.observation.pods;
-        view.requests = request_totals::of_graph(&graph, pods, cluster).await;
+    if let (StatusSummary::Up { models }, Some(graph)) = (&view.verdict, &observation.graph)
+        && !models.is_empty()
+    {
+        view.requests = request_totals::of_graph(graph, &observation.pods, cluster).await;
     }
     Ok(view)
 }

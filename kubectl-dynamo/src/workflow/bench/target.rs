@@ -8,7 +8,6 @@ use crate::workflow::local::lookup;
 use kubectl_dynamo_core::bench::{BenchDeployment, BenchTarget};
 use kubectl_dynamo_core::diagnosis::redact_object;
 use kubectl_dynamo_core::error::Result;
-use kubectl_dynamo_core::intent::{Backend, ServingIntent};
 
 /// How the user names what is benchmarked.
 pub(crate) enum BenchTargetName {
@@ -51,7 +50,7 @@ async fn find_local(name: Option<&str>, options: &ModelOptions) -> Result<BenchT
     let model = Endpoint::new(&url, EndpointKind::Dynamo, None)?.choose_model(Some(requested)).await?;
     let tokenizer = tokenizer_folder(options.tokenizer.as_deref().unwrap_or(&found.model_folder))?;
     let deployment = BenchDeployment {
-        gpus: gpus(&found.intent),
+        gpus: found.intent.gpus(),
         // Values of --env can be confidential.
         intent: redact_object(&serde_json::to_value(&found.intent).unwrap_or_default()),
         name: found.name,
@@ -59,14 +58,6 @@ async fn find_local(name: Option<&str>, options: &ModelOptions) -> Result<BenchT
         version: found.version,
     };
     Ok(BenchTarget { url, model, tokenizer, deployment: Some(deployment) })
-}
-
-/// The GPUs of all workers; the mocker does not use any.
-fn gpus(intent: &ServingIntent) -> u32 {
-    match intent.backend {
-        Backend::Vllm => intent.topology.groups().iter().map(|(_, group)| group.gpus()).sum(),
-        Backend::Mocker => 0,
-    }
 }
 
 /// Returns the absolute path of a folder with a tokenizer.

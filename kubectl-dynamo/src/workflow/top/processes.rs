@@ -49,6 +49,10 @@ impl MetricsProcess {
     pub(super) fn key(&self, deployment: &ProcessKey) -> ProcessKey {
         deployment.with(&self.worker.name)
     }
+
+    fn keyed_address(&self, deployment: &ProcessKey) -> Option<(ProcessKey, MetricsAddress)> {
+        Some((self.key(deployment), self.address.clone()?))
+    }
 }
 
 impl DeploymentProcesses {
@@ -60,13 +64,13 @@ impl DeploymentProcesses {
     pub(super) fn frontend_addresses(&self) -> impl Iterator<Item = (ProcessKey, MetricsAddress)> {
         let key = self.key();
         let frontends = self.processes.iter().filter(|process| process.worker.role == WorkerRole::Frontend);
-        frontends.filter_map(move |process| Some((process.key(&key), process.address.clone()?)))
+        frontends.filter_map(move |process| process.keyed_address(&key))
     }
 
     /// The processes that can be scraped.
     pub(super) fn addresses(&self) -> impl Iterator<Item = (ProcessKey, MetricsAddress)> {
         let key = self.key();
-        self.processes.iter().filter_map(move |process| Some((process.key(&key), process.address.clone()?)))
+        self.processes.iter().filter_map(move |process| process.keyed_address(&key))
     }
 }
 

@@ -56,6 +56,7 @@ pub(crate) mod up;
 pub(crate) mod wait_deleted;
 pub(crate) mod wait_job;
 pub(crate) mod wait_ready;
+mod watched_job;
 mod watched_objects;
 pub(crate) mod wizard;
 pub(crate) mod write_error;

@@ -85,6 +85,7 @@ fn record(name: &str, seed: u64, times: &[f64]) -> Value {
             "prefixTokens": null, "trace": null, "traceRequests": null, "levels": [{ "concurrency": 4 }],
             "durationSeconds": null, "runs": times.len(), "goodput": [], "seed": seed, "extraArguments": [],
         },
+        "maxErrorShare": 0.0,
         "levels": levels,
         "analysis": { "knee": null, "pareto": [], "isPerGpu": false },
         "verdict": { "isGood": !times.is_empty(), "findings": [] },
@@ -112,8 +113,14 @@ fn rejects_invalid_workloads_before_anything_runs() {
     }
     assert_fails(&["bench", "run"], 2, "KD0001", &["--local", "--url"]);
     assert_fails(&["bench", "run", "--local", "a", "--url", "http://h/v1"], 2, "KD0001", &["--url"]);
-    // The number of GPUs and the tokenizer of a deployment in a cluster are not known yet.
-    assert_fails(&["bench", "run", "qwen32"], 2, "KD0001", &["qwen32"]);
+    assert_fails(&["bench", "run", "qwen32", "--url", "http://h/v1"], 2, "KD0001", &["--url"]);
+    assert_fails(&["bench", "run", "qwen32"], 4, "KD0101", &[]);
+    for flag in ["--image=a", "--registry-mirror=a", "--results=a", "--timeout=1h", "--detach"] {
+        let name = flag.split('=').next().unwrap_or_default();
+        assert_fails(&["bench", "run", "--local", flag], 2, "KD0001", &[name]);
+    }
+    let long = "a".repeat(58);
+    assert_fails(&["bench", "run", "qwen32", "--name", &long], 2, "KD0005", &["57 characters"]);
     assert_fails(&run(&["tiny"]), 1, "KD0520", &["\"tiny\"", "kubectl dynamo list --local"]);
 }
 
@@ -201,4 +208,39 @@ fn run_without_a_process_is_interrupted() {
     let home = Home::new(&[running]);
     assert!(home.stdout(&["list"], 0, &[]).contains("interrupted"));
     assert!(home.folder().join("killed").is_dir());
+}
+
+#[test]
+fn output_of_aiperf_is_printed_without_a_cluster() {
+    let home = Home::new(&[record("one", 100, &[10.0])]);
+    home.stdout(&["logs", "absent"], 1, &["error [KD0921]", "kubectl dynamo bench list"]);
+    assert_eq!(home.stdout(&["logs", "one"], 0, &[]), "", "this run does not have any output");
+    let folder = home.folder().join("one/concurrency-4/run-1/logs");
+    std::fs::create_dir_all(&folder).expect("the folder");
+    std::fs::write(folder.join("aiperf.log"), "first\n\u{1b}[31msecond\n").expect("the log");
+    assert_eq!(home.stdout(&["logs", "one"], 0, &[]), "first\nsecond\n");
+    // Its results are stored, so there is nothing to follow.
+    assert!(home.stdout(&["logs", "-f", "one"], 0, &[]).contains("one · check"));
+}
+
+#[test]
+fn runs_of_this_machine_are_listed_if_the_cluster_does_not_answer() {
+    let home = Home::new(&[record("one", 100, &[10.0])]);
+    let config = home.0.path().join(".kube");
+    std::fs::create_dir(&config).expect("the folder");
+    let kubeconfig = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "contexts": [{ "name": "c", "context": { "cluster": "c", "user": "u" } }],
+        "clusters": [{ "name": "c", "cluster": { "server": "http://127.0.0.1:1" } }],
+        "users": [{ "name": "u", "user": {} }],
+    });
+    std::fs::write(config.join("config"), kubeconfig.to_string()).expect("the kubeconfig");
+    let list = home.stdout(&["list"], 0, &["only the runs of this machine", "http://127.0.0.1:1"]);
+    assert!(list.contains("one"), "{list}");
+    // A run of this machine does not need the cluster.
+    assert!(home.stdout(&["show", "one"], 0, &[]).contains("one · check"));
+    let folder = home.folder();
+    let folder = folder.to_str().expect("UTF-8");
+    let output = home.run(&["list", "--output-dir", folder]);
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
 }

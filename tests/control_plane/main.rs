@@ -65,6 +65,7 @@ fn main() -> ExitCode {
         // The longest cases first, so that none of them runs alone at the end.
         operator::operator_that_acts_late_is_waited_for,
         rbac::gateway_verbs_need_deployer_permissions,
+        rbac::bench_verbs_need_viewer_and_deployer_permissions,
         rbac::up_needs_deployer_permissions,
         rbac::scale_needs_deployer_permissions,
         rbac::adopt_needs_deployer_permissions,

@@ -12,7 +12,7 @@ use kubectl_dynamo_tests::kubernetes::definitions::GraphGeneration::{self, V1Alp
 use kubectl_dynamo_tests::{Outcome, ensure};
 
 use crate::Shared;
-use fixture::{ClusterCondition, RbacFixture, VerbRun, recipe};
+use fixture::{BENCH_RUN, ClusterCondition, RbacFixture, VerbRun, recipe};
 use permission_runs::{run_with_persona, run_without_each_permission};
 
 /// The deployment that these cases serve, as in all other cases.
@@ -39,8 +39,8 @@ fn run_with_intent(state: ClusterCondition, verb: &'static str, args: &[&'static
 /// Returns the runs of each verb. Together they use all its permissions.
 fn runs(verb: &str) -> Vec<VerbRun> {
     use ClusterCondition::{
-        Adopted, BlockedDeletion, Changed, Empty, External, FailedFetch, Fetched, Fetching, ManyRevisions,
-        PartlyReady, Ready, WithCompanions, WithScalingAdapter,
+        Adopted, Benchmarked, BlockedDeletion, Changed, Empty, External, FailedFetch, Fetched, Fetching,
+        ManyRevisions, PartlyReady, Ready, WithCompanions, WithScalingAdapter,
     };
     let with_recipe = |args: &[&'static str]| VerbRun { input: Some(recipe()), ..run_in_state(Empty, args) };
     match verb {
@@ -89,6 +89,17 @@ fn runs(verb: &str) -> Vec<VerbRun> {
         ],
         "gateway list" => vec![run_in_state(Ready, GATEWAY_LIST)],
         "gateway test" => vec![run_in_state(Ready, GATEWAY_TEST)],
+        "bench list" => vec![run_in_state(Benchmarked, &["bench", "list"])],
+        "bench show" => vec![run_in_state(Benchmarked, &["bench", "show", BENCH_RUN])],
+        // The run does not have results.
+        "bench compare" => vec![run_in_state(Benchmarked, &["bench", "compare", BENCH_RUN, BENCH_RUN])],
+        // The frontends do not answer here.
+        "bench run" => vec![run_in_state(Ready, &["bench", "run", "tiny"])],
+        "bench logs" => vec![
+            run_in_state(Benchmarked, &["bench", "logs", BENCH_RUN]),
+            run_in_state(Benchmarked, &["bench", "logs", "-f", BENCH_RUN]).completing_jobs(),
+        ],
+        "bench rm" => vec![run_in_state(Benchmarked, &["bench", "rm", BENCH_RUN, "-y"])],
         "port-forward" => vec![run_in_state(Ready, &["port-forward", "tiny", "8000"])],
         "render" => vec![
             run_with_intent(PartlyReady, "render", &["--hf-token-secret=hub/TOKEN"]),
@@ -184,6 +195,10 @@ fn is_not_exercised_here(verb: &str, permission: Permission) -> bool {
         ("podmonitors.monitoring.coreos.com", _) => true,
         // Its CRD is not installed here.
         ("computedomains.resource.nvidia.com", _) => true,
+        // The frontends do not answer here, so nothing is measured.
+        _ if verb == "bench run" => permission.resource != "pods/portforward",
+        // No pod runs here, so there are no results to store.
+        ("configmaps", "patch") | ("dynamographdeployments.nvidia.com", _) if verb == "bench logs" => true,
         // The frontends do not answer here, so there are no entries to write.
         ("configmaps" | "deployments.apps", "patch") => verb == "gateway config",
         // An adopted graph does not have earlier revisions.
@@ -220,6 +235,11 @@ pub(crate) async fn chat_test_top_port_forward_render_and_diff_need_deployer_per
 
 pub(crate) async fn gateway_verbs_need_deployer_permissions(shared: Arc<Shared>) -> Outcome {
     check_verbs(&shared, &["gateway config", "gateway list", "gateway test"]).await
+}
+
+pub(crate) async fn bench_verbs_need_viewer_and_deployer_permissions(shared: Arc<Shared>) -> Outcome {
+    let verbs = ["bench list", "bench show", "bench compare", "bench run", "bench logs", "bench rm"];
+    check_verbs(&shared, &verbs).await
 }
 
 pub(crate) async fn up_needs_deployer_permissions(shared: Arc<Shared>) -> Outcome {

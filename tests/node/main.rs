@@ -1,5 +1,6 @@
 //! The node tier: a real node runs the fetcher image and Dynamo's frontend and mocker.
 
+mod bench;
 mod cache;
 mod chat;
 mod failures;
@@ -16,8 +17,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use kubectl_dynamo::local::{self, Folders};
 use kubectl_dynamo_tests::hub::{Hub, HubSettings, Repository, RepositoryAccess};
-use kubectl_dynamo_tests::images::{fetcher, runtime};
+use kubectl_dynamo_tests::images::{aiperf, fetcher, runtime};
 use kubectl_dynamo_tests::kubernetes::case_namespace::CaseNamespace;
 use kubectl_dynamo_tests::kubernetes::definitions::{self, GraphGeneration};
 use kubectl_dynamo_tests::kubernetes::{self, ClusterLayout, TestCluster, node, programs};
@@ -85,6 +87,7 @@ fn main() -> ExitCode {
         restart::restart_replaces_every_pod_and_passes_the_smoke_test,
         failures::detached_up_becomes_ready,
         failures::unpullable_image_is_reported,
+        bench::failed_bench_runs_name_the_cause_and_leave_nothing,
         failures::unschedulable_worker_waits_and_crashing_worker_fails,
         failures::failed_change_is_rolled_back_and_serves_again,
         chat::port_forward_survives_frontend_replacement,
@@ -108,11 +111,36 @@ fn main() -> ExitCode {
     ];
     // It needs the node exclusively.
     let exclusive = cases![failures::unresponsive_node_is_reported_until_it_recovers];
+    // `tests/run aiperf` runs only these, with AIPerf's image on the node.
+    if with_aiperf() {
+        let measured = cases![
+            bench::job_measures_a_sweep_and_only_its_results_remain,
+            bench::detached_run_is_followed_by_another_machine,
+        ];
+        let passed = suite::run_groups("aiperf on a node", missing(), vec![measured], || {
+            start(GraphGeneration::V1Beta1)
+        });
+        return suite::exit_code(passed);
+    }
     // One cluster after the other: only one node at a time on a machine.
     let passed =
         [(GraphGeneration::V1Beta1, vec![newer]), (GraphGeneration::V1Alpha1, vec![older, exclusive])]
             .map(|(generation, groups)| suite::run_groups("node", missing(), groups, || start(generation)));
     suite::exit_code(passed == [true, true])
+}
+
+/// Whether the cases with AIPerf run instead of all others.
+fn with_aiperf() -> bool {
+    std::env::var_os("KUBECTL_DYNAMO_TEST_AIPERF").is_some()
+}
+
+/// Installs AIPerf as the aiperf tier does, and puts it into an image.
+async fn aiperf_archive() -> Outcome<PathBuf> {
+    let cache = kubectl_dynamo_tests::cache::folder().join("local-environment");
+    let folders = Folders { cache: cache.clone(), state: cache.join("state") };
+    let installed =
+        local::aiperf::prepare(&folders, &kubectl_dynamo_tests::programs::kubectl_dynamo(), &|_| {}).await?;
+    aiperf::build_archive(installed.environment())
 }
 
 /// Returns the older release for a cluster that stores v1alpha1.
@@ -130,6 +158,9 @@ fn start(generation: GraphGeneration) -> Outcome<(Runtime, Shared)> {
         let cluster = prepared.start().await?;
         node::import_image(cluster.folder(), &runtime::build_archive(release(generation))?)?;
         node::import_image(cluster.folder(), &fetcher::build_archive(cluster.folder())?)?;
+        if with_aiperf() {
+            node::import_image(cluster.folder(), &aiperf_archive().await?)?;
+        }
         let plane = cluster.control_plane(generation)?;
         node::create_storage_classes(plane).await?;
         let log = cluster.folder().join("log/operator.log");

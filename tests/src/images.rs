@@ -1,6 +1,7 @@
 //! Builds container images without a container engine: an archive of a folder that `ctr image import`
 //! accepts.
 
+pub mod aiperf;
 pub mod fetcher;
 pub mod runtime;
 

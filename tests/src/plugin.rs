@@ -16,6 +16,7 @@ pub struct Plugin {
     program: PathBuf,
     kubeconfig: PathBuf,
     namespace: String,
+    home: PathBuf,
 }
 
 /// Exit code and output of a finished run.
@@ -28,14 +29,20 @@ pub struct PluginOutput {
 
 impl Plugin {
     pub fn new(kubeconfig: PathBuf, namespace: &str) -> Self {
-        Self { program: programs::kubectl_dynamo(), kubeconfig, namespace: namespace.to_owned() }
+        let home = kubeconfig.parent().unwrap_or(Path::new("/")).to_owned();
+        Self { program: programs::kubectl_dynamo(), kubeconfig, namespace: namespace.to_owned(), home }
+    }
+
+    /// The same user on another machine: with this home folder.
+    pub fn with_home(self, home: &Path) -> Self {
+        Self { home: home.to_owned(), ..self }
     }
 
     /// Returns a command with these arguments; settings of the machine's user do not reach it.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.arg("--kubeconfig").arg(&self.kubeconfig).arg("--namespace").arg(&self.namespace).args(args);
-        command.env_clear().env("HOME", self.kubeconfig.parent().unwrap_or(Path::new("/")));
+        command.env_clear().env("HOME", &self.home);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         command
     }
@@ -50,7 +57,7 @@ impl Plugin {
     pub fn kubectl(&self, args: &[&str]) -> Outcome<Command> {
         let mut command = Command::new(crate::kubernetes::programs::compiled_program("kubectl")?);
         command.arg("--kubeconfig").arg(&self.kubeconfig).arg("--namespace").arg(&self.namespace).args(args);
-        command.env_clear().env("HOME", self.kubeconfig.parent().unwrap_or(Path::new("/")));
+        command.env_clear().env("HOME", &self.home);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         Ok(command)
     }

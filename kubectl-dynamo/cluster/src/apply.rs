@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::try_join_all;
-use kube::api::{Patch, PatchParams};
+use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::{Cluster, ClusterError, Kind, Result, WatchTarget, json_of};
 use kubectl_dynamo_core::change::{AdapterOwnedReplicas, differences, yield_replicas};
 use kubectl_dynamo_core::object::ObjectView;
+use kubectl_dynamo_core::readiness::MalformedObject;
 use kubectl_dynamo_core::resources::{
     FIELD_MANAGER, MANAGED_BY_LABEL, Resource, object_at, schema_violations,
 };
@@ -226,6 +227,27 @@ impl Cluster {
             })
         }))
         .await
+    }
+
+    /// Creates an object. Returns whether it was created: false if an object with this name exists.
+    ///
+    /// # Errors
+    /// Every other API error.
+    pub async fn create(&self, kind: Kind, resource: &Resource) -> Result<bool> {
+        let parameters = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+        let object: DynamicObject = serde_json::from_value(resource.object.clone()).map_err(|error| {
+            ClusterError::malformed(
+                "create",
+                kind,
+                MalformedObject { name: resource.name().to_owned(), error },
+            )
+        })?;
+        let create = async |client| match self.api(client, kind).create(&parameters, &object).await {
+            Ok(_) => Ok(true),
+            Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => Ok(false),
+            Err(error) => Err(error),
+        };
+        self.request("create", kind, resource.name(), create).await
     }
 
     /// Creates or replaces one key of a Secret. The value is only in the request body. A Secret that another

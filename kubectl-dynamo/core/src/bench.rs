@@ -21,7 +21,7 @@ pub use measurement::{ErrorCount, Measurement, MetricValues};
 pub use metric::{Better, HEADLINE_METRICS, HeadlineMetric};
 pub use record::{BenchDeployment, BenchRun, BenchStatus, BenchTarget, BenchVersions, LevelResult, LevelRun};
 pub use statistics::{Estimate, Spread};
-pub use verdict::{BenchFinding, BenchVerdict, ErrorBound, RunEvidence, judge};
+pub use verdict::{BenchFinding, BenchVerdict, ErrorBound, RunEvidence, judge, judge_change};
 pub use workload::{
     BenchWorkload, GoodputLimit, LengthShare, LoadLevel, TokenLengths, Turns, WorkloadKind, WorkloadOptions,
 };

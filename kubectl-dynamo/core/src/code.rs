@@ -310,6 +310,9 @@ message_codes! {
     BenchLimitExceeded = "KD0931", Integration, exit Changes, "A benchmark run exceeds a limit of `--fail-if`";
     BenchRunWithoutResults = "KD0932", Integration, exit Failed, "The benchmark run does not contain a result";
     TraceUnreadable = "KD0933", Integration, exit Usage, "The trace file cannot be read";
+    BenchJobFailed = "KD0934", Integration, exit Failed, "The Job of a benchmark run cannot start, failed, or was deleted";
+    BenchResultsIncomplete = "KD0935", Integration, exit Failed, "The log of a benchmark's pod does not contain all results";
+    BenchDeploymentChanged = "KD0936", Integration, exit Failed, "The deployment was changed during the benchmark run";
 }
 
 impl MessageCode {

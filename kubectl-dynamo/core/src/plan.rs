@@ -24,7 +24,7 @@ pub use engine_flag_checks::check_engine_flag_names;
 pub use environment::{EnvironmentValue, EnvironmentVariable, JSON_LOGGING, Logging};
 pub use error::PlanError;
 pub use kv_offload::OffloadDisk;
-pub use model_cache::{FetchPlacement, FetchStep, ModelCache};
+pub use model_cache::{FetchPlacement, FetchStep, ModelCache, plan_model_cache};
 pub use quantity::Quantity;
 pub use resource_requests::ResourceRequests;
 pub use warning::PlanWarning;

@@ -10,8 +10,8 @@ mod parser_names;
 
 use crate::intent::IntentError;
 pub use catalog::{
-    AIPERF_VERSION, CATALOG, DEFAULT_RELEASE, MEASURED_LOSSES, MOCKER_PACKAGES, SECOND_VERSION_PARSERS,
-    TRANSFORMERS_PACKAGES, VLLM_EXTRA_PACKAGES, newest_release_for,
+    AIPERF_IMAGE, AIPERF_VERSION, CATALOG, DEFAULT_RELEASE, MEASURED_LOSSES, MOCKER_PACKAGES,
+    SECOND_VERSION_PARSERS, TRANSFORMERS_PACKAGES, VLLM_EXTRA_PACKAGES, newest_release_for,
 };
 pub use features::{
     CUDA_13_SUFFIX, ConfigurationReader, ConnectorSpelling, CudaImages, Executor, FileDiscovery, ImageTag,

@@ -2,6 +2,12 @@
 //! JSON values, so that printing, comparing, and applying use the same data. Rendering must not depend on a
 //! cluster.
 
+mod bench_job;
+pub use bench_job::{
+    BENCH_CONTAINER, BENCH_NAME_LIMIT, BENCH_RECORD_KEY, BENCH_RUN_LABEL, BENCH_TRACE_KEY, BENCH_TRACE_PATH,
+    BenchJob, BenchJobMeasurement, PvcNodes, bench_config_map, bench_object_name, bench_results_folder,
+    bench_workers,
+};
 mod companions;
 pub use companions::{
     COMPANIONS_ANNOTATION, DEPLOYMENT_LABEL, companions_of, creator_of, is_companion, list_companions,

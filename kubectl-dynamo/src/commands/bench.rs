@@ -1,8 +1,9 @@
-//! `bench`: measures a deployment with AIPerf, and lists, shows, compares, and removes the results. This file only dispatches to
-//! one file per subcommand.
+//! `bench`: measures a deployment with AIPerf, and lists, shows, compares, follows, and removes the runs. This file only
+//! dispatches to one file per subcommand.
 
 mod compare;
 mod list;
+mod logs;
 mod remove;
 mod run;
 mod show;
@@ -14,20 +15,21 @@ use clap::{Args, Subcommand};
 use crate::context::Context;
 use kubectl_dynamo_core::error::{Exit, Result};
 
-/// Measure a deployment with AIPerf: run, list, show, compare, and remove
+/// Measure a deployment with AIPerf: run, list, show, compare, logs, and rm
 #[derive(Subcommand)]
 pub(super) enum BenchVerb {
     Run(Box<run::BenchRunArgs>),
     List(list::BenchListArgs),
     Show(show::BenchShowArgs),
     Compare(compare::BenchCompareArgs),
+    Logs(logs::BenchLogsArgs),
     Rm(remove::BenchRmArgs),
 }
 
 /// Where the runs are.
 #[derive(Args)]
 struct StoreArgs {
-    /// Folder of the benchmark runs (default: bench in the plugin's data folder)
+    /// Use only the runs in this folder (default: bench in the plugin's data folder, and the namespace)
     #[arg(long, value_name = "DIR")]
     output_dir: Option<PathBuf>,
 }
@@ -39,6 +41,7 @@ impl BenchVerb {
             Self::List(_) => "bench list",
             Self::Show(_) => "bench show",
             Self::Compare(_) => "bench compare",
+            Self::Logs(_) => "bench logs",
             Self::Rm(_) => "bench rm",
         }
     }
@@ -47,9 +50,10 @@ impl BenchVerb {
 pub(super) async fn run(verb: BenchVerb, context: &Context) -> Result<Exit> {
     match verb {
         BenchVerb::Run(args) => run::run(*args, context).await,
-        BenchVerb::List(args) => list::run(&args, context),
-        BenchVerb::Show(args) => show::run(&args),
-        BenchVerb::Compare(args) => compare::run(&args, context),
-        BenchVerb::Rm(args) => remove::run(&args, context),
+        BenchVerb::List(args) => list::run(&args, context).await,
+        BenchVerb::Show(args) => show::run(&args, context).await,
+        BenchVerb::Compare(args) => compare::run(&args, context).await,
+        BenchVerb::Logs(args) => logs::run(&args, context).await,
+        BenchVerb::Rm(args) => remove::run(&args, context).await,
     }
 }

@@ -68,6 +68,11 @@ pub async fn prepare(
 }
 
 impl Aiperf {
+    /// The folder of the Python environment.
+    pub fn environment(&self) -> &Path {
+        self.program.parent().and_then(Path::parent).unwrap_or(Path::new("/"))
+    }
+
     /// Runs AIPerf with these arguments until it exits. When `interrupt` completes, AIPerf writes what it has measured
     /// and exits. Dropping the future stops it and its processes.
     pub async fn run(

@@ -7,14 +7,14 @@ use tokio::task::JoinSet;
 
 use crate::workflow::snapshot::{ContainerRun, LogScope, tail_log};
 use kubectl_dynamo_cluster::Cluster;
-use kubectl_dynamo_core::diagnosis::{ContainerLog, permanent_cause};
-use kubectl_dynamo_core::readiness::{FailedRun, Observation, Problem, failed_runs};
+use kubectl_dynamo_core::diagnosis::{ContainerLog, RootCause, permanent_cause};
+use kubectl_dynamo_core::readiness::{FailedRun, Observation, failed_runs};
 
 /// What the log of a failed run says about the next run.
 #[derive(Debug, PartialEq)]
 pub(crate) enum RunFailure {
-    /// It must fail in the same way.
-    Permanent(Problem),
+    /// It must fail in the same way, for this reason. The log of a later run may not be there yet.
+    Permanent(Box<RootCause>),
     /// It may succeed.
     Retryable,
 }
@@ -56,7 +56,7 @@ impl FailedRunLogs {
         }
         let log = ContainerLog { pod: run.pod, container: run.container, lines };
         Some(match permanent_cause(observation, &log) {
-            Some(_) => RunFailure::Permanent(run.problem),
+            Some(cause) => RunFailure::Permanent(Box::new(cause)),
             None => RunFailure::Retryable,
         })
     }

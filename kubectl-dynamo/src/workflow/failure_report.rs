@@ -8,7 +8,7 @@ use crate::report::Report;
 use crate::workflow::snapshot::{DeploymentSnapshot, LogScope, gather, gather_fetch, save};
 use crate::workflow::wait_ready::RolloutTarget;
 use kubectl_dynamo_cluster::{Cluster, Kind};
-use kubectl_dynamo_core::code::MessageCode;
+use kubectl_dynamo_core::code::{MessageCategory, MessageCode};
 use kubectl_dynamo_core::command::Fix;
 use kubectl_dynamo_core::diagnosis::{DiagnosisResult, RootCause, diagnose, model_not_listed, redact};
 use kubectl_dynamo_core::error::{Error, Exit, Explain};
@@ -110,6 +110,8 @@ fn is_deployment_failure(error: &Error) -> bool {
         _ if error.is_preflight() => false,
         // The hub denied the fetcher access to the model.
         (Exit::Access, Some(MessageCode::ModelFetchFailed)) => true,
+        // The engine of a pod has rejected its configuration, or the GPU.
+        (_, Some(code)) if code.category() == MessageCategory::Engine => true,
         (Exit::Usage | Exit::Access | Exit::Platform | Exit::Interrupted, _) => false,
         // Rejected before the graph was written, or deleted.
         (_, code) => !code.is_some_and(|code| {

@@ -3,7 +3,7 @@
 
 mod adopted;
 mod error;
-mod images;
+pub(crate) mod images;
 mod immutable;
 mod intent;
 mod manifest;

@@ -4,7 +4,6 @@
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use model_fetcher_contract::ProgressEvent;
 use tokio::sync::mpsc;
@@ -15,14 +14,14 @@ use crate::workflow::fetch_log;
 use crate::workflow::fetch_waits::FetchWaits;
 use crate::workflow::grace_period::GracePeriod;
 use crate::workflow::rollout_error::RolloutError;
+use crate::workflow::watched_job::{JobResult, WatchedJob, watch_job};
 use crate::workflow::watched_objects::WatchedObjects;
-use kubectl_dynamo_cluster::{Cluster, Kind, WatchEvent, WatchTarget};
-use kubectl_dynamo_core::diagnosis::{Snapshot, cause_of};
+use kubectl_dynamo_cluster::{Cluster, Kind, WatchEvent};
+use kubectl_dynamo_core::diagnosis::cause_of;
 use kubectl_dynamo_core::error::{Error, Result};
-use kubectl_dynamo_core::object::{ObjectFields, ObservedObject, event_time};
+use kubectl_dynamo_core::object::ObjectFields;
 use kubectl_dynamo_core::readiness::{
-    DeploymentReducer, JOB_LABEL, ObjectChange, Observation, ObservedKind, Problem, fetch_problem,
-    job_condition, job_problem, pod_phase, pod_problem, pod_status, pods_of_job,
+    DeploymentReducer, JOB_LABEL, ObjectChange, Problem, fetch_problem, pod_phase, pod_problem, pod_status,
 };
 
 /// Maximum number of fetcher events that wait to be shown.
@@ -32,14 +31,7 @@ const BACKLOG: usize = 64;
 /// may be retried. A pod that cannot start fails the wait after a grace period.
 pub(crate) async fn wait_for_job(cluster: &Cluster, job: &str, stage: Stage, report: &Report) -> Result<()> {
     report.waiting(stage, format!("job/{job} to start"));
-    let mut events = cluster.watch(&[
-        WatchTarget::by_name(Kind::Job, job),
-        WatchTarget::by_labels(Kind::Pod, format!("{JOB_LABEL}={job}")),
-        WatchTarget {
-            fields: format!("involvedObject.kind=Job,involvedObject.name={job}"),
-            ..WatchTarget::by_labels(Kind::Event, "")
-        },
-    ]);
+    let mut events = watch_job(cluster, job);
     let mut state = JobWait::new(stage, job);
     let mut grace_period = GracePeriod::default();
     let (sender, mut receiver) = mpsc::channel(BACKLOG);
@@ -54,7 +46,7 @@ pub(crate) async fn wait_for_job(cluster: &Cluster, job: &str, stage: Stage, rep
                 if is_failure {
                     continue;
                 }
-                match state.result() {
+                match state.watched().result() {
                     Some(JobResult::Complete) => {
                         report.done(stage, state.outcome(cluster, job).await);
                         return Ok(());
@@ -62,7 +54,7 @@ pub(crate) async fn wait_for_job(cluster: &Cluster, job: &str, stage: Stage, rep
                     Some(JobResult::Failed { reason }) => return Err(state.failure_error(cluster, job, reason).await),
                     None => {}
                 }
-                let problem = state.newest_pod().map_or_else(|| state.creation_problem(), |pod| pod_problem(pod));
+                let problem = state.watched().problem();
                 let is_job_result =
                     |problem: &Problem| matches!(problem, Problem::Fetch { .. }) && !problem.is_revision_mismatch();
                 let is_lasting = |problem: &Problem| !problem.is_transient() && !is_job_result(problem);
@@ -75,17 +67,11 @@ pub(crate) async fn wait_for_job(cluster: &Cluster, job: &str, stage: Stage, rep
                 }
             }
             Some(event) = receiver.recv() => state.report_fetcher_event(event, job, report),
-            problem = grace_period.wait_until_expired() => return Err(cause_of(&problem, &state.evidence()).into()),
+            problem = grace_period.wait_until_expired() => return Err(cause_of(&problem, &state.watched().evidence()).into()),
             // The log ends with the container. The Job's condition then reports the result.
             Some(()) = &mut log_task => log_task = None.into(),
         }
     }
-}
-
-/// The result of a Job.
-enum JobResult {
-    Complete,
-    Failed { reason: String },
 }
 
 /// The wait for a Job: its objects, and the progress that the fetcher reports.
@@ -128,7 +114,7 @@ impl JobWait {
             Err(error) if kind == Kind::Job => return Err(error.into()),
             Err(_) => {}
         }
-        match self.objects.is_listed(ObservedKind::Job) && self.job().is_none() {
+        match self.watched().is_deleted() {
             true => Err(job_failed(cluster, name, "it was deleted").into()),
             false => Ok(()),
         }
@@ -170,18 +156,13 @@ impl JobWait {
         }
     }
 
-    fn result(&self) -> Option<JobResult> {
-        let job = self.job()?;
-        if let Some(failed) = job_condition(job, "Failed") {
-            let reason = failed.message.clone().unwrap_or_else(|| "no reason given".into());
-            return Some(JobResult::Failed { reason });
-        }
-        job_condition(job, "Complete").map(|_| JobResult::Complete)
+    fn watched(&self) -> WatchedJob<'_> {
+        WatchedJob(&self.objects)
     }
 
     /// Returns the result line, from the fetcher's final event if it can be read.
     async fn outcome(&self, cluster: &Cluster, job: &str) -> String {
-        let last_event = match self.newest_pod() {
+        let last_event = match self.watched().newest_pod() {
             Some(pod) => fetch_log::final_event(cluster, pod.name()).await,
             None => None,
         };
@@ -202,10 +183,10 @@ impl JobWait {
             // A pod with unexpected content does not explain the failure.
             let _ = self.objects.record_change(Kind::Pod, ObjectChange::Applied(pod));
         }
-        if let Some(problem) = self.own_pods().into_iter().rev().find_map(|pod| fetch_problem(pod)) {
+        if let Some(problem) = self.watched().pods().into_iter().rev().find_map(|pod| fetch_problem(pod)) {
             return problem.into();
         }
-        if let Some(pod) = self.newest_pod()
+        if let Some(pod) = self.watched().newest_pod()
             && let Some(ProgressEvent::Failed { exit_code, error, reason, .. }) =
                 fetch_log::final_event(cluster, pod.name()).await
         {
@@ -215,34 +196,8 @@ impl JobWait {
         job_failed(cluster, job, &reason).into()
     }
 
-    fn job(&self) -> Option<&ObservedObject<Job>> {
-        self.objects.jobs().first()
-    }
-
-    fn own_pods(&self) -> Vec<&ObservedObject<Pod>> {
-        self.job().map(|job| pods_of_job(job, &self.objects.observation().pods)).unwrap_or_default()
-    }
-
-    fn newest_pod(&self) -> Option<&ObservedObject<Pod>> {
-        self.own_pods().pop()
-    }
-
-    /// Returns the Job and its pods, to which the fix commands refer.
-    fn evidence(&self) -> Snapshot {
-        let pods = self.own_pods().into_iter().cloned().collect();
-        let observation = Observation { pods, ..Observation::default() };
-        Snapshot { observation, job: self.job().cloned(), ..Snapshot::default() }
-    }
-
-    /// Returns why the Job has no pod, from the newest event.
-    fn creation_problem(&self) -> Option<Problem> {
-        let job = self.job()?;
-        let failures = self.objects.events().iter().filter(|event| job_problem(job, event).is_some());
-        job_problem(job, failures.max_by_key(|event| event_time(event))?)
-    }
-
     fn running_pod(&self) -> Option<String> {
-        self.newest_pod().filter(|pod| is_running(pod)).map(|pod| pod.name().to_owned())
+        self.watched().newest_pod().filter(|pod| is_running(pod)).map(|pod| pod.name().to_owned())
     }
 
     fn report_waiting(&mut self, report: &Report, job: &str) {
@@ -254,8 +209,9 @@ impl JobWait {
 
     /// Returns what the Job waits for; `None` while the fetcher reports its own progress.
     fn waits_for(&self, job: &str) -> Option<String> {
-        let Some(pod) = self.newest_pod() else {
-            let problem = self.creation_problem().map(|problem| format!(": {problem}")).unwrap_or_default();
+        let Some(pod) = self.watched().newest_pod() else {
+            let problem =
+                self.watched().creation_problem().map(|problem| format!(": {problem}")).unwrap_or_default();
             return Some(format!("a pod of job/{job}{problem}"));
         };
         if is_running(pod) {
@@ -289,7 +245,7 @@ fn is_running(pod: &Pod) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kubectl_dynamo_core::readiness::ObjectChange;
+    use kubectl_dynamo_core::readiness::{ObjectChange, ObservedKind};
     use serde_json::{Value, json};
 
     /// Returns the wait for a Job whose pod has this status.

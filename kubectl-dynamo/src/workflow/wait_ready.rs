@@ -105,7 +105,7 @@ pub(crate) async fn wait_until_ready(
             () = pod_progress.next_update() => {}
             problem = grace_period.wait_until_expired() => return Err(problem.into()),
             Some(failure) = failed_run_logs.next_failure(objects.observation()) => match failure {
-                RunFailure::Permanent(problem) => return Err(problem.into()),
+                RunFailure::Permanent(cause) => return Err(cause),
                 RunFailure::Retryable => continue,
             },
         }

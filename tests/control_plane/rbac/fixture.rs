@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 
 use crate::Shared;
 use crate::cache::COMPLETE;
-pub(super) use state::{ClusterCondition, recipe};
+pub(super) use state::{BENCH_RUN, ClusterCondition, recipe};
 
 /// One run of a verb.
 #[derive(Debug, Clone)]

@@ -25,6 +25,9 @@ pub struct BenchRun {
     pub target: BenchTarget,
     pub versions: BenchVersions,
     pub workload: BenchWorkload,
+    /// The share of requests that may fail, from 0 to 1.
+    #[serde(default)]
+    pub max_error_share: f64,
     pub levels: Vec<LevelResult>,
     pub analysis: LoadAnalysis,
     pub verdict: BenchVerdict,
@@ -41,6 +44,8 @@ pub enum BenchStatus {
     Interrupted,
     /// AIPerf failed.
     Failed,
+    /// The Job of the run has ended, and its results are still in its log.
+    NotCollected,
 }
 
 impl BenchStatus {
@@ -51,6 +56,7 @@ impl BenchStatus {
             Self::Completed => "completed",
             Self::Interrupted => "interrupted",
             Self::Failed => "failed",
+            Self::NotCollected => "not collected",
         }
     }
 }
@@ -86,8 +92,22 @@ impl BenchTarget {
 #[serde(rename_all = "camelCase")]
 pub struct BenchDeployment {
     pub name: String,
-    /// `local` for processes on this machine.
+    /// `local` for processes on this machine, `cluster` for a DynamoGraphDeployment.
     pub place: String,
+    #[serde(default)]
+    pub namespace: Option<String>,
+    /// The number of the revision in `rollout history`.
+    #[serde(default)]
+    pub revision: Option<i64>,
+    /// Identifies the spec of the graph when the run started.
+    #[serde(default)]
+    pub generation: Option<u64>,
+    /// The images of the workers.
+    #[serde(default)]
+    pub images: Vec<String>,
+    /// The number of GPUs of each model, as far as the labels of the nodes show it.
+    #[serde(default)]
+    pub gpus_by_model: BTreeMap<String, u32>,
     /// The Dynamo version.
     pub version: String,
     /// The number of GPUs that the workers use.
@@ -173,5 +193,23 @@ impl BenchRun {
         self.analysis = LoadAnalysis::new(&self.levels, self.target.gpus());
         let verdicts = self.levels.iter().flat_map(|level| &level.runs).map(|run| &run.verdict);
         self.verdict = BenchVerdict::combine(verdicts);
+    }
+
+    /// The namespace of the Job that measures or has measured; `None` if the results are stored.
+    pub fn namespace_of_job(&self) -> Option<&str> {
+        let namespace = self.target.deployment.as_ref()?.namespace.as_deref();
+        namespace.filter(|_| matches!(self.status, BenchStatus::Running | BenchStatus::NotCollected))
+    }
+
+    /// Whether two records are of the same run. Runs of different namespaces can have the same name.
+    pub fn is_same_run(&self, other: &Self) -> bool {
+        let namespace = |run: &Self| run.target.deployment.as_ref().and_then(|one| one.namespace.clone());
+        let (own, others) = (namespace(self), namespace(other));
+        (&self.name, &self.started_at, own) == (&other.name, &other.started_at, others)
+    }
+
+    /// The number of measurements.
+    pub fn measured(&self) -> usize {
+        self.levels.iter().map(|level| level.runs.len()).sum()
     }
 }

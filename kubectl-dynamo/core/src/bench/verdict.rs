@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ErrorCount, LoadLevel, Measurement, MeasurementPlan};
+use super::{BenchDeployment, ErrorCount, LoadLevel, Measurement, MeasurementPlan};
 use crate::code::MessageCode;
 
 /// A fault of a measurement, or something that limits its meaning.
@@ -37,6 +37,12 @@ impl BenchVerdict {
         let findings = verdicts.inspect(|_| is_empty = false).flat_map(|verdict| verdict.findings.clone());
         let verdict = Self::new(findings.collect());
         Self { is_good: verdict.is_good && !is_empty, ..verdict }
+    }
+
+    /// Adds a finding.
+    pub fn add(&mut self, finding: BenchFinding) {
+        self.is_good &= !finding.is_failure;
+        self.findings.push(finding);
     }
 
     /// The code of the most important failure.
@@ -77,6 +83,17 @@ pub fn judge(evidence: &RunEvidence<'_>) -> BenchVerdict {
         is_failure,
     };
     BenchVerdict::new(checks.iter().filter_map(|check| check(evidence)).map(finding).collect())
+}
+
+/// Returns a finding if the spec of a deployment changed during a run. `generation` is the one at the end; `None` if the
+/// deployment does not exist any more.
+pub fn judge_change(deployment: &BenchDeployment, generation: Option<u64>) -> Option<BenchFinding> {
+    let before = deployment.generation?;
+    (generation != Some(before)).then(|| BenchFinding {
+        code: MessageCode::BenchDeploymentChanged.to_string(),
+        message: format!("deployment \"{}\" was changed during the run", deployment.name),
+        is_failure: true,
+    })
 }
 
 /// A code, what is wrong, and whether it is a failure.

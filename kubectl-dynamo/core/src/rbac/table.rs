@@ -10,10 +10,11 @@ pub use groups::{
 };
 use groups::{
     APPLY_COMPANIONS, CACHE_INVENTORY, CAPACITY, CHANGE_PREFLIGHT, CONNECT_TO_FRONTEND, CONNECT_TO_LISTED,
-    DELETE_COMPANIONS, DEPLOYMENTS, EVENTS, FETCHER_JOB, FOLLOW_JOB, GRAPH_OBJECTS, LAST_APPLIED, LOGS,
-    MODEL_OBJECTS, NAMESPACES, POD_MONITORS, PODS, PORT_FORWARD_VERBS, PREFLIGHT, PVC_USERS, READ_COMPANIONS,
-    REVISION_HISTORY, REVISIONS, SMOKE_TEST, TREE_EVENTS_AND_LOGS, TREE_OBJECTS, UPDATE_GRAPH,
-    WAIT_UNTIL_READY, deployer, inherited, optional, required,
+    DELETE_COMPANIONS, DEPLOYMENTS, EVENTS, FETCHER_JOB, FOLLOW_BENCH_RUN, FOLLOW_JOB, GRAPH_OBJECTS,
+    LAST_APPLIED, LOGS, MODEL_OBJECTS, NAMESPACES, POD_MONITORS, PODS, PORT_FORWARD_VERBS, PREFLIGHT,
+    PVC_USERS, READ_BENCH_RUN, READ_COMPANIONS, REVISION_HISTORY, REVISIONS, SMOKE_TEST,
+    TREE_EVENTS_AND_LOGS, TREE_OBJECTS, UPDATE_GRAPH, WAIT_UNTIL_READY, deployer, inherited, optional,
+    required,
 };
 
 /// All commands that query a cluster, ordered by persona.
@@ -118,6 +119,40 @@ pub const TABLE: &[CommandPermissions] = &[
         persona: Persona::Viewer,
         permission_groups: &[CACHE_INVENTORY],
     },
+    CommandPermissions {
+        command: "bench list",
+        persona: Persona::Viewer,
+        permission_groups: &[&[optional(CONFIG_MAPS, &["list"]), optional(JOBS, &["list"])]],
+    },
+    CommandPermissions {
+        command: "bench show",
+        persona: Persona::Viewer,
+        permission_groups: &[READ_BENCH_RUN],
+    },
+    CommandPermissions {
+        command: "bench compare",
+        persona: Persona::Viewer,
+        permission_groups: &[READ_BENCH_RUN],
+    },
+    deployer(
+        "bench run",
+        &[
+            CONNECT_TO_FRONTEND,
+            &[
+                // The access mode of the model's volume, and the GPU models of the nodes.
+                optional(PVCS, &["get"]),
+                optional("nodes", &["list"]),
+                required(CONFIG_MAPS, &["list", "create"]),
+                required(JOBS, &["create"]),
+            ],
+            FOLLOW_BENCH_RUN,
+        ],
+    ),
+    deployer("bench logs", &[&[optional(GRAPHS, &["get"]), required(PODS, &["list"])], FOLLOW_BENCH_RUN]),
+    deployer(
+        "bench rm",
+        &[READ_BENCH_RUN, &[required(CONFIG_MAPS, &["delete"]), required(JOBS, &["delete"])]],
+    ),
     deployer("chat", &[CONNECT_TO_FRONTEND]),
     deployer("test", &[CONNECT_TO_FRONTEND, &[optional(POD_MONITORS, &["list"])]]),
     deployer("port-forward", &[CONNECT_TO_FRONTEND]),

@@ -236,3 +236,5 @@ pub const VLLM_EXTRA_PACKAGES: &[&str] = &[
 
 /// The version of AIPerf that `bench` installs. Its files have schema 1.4.
 pub const AIPERF_VERSION: &str = "0.13.0";
+/// The image with this version. NVIDIA's registry has tags up to 0.12.0 in public files; this one was not pulled.
+pub const AIPERF_IMAGE: &str = "nvcr.io/nvidia/ai-dynamo/aiperf:0.13.0";

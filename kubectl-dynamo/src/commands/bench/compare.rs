@@ -8,7 +8,7 @@ use crate::commands::output_flag::output_parser;
 use crate::context::Context;
 use crate::output::{PrintFormat, TableFormat, print_data, print_styled};
 use crate::render::bench_comparison as screen;
-use crate::workflow::bench::{BenchError, BenchStore};
+use crate::workflow::bench::{BenchError, BenchRuns};
 use kubectl_dynamo_core::bench::{BenchComparison, LimitError, RegressionLimit};
 use kubectl_dynamo_core::error::{Exit, Result};
 
@@ -44,9 +44,9 @@ fn parse_limit(text: &str) -> std::result::Result<RegressionLimit, LimitError> {
     text.parse()
 }
 
-pub(super) fn run(args: &BenchCompareArgs, context: &Context) -> Result<Exit> {
-    let store = BenchStore::new(args.store.output_dir.as_deref())?;
-    let (before, after) = store.read_pair(&args.before, &args.after)?;
+pub(super) async fn run(args: &BenchCompareArgs, context: &Context) -> Result<Exit> {
+    let runs = BenchRuns::new(args.store.output_dir.as_deref(), context).await?;
+    let (before, after) = runs.find_pair(&args.before, &args.after).await?;
     let comparison = BenchComparison::new(&before, &after);
     let document = || {
         json!({

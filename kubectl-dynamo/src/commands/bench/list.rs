@@ -1,4 +1,4 @@
-//! `bench list`: lists the runs on this machine.
+//! `bench list`: lists the runs on this machine and in the namespace.
 
 use clap::Args;
 use serde_json::json;
@@ -8,10 +8,12 @@ use crate::commands::output_flag::output_parser;
 use crate::context::Context;
 use crate::output::{PrintFormat, TableFormat, print_data};
 use crate::render::bench as screen;
-use crate::workflow::bench::BenchStore;
+use crate::workflow::bench::BenchRuns;
 use kubectl_dynamo_core::error::{Exit, Result};
 
 /// List benchmark runs, oldest first
+///
+/// Lists the runs on this machine, and those of the namespace that other machines started.
 #[derive(Args)]
 pub(in crate::commands) struct BenchListArgs {
     #[command(flatten)]
@@ -21,8 +23,8 @@ pub(in crate::commands) struct BenchListArgs {
     pub output: PrintFormat<TableFormat>,
 }
 
-pub(super) fn run(args: &BenchListArgs, context: &Context) -> Result<Exit> {
-    let runs = BenchStore::new(args.store.output_dir.as_deref())?.list();
+pub(super) async fn run(args: &BenchListArgs, context: &Context) -> Result<Exit> {
+    let runs = BenchRuns::new(args.store.output_dir.as_deref(), context).await?.list(context).await;
     if runs.is_empty() && !args.output.is_document() {
         context.report.info("no benchmark runs found");
         return Ok(Exit::Ok);

@@ -5,11 +5,13 @@ use clap::Args;
 use super::StoreArgs;
 use crate::context::Context;
 use crate::output::print_data;
-use crate::workflow::bench::BenchStore;
+use crate::workflow::bench::BenchRuns;
 use crate::workflow::confirm::{self, confirm};
 use kubectl_dynamo_core::error::{Exit, Result};
 
 /// Remove benchmark runs with all their files
+///
+/// Also removes the record of a run in the namespace, and its Job, which stops a run.
 #[derive(Args)]
 pub(in crate::commands) struct BenchRmArgs {
     /// Names of the runs
@@ -22,10 +24,10 @@ pub(in crate::commands) struct BenchRmArgs {
     pub yes: bool,
 }
 
-pub(super) fn run(args: &BenchRmArgs, context: &Context) -> Result<Exit> {
-    let store = BenchStore::new(args.store.output_dir.as_deref())?;
+pub(super) async fn run(args: &BenchRmArgs, context: &Context) -> Result<Exit> {
+    let runs = BenchRuns::new(args.store.output_dir.as_deref(), context).await?;
     for name in &args.names {
-        store.existing(name)?;
+        runs.find(name).await?;
     }
     if !args.yes {
         confirm::require_interactive()?;
@@ -36,7 +38,7 @@ pub(super) fn run(args: &BenchRmArgs, context: &Context) -> Result<Exit> {
         return Ok(Exit::Ok);
     }
     for name in &args.names {
-        store.remove(name)?;
+        runs.remove(name).await?;
         print_data(&format!("benchmark run \"{name}\" removed\n"))?;
     }
     Ok(Exit::Ok)

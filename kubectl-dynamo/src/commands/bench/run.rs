@@ -1,4 +1,4 @@
-//! `bench run`: measures a local deployment or a URL.
+//! `bench run`: measures a deployment or a URL.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,20 +12,28 @@ use crate::context::Context;
 use crate::kube_flags;
 use crate::output::{PrintFormat, TableFormat, print_data, print_styled};
 use crate::render::bench as screen;
-use crate::workflow::bench::{self, BenchError, BenchRunOptions, BenchTargetName, ModelOptions};
+use crate::typed_command::typed;
+use crate::workflow::bench::{
+    self, BenchError, BenchRunOptions, BenchTargetName, ClusterRunOptions, DirectTarget, JobWaiting,
+    ModelOptions, follow_command,
+};
 use kubectl_dynamo_core::bench::{
-    ErrorBound, GoodputLimit, TokenLengths, Turns, WorkloadKind, WorkloadOptions,
+    BenchRun, ErrorBound, GoodputLimit, TokenLengths, Turns, WorkloadKind, WorkloadOptions,
 };
 use kubectl_dynamo_core::error::{Exit, Result};
 
-/// Measure a local deployment or an OpenAI-compatible server under load
+/// Measure a deployment or an OpenAI-compatible server under load
 ///
-/// Installs AIPerf into a private Python environment once, runs it for each level, and keeps its files with a record
-/// of the run. Exits 0 only if the numbers can be trusted: every request is accounted for and answered with the
-/// requested length, and AIPerf was not the bottleneck. The server must accept `ignore_eos` and `min_tokens`.
+/// Runs AIPerf for each level, and keeps its files with a record of the run. In a cluster, one Job measures all levels;
+/// with --local and --url, AIPerf runs in a private Python environment on this machine. Exits 0 only if the numbers can
+/// be trusted: every request is accounted for and answered with the requested length, and AIPerf was not the bottleneck.
+/// The server must accept `ignore_eos` and `min_tokens`.
 #[derive(Args)]
-#[command(after_help = EXAMPLES, group = ArgGroup::new("target").required(true).args(["local", "url"]))]
+#[command(after_help = EXAMPLES, group = ArgGroup::new("target").required(true).args(["deployment", "local", "url"]))]
 pub(in crate::commands) struct BenchRunArgs {
+    /// Name of the deployment
+    #[arg(value_name = "NAME")]
+    pub deployment: Option<String>,
     /// Local deployment to measure (default: the only one)
     #[arg(long, value_name = "NAME", num_args = 0..=1)]
     pub local: Option<Option<String>>,
@@ -35,7 +43,7 @@ pub(in crate::commands) struct BenchRunArgs {
     /// Model to use if the server lists several
     #[arg(short, long)]
     pub model: Option<String>,
-    /// Folder with the tokenizer of the model (default: the model folder of the local deployment)
+    /// Folder with the tokenizer of the model (default: the model folder of the deployment)
     #[arg(long, value_name = "FOLDER")]
     pub tokenizer: Option<PathBuf>,
     /// Name of the run (default: the deployment, the workload, and a number)
@@ -49,6 +57,8 @@ pub(in crate::commands) struct BenchRunArgs {
     /// Share of requests that may fail, in percent
     #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = parse_percent)]
     pub max_errors: f64,
+    #[command(flatten)]
+    pub job: JobArgs,
     #[command(flatten)]
     store: StoreArgs,
     /// Output format
@@ -94,8 +104,30 @@ pub(in crate::commands) struct LoadArgs {
     pub seed: u64,
 }
 
+/// The Job that measures a deployment of a cluster.
+#[derive(Args)]
+pub(in crate::commands) struct JobArgs {
+    /// Image with AIPerf
+    #[arg(long, conflicts_with_all = ["local", "url"])]
+    pub image: Option<String>,
+    /// Registry mirror for the default image
+    #[arg(long, value_name = "REGISTRY", conflicts_with_all = ["local", "url"])]
+    pub registry_mirror: Option<String>,
+    /// PVC that keeps all files of AIPerf
+    #[arg(long, value_name = "PVC", conflicts_with_all = ["local", "url"])]
+    pub results: Option<String>,
+    /// Deadline of the Job, such as 30m
+    #[arg(long, value_name = "DURATION", default_value = "2h", value_parser = kube_flags::parse_duration, conflicts_with_all = ["local", "url"])]
+    pub timeout: Duration,
+    /// Start the Job and do not wait for it
+    #[arg(long, conflicts_with_all = ["local", "url"])]
+    pub detach: bool,
+}
+
 const EXAMPLES: &str = "\
 Examples:
+  kubectl dynamo bench run tiny -n serving
+  kubectl dynamo bench run tiny -n serving --workload sweep --results bench-results --detach
   kubectl dynamo bench run --local tiny
   kubectl dynamo bench run --local tiny --workload sweep --concurrency 1,8,32 --runs 3
   kubectl dynamo bench run --local tiny --isl-osl 1000,100 --goodput ttft=200ms,itl=20ms
@@ -121,13 +153,27 @@ fn parse<T: std::str::FromStr<Err = kubectl_dynamo_core::bench::WorkloadError>>(
     text.parse()
 }
 
+impl JobArgs {
+    fn options(self, deployment: String) -> ClusterRunOptions {
+        ClusterRunOptions {
+            deployment,
+            image: self.image,
+            registry_mirror: self.registry_mirror,
+            results_pvc: self.results,
+            deadline: self.timeout,
+            waiting: JobWaiting::from_detach_flag(self.detach),
+        }
+    }
+}
+
 impl BenchRunArgs {
     fn options(self) -> BenchRunOptions {
         let load = self.load;
         BenchRunOptions {
-            target: match self.url {
-                Some(url) => BenchTargetName::Url(url),
-                None => BenchTargetName::Local(self.local.flatten()),
+            target: match (self.deployment, self.url) {
+                (Some(deployment), _) => BenchTargetName::Cluster(Box::new(self.job.options(deployment))),
+                (None, Some(url)) => BenchTargetName::Direct(DirectTarget::Url(url)),
+                (None, None) => BenchTargetName::Direct(DirectTarget::Local(self.local.flatten())),
             },
             model: ModelOptions { model: self.model, tokenizer: self.tokenizer },
             workload: WorkloadOptions {
@@ -155,11 +201,29 @@ impl BenchRunArgs {
 pub(super) async fn run(args: BenchRunArgs, context: &Context) -> Result<Exit> {
     let output = args.output.clone();
     let run = bench::run(args.options(), context).await?;
+    print_result(run, &output, context)
+}
+
+/// Prints a run. A run that is not good is an error; one whose Job still measures is not.
+pub(super) fn print_result(
+    run: BenchRun,
+    output: &PrintFormat<TableFormat>,
+    context: &Context,
+) -> Result<Exit> {
+    let job = run.namespace_of_job().map(ToOwned::to_owned);
     match output {
+        PrintFormat::Own(TableFormat::Table) if job.is_some() => {
+            print_data(&format!("benchmark run \"{}\" started\n", run.name))?;
+        }
         PrintFormat::Own(TableFormat::Table) => print_styled(&screen::screen(&run))?,
         PrintFormat::Document(format) => {
             print_data(&format.text(&serde_json::to_value(&run).unwrap_or_default())?)?;
         }
+    }
+    if let Some(namespace) = job {
+        let follow = follow_command(&run.name, &namespace);
+        context.report.info(typed(follow.after("follow it, and store its results: ")));
+        return Ok(Exit::Ok);
     }
     match run.verdict.failure() {
         Some(finding) => Err(BenchError::NotGood { name: run.name, finding: finding.clone() }.into()),

@@ -6,6 +6,7 @@ use kubectl_dynamo_core::bench::BenchFinding;
 use kubectl_dynamo_core::code::MessageCode;
 use kubectl_dynamo_core::command::{Fix, SuggestedCommand};
 use kubectl_dynamo_core::error::{Exit, Explain};
+use kubectl_dynamo_core::resources::BENCH_NAME_LIMIT;
 
 /// An error of a `bench` verb.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +41,24 @@ pub(crate) enum BenchError {
     LimitNotMeasured { limit: String },
     #[error("benchmark run \"{name}\" was interrupted; {measured} of {total} measurements are complete")]
     Interrupted { name: String, measured: usize, total: usize },
+    #[error("\"{name}\" has more than {BENCH_NAME_LIMIT} characters")]
+    NameTooLong { name: String },
+    #[error("the trace has {bytes} bytes after compression, which is too large for a ConfigMap")]
+    TraceTooLarge { bytes: usize },
+    #[error("deployment \"{name}\" in namespace \"{namespace}\" is not managed by kubectl-dynamo")]
+    NotManaged { name: String, namespace: String },
+    #[error("folder {path} on the PVC of the model does not contain a tokenizer")]
+    TokenizerNotOnPvc { path: String },
+    #[error("the image of benchmark run \"{name}\" does not contain AIPerf")]
+    AiperfNotInImage { name: String },
+    #[error("the Job of benchmark run \"{name}\" cannot start: {cause}")]
+    JobCannotStart { name: String, namespace: String, deployment: String, cause: String },
+    #[error(
+        "the Job of benchmark run \"{name}\" failed: {reason}; {measured} of {total} measurements are complete"
+    )]
+    JobFailed { name: String, namespace: String, reason: String, measured: usize, total: usize },
+    #[error("benchmark run \"{name}\" continues in namespace \"{namespace}\"")]
+    Detached { name: String, namespace: String },
 }
 
 /// The result of a step of a `bench` verb.
@@ -55,7 +74,12 @@ impl BenchError {
 
 /// Returns a command about a run.
 fn run_command(verb: &str, name: &str) -> SuggestedCommand {
-    SuggestedCommand::plugin(verb).operand(name, "RUN").on_this_machine()
+    SuggestedCommand::plugin(verb).operand(name, "RUN")
+}
+
+/// The command that follows a run of a cluster, and stores its results.
+pub(crate) fn follow_command(name: &str, namespace: &str) -> SuggestedCommand {
+    run_command("bench logs", name).in_namespace(namespace).flag("-f")
 }
 
 impl Explain for BenchError {
@@ -76,7 +100,14 @@ impl Explain for BenchError {
             Self::NotGood { finding, .. } => {
                 return MessageCode::ALL.iter().copied().find(|code| code.as_str() == finding.code);
             }
-            Self::Interrupted { .. } => return None,
+            Self::NameTooLong { .. } => MessageCode::InvalidValue,
+            Self::TraceTooLarge { .. } => MessageCode::TraceUnreadable,
+            Self::NotManaged { .. } => MessageCode::UnmanagedDeployment,
+            Self::TokenizerNotOnPvc { .. } => MessageCode::TokenizerNotFound,
+            Self::AiperfNotInImage { .. } | Self::JobCannotStart { .. } | Self::JobFailed { .. } => {
+                MessageCode::BenchJobFailed
+            }
+            Self::Interrupted { .. } | Self::Detached { .. } => return None,
         })
     }
 
@@ -85,9 +116,7 @@ impl Explain for BenchError {
             Self::RunExists { name } => {
                 run_command("bench rm", name).after("choose another name with --name, or remove it: ")
             }
-            Self::RunNotFound { .. } => {
-                SuggestedCommand::plugin("bench list").on_this_machine().after("list the runs: ")
-            }
+            Self::RunNotFound { .. } => SuggestedCommand::plugin("bench list").after("list the runs: "),
             Self::StillRunning { name } | Self::WithoutResults { name } | Self::Interrupted { name, .. } => {
                 run_command("bench show", name).after("see its state: ")
             }
@@ -111,12 +140,33 @@ impl Explain for BenchError {
             }
             Self::CredentialsInUrl => "use a URL without a user name and a password".into(),
             Self::NotGood { name, .. } => run_command("bench show", name).after("see all findings: "),
+            Self::NameTooLong { .. } => "choose a shorter name with --name".into(),
+            Self::TraceTooLarge { .. } => "use a part of the trace".into(),
+            Self::NotManaged { name, namespace } => SuggestedCommand::plugin("adopt")
+                .operand(name, "NAME")
+                .in_namespace(namespace)
+                .after("adopt it: "),
+            Self::TokenizerNotOnPvc { .. } => {
+                "specify the folder with its tokenizer.json in the pods: --tokenizer FOLDER".into()
+            }
+            Self::AiperfNotInImage { .. } => "specify an image with AIPerf: --image IMAGE".into(),
+            Self::JobCannotStart { deployment, namespace, .. } => SuggestedCommand::plugin("bench run")
+                .operand(deployment, "NAME")
+                .in_namespace(namespace)
+                .after("fix the cause, for example with another --image, then start the run again: "),
+            Self::JobFailed { name, measured: 0, .. } => {
+                format!("fix the cause, then start the run again with --name {name}").into()
+            }
+            Self::JobFailed { name, namespace, .. } => {
+                run_command("bench show", name).in_namespace(namespace).after("see what was measured: ")
+            }
+            Self::Detached { name, namespace } => follow_command(name, namespace).after("follow it: "),
         })
     }
 
     fn exit(&self) -> Exit {
         match self {
-            Self::Interrupted { .. } => Exit::Interrupted,
+            Self::Interrupted { .. } | Self::Detached { .. } => Exit::Interrupted,
             _ => self.code().map_or(Exit::Failed, MessageCode::exit),
         }
     }

@@ -16,6 +16,10 @@ use kubectl_dynamo_core::intent::name::is_dns1123_label;
 
 /// The record of a run.
 const RECORD: &str = "run.json";
+/// The output of AIPerf in a Job.
+pub(super) const OUTPUT: &str = "aiperf.log";
+/// The output of AIPerf on this machine, in the folder of a measurement.
+const OWN_OUTPUT: &str = "logs/aiperf.log";
 /// A file that is locked while the run is measured.
 const LOCK: &str = "run.lock";
 
@@ -51,10 +55,10 @@ impl BenchStore {
         }
     }
 
-    /// The first unused name with this beginning: `tiny-check-1`.
-    pub(super) fn unused_name(&self, beginning: &str) -> String {
+    /// The first name with this beginning that is neither used here nor by `others`: `tiny-check-1`.
+    pub(super) fn unused_name(&self, beginning: &str, others: &[String]) -> String {
         let mut names = (1_u32..).map(|number| format!("{beginning}-{number}"));
-        names.find(|name| !self.root.join(name).exists()).unwrap_or_default()
+        names.find(|name| !self.root.join(name).exists() && !others.contains(name)).unwrap_or_default()
     }
 
     /// Checks that a run with this name can be created.
@@ -82,10 +86,26 @@ impl BenchStore {
             }
             result => result.map_err(BenchError::file("create", &path))?,
         }
+        Self::lock(path, name)
+    }
+
+    /// Opens the folder of a run of a cluster, or creates it if this machine did not start the run.
+    ///
+    /// # Errors
+    /// Another process follows the run, or the folder cannot be created.
+    pub(super) fn open_or_create(&self, name: &str) -> BenchResult<RunFolder> {
+        let path = self.folder(name)?;
+        if path.is_dir() { Self::lock(path, name) } else { self.create(name) }
+    }
+
+    fn lock(path: PathBuf, name: &str) -> BenchResult<RunFolder> {
         let lock_path = path.join(LOCK);
         let lock = File::create(&lock_path).map_err(BenchError::file("create", &lock_path))?;
-        lock.lock().map_err(BenchError::file("lock", &lock_path))?;
-        Ok(RunFolder { path, _lock: lock })
+        match lock.try_lock() {
+            Ok(()) => Ok(RunFolder { path, _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(BenchError::StillRunning { name: name.into() }),
+            Err(TryLockError::Error(error)) => Err(BenchError::file("lock", &lock_path)(error)),
+        }
     }
 
     /// All runs with a readable record, oldest first.
@@ -106,29 +126,6 @@ impl BenchStore {
         read_record(&folder)
     }
 
-    /// Reads two runs that can be compared.
-    ///
-    /// # Errors
-    /// A run does not exist or does not have a result, or the workloads differ.
-    pub(crate) fn read_pair(&self, before: &str, after: &str) -> BenchResult<(BenchRun, BenchRun)> {
-        let with_results = |name: &str| {
-            let run = self.read(name)?;
-            match run.levels.iter().any(|level| !level.summary.is_empty()) {
-                true => Ok(run),
-                false => Err(BenchError::WithoutResults { name: name.into() }),
-            }
-        };
-        let (one, other) = (with_results(before)?, with_results(after)?);
-        let mut differences = one.workload.differences(&other.workload);
-        if one.versions.aiperf != other.versions.aiperf {
-            differences.push(format!("aiperf: {}, {}", one.versions.aiperf, other.versions.aiperf));
-        }
-        if differences.is_empty() {
-            return Ok((one, other));
-        }
-        Err(BenchError::WorkloadsDiffer { before: before.into(), after: after.into(), differences })
-    }
-
     /// The folder of a run.
     ///
     /// # Errors
@@ -139,6 +136,21 @@ impl BenchStore {
             true => Ok(folder),
             false => Err(BenchError::RunNotFound { name: name.into(), folder: self.root.clone() }),
         }
+    }
+
+    /// The output of AIPerf during a run; empty if this machine does not have it.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub(super) fn output(&self, run: &BenchRun) -> BenchResult<Vec<String>> {
+        let folder = self.folder(&run.name)?;
+        let levels = run.levels.iter().flat_map(|level| &level.runs);
+        let files = levels.map(|level| folder.join(&level.folder).join(OWN_OUTPUT));
+        let mut lines = Vec::new();
+        for path in files.chain([folder.join(OUTPUT)]) {
+            lines.extend(read_text(&path)?.unwrap_or_default().lines().map(str::to_owned));
+        }
+        Ok(lines)
     }
 
     /// Removes a run with all its files.
@@ -209,10 +221,10 @@ mod tests {
     #[test]
     fn used_name_is_refused_and_the_next_one_is_found() {
         let (_folder, store) = store();
-        assert_eq!(store.unused_name("tiny-check"), "tiny-check-1");
+        assert_eq!(store.unused_name("tiny-check", &[]), "tiny-check-1");
         let _running = store.create("tiny-check-1").expect("an unused name");
         assert!(matches!(store.create("tiny-check-1"), Err(BenchError::RunExists { .. })));
-        assert_eq!(store.unused_name("tiny-check"), "tiny-check-2");
+        assert_eq!(store.unused_name("tiny-check", &[]), "tiny-check-2");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Finds what is benchmarked: a local deployment or a URL, its served model, and the folder with the tokenizer.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::{BenchError, BenchResult};
 use crate::chat::{Endpoint, EndpointKind};
@@ -11,9 +13,45 @@ use kubectl_dynamo_core::error::Result;
 
 /// How the user names what is benchmarked.
 pub(crate) enum BenchTargetName {
+    /// What AIPerf on this machine reaches.
+    Direct(DirectTarget),
+    /// A deployment of a cluster, which is measured from a Job.
+    Cluster(Box<ClusterRunOptions>),
+}
+
+/// What AIPerf on this machine reaches.
+pub(crate) enum DirectTarget {
     /// A deployment on this machine; `None` if it is the only one.
     Local(Option<String>),
     Url(String),
+}
+
+/// Options of a run on a cluster.
+#[derive(Debug, Clone)]
+pub(crate) struct ClusterRunOptions {
+    pub deployment: String,
+    /// The image with AIPerf; `None` for NVIDIA's.
+    pub image: Option<String>,
+    pub registry_mirror: Option<String>,
+    /// A PVC for all files of AIPerf.
+    pub results_pvc: Option<String>,
+    /// How long the Job may run.
+    pub deadline: Duration,
+    pub waiting: JobWaiting,
+}
+
+/// Whether a command waits for the end of the Job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum JobWaiting {
+    Follow,
+    Detach,
+}
+
+impl JobWaiting {
+    /// Converts the value of `--detach`.
+    pub(crate) fn from_detach_flag(detach: bool) -> Self {
+        if detach { Self::Detach } else { Self::Follow }
+    }
 }
 
 /// What the user set about the model.
@@ -27,11 +65,11 @@ pub(crate) struct ModelOptions {
 ///
 /// # Errors
 /// The deployment is not running, the server does not list the model, or the tokenizer is missing.
-pub(super) async fn find(name: &BenchTargetName, options: &ModelOptions) -> Result<BenchTarget> {
+pub(super) async fn find(name: &DirectTarget, options: &ModelOptions) -> Result<BenchTarget> {
     match name {
-        BenchTargetName::Local(name) => find_local(name.as_deref(), options).await,
-        BenchTargetName::Url(url) if url.contains('@') => Err(BenchError::CredentialsInUrl.into()),
-        BenchTargetName::Url(url) => {
+        DirectTarget::Local(name) => find_local(name.as_deref(), options).await,
+        DirectTarget::Url(url) if url.contains('@') => Err(BenchError::CredentialsInUrl.into()),
+        DirectTarget::Url(url) => {
             let Some(tokenizer) = &options.tokenizer else {
                 return Err(BenchError::NoTokenizer { url: url.clone() }.into());
             };
@@ -55,6 +93,11 @@ async fn find_local(name: Option<&str>, options: &ModelOptions) -> Result<BenchT
         intent: redact_object(&serde_json::to_value(&found.intent).unwrap_or_default()),
         name: found.name,
         place: "local".into(),
+        namespace: None,
+        revision: None,
+        generation: None,
+        images: Vec::new(),
+        gpus_by_model: BTreeMap::new(),
         version: found.version,
     };
     Ok(BenchTarget { url, model, tokenizer, deployment: Some(deployment) })

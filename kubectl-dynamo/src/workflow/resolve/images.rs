@@ -158,7 +158,7 @@ fn strip_v(version: &str) -> String {
 }
 
 /// Returns the image in the mirror. The first part of a name is a registry if it contains a dot or a port.
-fn apply_mirror(image: &str, mirror: &str) -> String {
+pub(crate) fn apply_mirror(image: &str, mirror: &str) -> String {
     let mirror = mirror.trim_end_matches('/');
     match image.split_once('/') {
         Some((registry, rest)) if registry.contains(['.', ':']) => format!("{mirror}/{rest}"),

@@ -112,3 +112,22 @@ fn nothing_measured_is_not_good() {
     assert!(!BenchVerdict::combine([&good, &bad].into_iter()).is_good);
     assert!(BenchVerdict::combine([&good, &good].into_iter()).is_good);
 }
+
+#[test]
+fn changed_deployment_is_a_fault() {
+    let deployment: BenchDeployment = serde_json::from_value(serde_json::json!({
+        "name": "tiny", "place": "cluster", "namespace": "serving", "generation": 3, "version": "1.6.1", "gpus": 0,
+        "intent": {},
+    }))
+    .expect("a deployment");
+    assert_eq!(judge_change(&deployment, Some(3)), None);
+    for generation in [Some(4), None] {
+        let finding = judge_change(&deployment, generation).expect("a finding");
+        assert!(
+            finding.is_failure && finding.code == MessageCode::BenchDeploymentChanged.as_str(),
+            "{finding:?}"
+        );
+    }
+    let local = BenchDeployment { generation: None, ..deployment };
+    assert_eq!(judge_change(&local, Some(3)), None);
+}

@@ -155,6 +155,19 @@ pub(super) const FOLLOW_JOB: &[ResourcePermissions] = &[
     optional(EVENTS, &["list", "watch"]),
 ];
 
+/// Reading the record of a benchmark run, and whether its Job still runs.
+pub(super) const READ_BENCH_RUN: &[ResourcePermissions] =
+    &[required(CONFIG_MAPS, &["get"]), required(JOBS, &["get"])];
+
+/// Following the Job of a benchmark, and storing its results. A run that did not measure anything is deleted.
+pub(super) const FOLLOW_BENCH_RUN: &[ResourcePermissions] = &[
+    required(CONFIG_MAPS, &["get", "patch", "delete"]),
+    required(JOBS, &["get", "list", "watch", "delete"]),
+    required(PODS, &["get", "list", "watch"]),
+    required(LOGS, &["get"]),
+    optional(EVENTS, &["list", "watch"]),
+];
+
 /// Finding the users of a PVC.
 pub(super) const PVC_USERS: &[ResourcePermissions] =
     &[required(PODS, &["list"]), required(DEPLOYMENTS, &["list"]), required(STATEFUL_SETS, &["list"])];

@@ -115,10 +115,11 @@ fn rejects_invalid_workloads_before_anything_runs() {
     assert_fails(&["bench", "run", "--local", "a", "--url", "http://h/v1"], 2, "KD0001", &["--url"]);
     assert_fails(&["bench", "run", "qwen32", "--url", "http://h/v1"], 2, "KD0001", &["--url"]);
     assert_fails(&["bench", "run", "qwen32"], 4, "KD0101", &[]);
-    for flag in ["--image=a", "--registry-mirror=a", "--results=a", "--timeout=1h", "--detach"] {
+    for flag in ["--image=a", "--registry-mirror=a", "--results=a", "--cpu=1", "--timeout=1h", "--detach"] {
         let name = flag.split('=').next().unwrap_or_default();
         assert_fails(&["bench", "run", "--local", flag], 2, "KD0001", &[name]);
     }
+    assert_fails(&["bench", "run", "qwen32", "--cpu", "0"], 2, "KD0001", &["500m"]);
     let long = "a".repeat(58);
     assert_fails(&["bench", "run", "qwen32", "--name", &long], 2, "KD0005", &["57 characters"]);
     assert_fails(&run(&["tiny"]), 1, "KD0520", &["\"tiny\"", "kubectl dynamo list --local"]);

@@ -66,12 +66,12 @@ pub(crate) async fn failed_bench_runs_name_the_cause_and_leave_nothing(shared: A
     let bench = Bench::new(&shared, "bench-bad").await?;
     let Bench { namespace, plugin, volume, .. } = &bench;
     let runtime = format!("nvcr.io/nvidia/ai-dynamo/vllm-runtime:{}", shared.release());
-    let with_runtime = ["bench", "run", "tiny", "--image", &runtime];
+    let with_runtime = ["bench", "run", "tiny", "--cpu=100m", "--image", &runtime];
     let output = with_pod_details(plugin.run(&with_runtime).await?.expect(1), namespace).await?;
     ensure!(output.err.contains("error [KD0934]") && output.err.contains("AIPerf"), "{}", output.err);
     ensure!(remaining(namespace).await?.is_empty(), "{:?}", remaining(namespace).await?);
 
-    let unpullable = ["bench", "run", "tiny", "--image", "registry.invalid/aiperf:1"];
+    let unpullable = ["bench", "run", "tiny", "--cpu=100m", "--image", "registry.invalid/aiperf:1"];
     let output = plugin.run(&unpullable).await?.expect(1)?;
     ensure!(output.err.contains("error [KD0934]"), "{}", output.err);
     ensure!(output.err.contains("registry.invalid/aiperf:1"), "{}", output.err);
@@ -80,7 +80,7 @@ pub(crate) async fn failed_bench_runs_name_the_cause_and_leave_nothing(shared: A
     // The workers have read it, so they continue.
     let model = volume.join(crate::MODEL);
     std::fs::rename(model.join("tokenizer.json"), model.join("moved.json"))?;
-    let output = plugin.run(&["bench", "run", "tiny", "--image", &runtime]).await?;
+    let output = plugin.run(&["bench", "run", "tiny", "--cpu=100m", "--image", &runtime]).await?;
     std::fs::rename(model.join("moved.json"), model.join("tokenizer.json"))?;
     let output = output.expect(1)?;
     ensure!(output.err.contains("KD0934"), "AIPerf is missing first: {}", output.err);
@@ -98,7 +98,7 @@ pub(crate) async fn job_measures_a_sweep_and_only_its_results_remain(shared: Arc
     let Bench { namespace, plugin, .. } = &bench;
     let results = namespace.create_pvc("results").await?;
     let run = ["bench", "run", "tiny", "--workload", "sweep", "--concurrency", "1,2", "--isl-osl", "64,16"];
-    let flags = ["--name", "one", "--results", "results", "--progress", "plain"];
+    let flags = ["--name", "one", "--cpu=100m", "--results", "results", "--progress", "plain"];
     let output = plugin.run(&[&run[..], &flags].concat()).await?;
     // On a busy machine, AIPerf can be the bottleneck. The results are the same in form.
     ensure!([Some(0), Some(1)].contains(&output.code), "{output:?}\n{}", namespace.describe().await?);
@@ -136,7 +136,7 @@ pub(crate) async fn job_measures_a_sweep_and_only_its_results_remain(shared: Arc
 pub(crate) async fn detached_run_is_followed_by_another_machine(shared: Arc<Shared>) -> Outcome {
     let bench = Bench::new(&shared, "bench-detach").await?;
     let Bench { namespace, plugin, .. } = &bench;
-    let run = ["bench", "run", "tiny", "--isl-osl", "64,16", "--name", "two"];
+    let run = ["bench", "run", "tiny", "--cpu=100m", "--isl-osl", "64,16", "--name", "two"];
     let output = plugin.run(&[&run[..], &["--detach"]].concat()).await?.expect(0)?;
     ensure!(output.out.contains("benchmark run \"two\" started"), "{}", output.out);
     ensure!(output.err.contains("bench logs two"), "{}", output.err);

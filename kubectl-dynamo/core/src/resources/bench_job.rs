@@ -7,6 +7,7 @@ use super::container::{pod_security_context, pull_secrets, tolerations};
 use super::{NAME_LABEL, Resource, managed_labels, object_at};
 use crate::intent::Placement;
 use crate::plan::model_cache::CACHE_MOUNT_PATH;
+use crate::quantity::format_cpu;
 
 /// Label of the Job, its pod, and the ConfigMap, with the name of the benchmark run.
 pub const BENCH_RUN_LABEL: &str = "kubectl-dynamo.dev/bench-run";
@@ -74,6 +75,8 @@ pub struct BenchJob<'a> {
     pub has_trace: bool,
     /// Worker processes of AIPerf.
     pub workers: u32,
+    /// The CPU request in thousandths of a core; `None` for the one that the workers need.
+    pub millicpu: Option<u32>,
     pub deadline_seconds: u64,
     pub measurements: Vec<BenchJobMeasurement>,
 }
@@ -171,7 +174,7 @@ impl BenchJob<'_> {
             mounts.push(json!({ "name": "run", "mountPath": CONFIG_MAP_PATH, "readOnly": true }));
         }
         let further_workers = self.workers.saturating_sub(1);
-        let cpu = BASE_MILLICPU + WORKER_MILLICPU * further_workers;
+        let cpu = self.millicpu.unwrap_or(BASE_MILLICPU + WORKER_MILLICPU * further_workers);
         let memory = BASE_MEBIBYTES + WORKER_MEBIBYTES * further_workers;
         json!({
             "name": BENCH_CONTAINER,
@@ -182,7 +185,7 @@ impl BenchJob<'_> {
             "env": [{ "name": "HOME", "value": "/tmp" }, { "name": "PYTHONUNBUFFERED", "value": "1" }],
             "workingDir": "/tmp",
             "volumeMounts": mounts,
-            "resources": { "requests": { "cpu": format!("{cpu}m"), "memory": format!("{memory}Mi") } },
+            "resources": { "requests": { "cpu": format_cpu(cpu), "memory": format!("{memory}Mi") } },
             "securityContext": {
                 "runAsUser": 1000,
                 "runAsGroup": 1000,
@@ -241,6 +244,7 @@ mod tests {
             results_pvc: None,
             has_trace: false,
             workers: 1,
+            millicpu: None,
             deadline_seconds: 7200,
             measurements: vec![BenchJobMeasurement {
                 folder: "/tmp/bench/tiny-check-1/concurrency-4/run-1".into(),
@@ -289,6 +293,9 @@ mod tests {
         let rendered = BenchJob { workers: 3, ..job() }.render().object;
         let requests = rendered.pointer("/spec/template/spec/containers/0/resources/requests");
         assert_eq!(requests, Some(&json!({ "cpu": "3400m", "memory": "4096Mi" })));
+        let rendered = BenchJob { millicpu: Some(500), ..job() }.render().object;
+        let requests = rendered.pointer("/spec/template/spec/containers/0/resources/requests");
+        assert_eq!(requests, Some(&json!({ "cpu": "500m", "memory": "2048Mi" })));
     }
 
     #[test]

@@ -21,6 +21,7 @@ use kubectl_dynamo_core::bench::{
     BenchRun, ErrorBound, GoodputLimit, TokenLengths, Turns, WorkloadKind, WorkloadOptions,
 };
 use kubectl_dynamo_core::error::{Exit, Result};
+use kubectl_dynamo_core::quantity::ExactQuantity;
 
 /// Measure a deployment or an OpenAI-compatible server under load
 ///
@@ -116,6 +117,9 @@ pub(in crate::commands) struct JobArgs {
     /// PVC that keeps all files of AIPerf
     #[arg(long, value_name = "PVC", conflicts_with_all = ["local", "url"])]
     pub results: Option<String>,
+    /// CPU request of the Job's pod (default: 2, and more for more than 32 requests in flight)
+    #[arg(long, value_name = "CPU", value_parser = parse_cpu, conflicts_with_all = ["local", "url"])]
+    pub cpu: Option<u32>,
     /// Deadline of the Job, such as 30m
     #[arg(long, value_name = "DURATION", default_value = "2h", value_parser = kube_flags::parse_duration, conflicts_with_all = ["local", "url"])]
     pub timeout: Duration,
@@ -146,6 +150,19 @@ fn parse_percent(text: &str) -> std::result::Result<f64, PercentError> {
     number.ok_or_else(|| PercentError { given: text.into() })
 }
 
+/// A CPU request that is not a positive quantity.
+#[derive(Debug, thiserror::Error)]
+#[error("\"{given}\" is not a number of CPU cores, such as 500m or 2")]
+struct CpuError {
+    given: String,
+}
+
+fn parse_cpu(text: &str) -> std::result::Result<u32, CpuError> {
+    let thousandths = ExactQuantity::parse(text).and_then(|quantity| quantity.thousandths());
+    let millicpu = thousandths.and_then(|number| u32::try_from(number).ok()).filter(|number| *number > 0);
+    millicpu.ok_or_else(|| CpuError { given: text.into() })
+}
+
 /// Parses a value and keeps the hint of its error.
 fn parse<T: std::str::FromStr<Err = kubectl_dynamo_core::bench::WorkloadError>>(
     text: &str,
@@ -160,6 +177,7 @@ impl JobArgs {
             image: self.image,
             registry_mirror: self.registry_mirror,
             results_pvc: self.results,
+            millicpu: self.cpu,
             deadline: self.timeout,
             waiting: JobWaiting::from_detach_flag(self.detach),
         }

@@ -101,6 +101,7 @@ fn job<'a>(
         results_pvc: options.results_pvc.as_deref(),
         has_trace: workload.trace.is_some(),
         workers,
+        millicpu: options.millicpu,
         deadline_seconds: options.deadline.as_secs(),
         measurements: workload.measurements().iter().map(measurement).collect(),
     }

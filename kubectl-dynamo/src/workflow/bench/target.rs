@@ -35,6 +35,8 @@ pub(crate) struct ClusterRunOptions {
     pub registry_mirror: Option<String>,
     /// A PVC for all files of AIPerf.
     pub results_pvc: Option<String>,
+    /// The CPU request of the pod in thousandths of a core; `None` for the one that AIPerf's workers need.
+    pub millicpu: Option<u32>,
     /// How long the Job may run.
     pub deadline: Duration,
     pub waiting: JobWaiting,

@@ -236,3 +236,7 @@ pub const VLLM_EXTRA_PACKAGES: &[&str] = &[
 
 /// The version of AIPerf that `bench` installs. Its files have schema 1.4.
 pub const AIPERF_VERSION: &str = "0.13.0";
+
+/// The version of aiconfigurator that `recommend` installs. Its successor `aisimulate` keeps the command and the files, but
+/// its versions 0.12.0 to 0.13.0 are packages on PyPI that cannot be installed.
+pub const AICONFIGURATOR_VERSION: &str = "0.12.0";

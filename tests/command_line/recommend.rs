@@ -2,11 +2,14 @@
 //! aiconfigurator fails. The tier `recommend` runs the real program.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};
 
 use kubectl_dynamo_core::release::AICONFIGURATOR_VERSION;
 use kubectl_dynamo_tests::cache;
+use kubectl_dynamo_tests::outline::outline;
 use serde_json::Value;
 
 use crate::requests::TestFolder;
@@ -124,6 +127,8 @@ fn render_accepts_exactly_the_command_and_the_request_of_each_prediction() {
     let folder = home(COMPLETE);
     let document = folder.run_successfully(&[&MODEL[..], &["-o", "json"]].concat());
     let document: Value = serde_json::from_str(&document).expect("JSON");
+    let closed = ["apiVersion", "kind", "mode", "objective", "role", "weightSource"];
+    insta::assert_snapshot!("json-recommendation", outline([&document], &closed));
     let predictions = document["predictions"].as_array().expect("predictions");
     assert_eq!(predictions.len(), 4, "{document:#}");
     for prediction in predictions {
@@ -218,6 +223,44 @@ fn model_without_a_configuration_is_an_error() {
     let long = [&with("./model")[..], &["--isl", "50000"]].concat();
     fails(&folder, &long, 2, &["[KD0005]", "51000 tokens", "40960"]);
     assert!(!folder.path().join("calls").exists(), "the predictor was not started");
+}
+
+/// A hub that denies every request.
+fn denying_hub() -> String {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    let address = listener.local_addr().expect("it listens");
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut reader = BufReader::new(&stream);
+            let mut line = String::new();
+            while reader.read_line(&mut line).is_ok_and(|length| length > 2) {
+                line.clear();
+            }
+            let answer = "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            let _ = (&stream).write_all(answer.as_bytes());
+        }
+    });
+    format!("http://{address}")
+}
+
+#[test]
+fn gated_model_needs_a_token_unless_aiconfigurator_knows_it() {
+    let mut folder = home(COMPLETE);
+    folder.set("HF_HUB_OFFLINE", "0");
+    folder.set("HF_ENDPOINT", &denying_hub());
+    let gated = ["recommend", "acme/gated", "--gpu", "h200:8"];
+    fails(&folder, &gated, 4, &["[KD0941]", "\"acme/gated\"", "HF_TOKEN"]);
+    let output = folder.run(&MODEL);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && stderr.contains("in aiconfigurator"), "{stderr}");
+}
+
+#[test]
+fn worker_that_was_predicted_on_a_larger_node_is_not_recommended() {
+    let folder = home(r#"[ "$mode" = disagg ] || exit 1; copy moe disagg"#);
+    let table = folder.run_successfully(&["recommend", "./model", "--gpu", "h200:4x4"]);
+    assert!(table.contains("predicted for 8 GPUs per node"), "{table}");
+    assert!(table.contains("--decode-nodes 2"), "{table}");
 }
 
 #[test]

@@ -108,6 +108,9 @@ fn fit_cell(candidate: &Candidate) -> String {
         Err(PlacementError::WorkerTooLarge { needed, .. }) => {
             return format!("needs {needed} nodes per worker");
         }
+        Ok(_) if candidate.assumes_larger_nodes => {
+            return format!("predicted for {} GPUs per node", candidate.prediction.gpus_per_node);
+        }
         Ok(_) => {}
     }
     let cell = |(role, comparison): (&RoleFit, &Option<MemoryComparison>)| match comparison {
@@ -214,7 +217,8 @@ fn prediction_document(found: &Recommendation, at: usize, candidate: &Candidate)
         "concurrency": prediction.concurrency,
         "ttftMilliseconds": prediction.ttft,
         "itlMilliseconds": prediction.itl,
-        "fits": candidate.fits.fits(),
+        "assumedGpusPerNode": prediction.gpus_per_node,
+        "fits": candidate.is_servable(),
         "text": candidate.fits.gpus_needed.as_ref().err().map(ToString::to_string),
         "memoryDifferences": candidate.differences.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "command": typed(candidate.command(&found.model)),

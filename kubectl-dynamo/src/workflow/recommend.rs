@@ -112,7 +112,7 @@ pub(crate) async fn recommend(options: RecommendOptions, context: &Context) -> R
     rank(&mut predicted.predictions, options.sizing.objective());
     report.done(Stage::Prediction, format!("{} deployments predicted", predicted.predictions.len()));
     let candidates = candidates(predicted.predictions, &fit, &options.target)?;
-    let best = candidates.iter().position(|candidate| candidate.fits.fits()).unwrap_or(0);
+    let best = candidates.iter().position(Candidate::is_servable).unwrap_or(0);
     for difference in candidates.get(best).iter().flat_map(|best| &best.differences) {
         report.warn(Some(MessageCode::PredictedMemoryDiffers), difference.to_string(), None);
     }

@@ -82,7 +82,14 @@ struct TableRow {
 struct GeneratorConfig {
     #[serde(rename = "WorkerConfig")]
     workers: WorkerCounts,
+    #[serde(rename = "NodeConfig")]
+    node: NodeSize,
     params: RoleSizes,
+}
+
+#[derive(Debug, Deserialize)]
+struct NodeSize {
+    num_gpus_per_node: u32,
 }
 
 #[derive(Debug, Deserialize)]
@@ -231,6 +238,7 @@ fn prediction(
         concurrency: 0.0,
         ttft: row.ttft,
         itl: row.tpot,
+        gpus_per_node: generator.node.num_gpus_per_node,
         vllm_version: version.clone().ok_or_else(|| problem(TABLE, FileProblem::MissingColumn("version")))?,
     };
     let units = units(&prediction, row)?;

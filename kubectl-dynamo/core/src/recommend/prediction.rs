@@ -20,6 +20,8 @@ pub struct Prediction {
     pub ttft: f64,
     /// Time between two tokens, in milliseconds.
     pub itl: f64,
+    /// GPUs of the nodes that the prediction assumes.
+    pub gpus_per_node: u32,
     /// The vLLM version whose measurements the prediction uses.
     pub vllm_version: String,
 }
@@ -38,6 +40,14 @@ impl Prediction {
     /// GPUs of all workers.
     pub fn gpus(&self) -> u32 {
         self.topology.groups().iter().fold(0, |sum, (_, group)| sum.saturating_add(group.gpus()))
+    }
+
+    /// Whether a worker uses GPUs of several nodes of this size, while the prediction assumes larger nodes, and thus a
+    /// faster connection between the GPUs.
+    pub fn assumes_larger_nodes(&self, gpus_per_node: u32) -> bool {
+        let is_split =
+            self.topology.groups().iter().any(|(_, group)| group.parallelism.gpus() > gpus_per_node);
+        is_split && self.gpus_per_node > gpus_per_node
     }
 
     /// Output tokens per second of the deployment.

@@ -53,6 +53,7 @@ mod tests {
             concurrency: 1.0,
             ttft: 1.0,
             itl: 1.0,
+            gpus_per_node: 8,
             vllm_version: "1".into(),
         }
     }

@@ -20,11 +20,18 @@ pub(crate) struct Candidate {
     /// For each role of the prediction; `None` if the architecture of the model is unknown.
     pub comparisons: Vec<Option<MemoryComparison>>,
     pub differences: Vec<MemoryDifference>,
+    /// Whether the prediction is for nodes with more GPUs.
+    pub assumes_larger_nodes: bool,
     /// The request without the model.
     settings: Vec<Setting>,
 }
 
 impl Candidate {
+    /// Returns whether the GPUs can serve it as predicted.
+    pub(crate) fn is_servable(&self) -> bool {
+        self.fits.fits() && !self.assumes_larger_nodes
+    }
+
     /// The command of `up`.
     pub(crate) fn command(&self, model: &ModelRef) -> SuggestedCommand {
         up_command(model, &self.settings)
@@ -59,7 +66,8 @@ fn candidate(prediction: Prediction, query: &FitQuery, target: &PredictionTarget
         prediction.roles.iter().copied().zip(&fits.roles).map(compare).collect();
     let differences = comparisons.iter().flatten().filter_map(MemoryComparison::difference).collect();
     let settings = request_settings(&prediction, limit).settings;
-    Ok(Candidate { prediction, fits, comparisons, differences, settings })
+    let assumes_larger_nodes = prediction.assumes_larger_nodes(query.hardware.gpus_per_node);
+    Ok(Candidate { prediction, fits, comparisons, differences, assumes_larger_nodes, settings })
 }
 
 /// The length that requests must be limited to, because the engine would not start with the length of the model.

@@ -84,6 +84,9 @@ fn experts_and_data_parallelism_are_kept_and_large_workers_span_nodes() {
     };
     assert_eq!(decode(8).parallelism, Parallelism { data: 8, expert: true, ..Parallelism::default() });
     assert_eq!((decode(8).nodes, decode(4).nodes), (1, 2));
+    let best = &read_predictions(&files, 4).expect("recorded files")[0];
+    // The worker was predicted on one node of eight GPUs.
+    assert!(best.assumes_larger_nodes(4) && !best.assumes_larger_nodes(8));
 }
 
 #[test]

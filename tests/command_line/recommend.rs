@@ -260,6 +260,7 @@ fn worker_that_was_predicted_on_a_larger_node_is_not_recommended() {
     let folder = home(r#"[ "$mode" = disagg ] || exit 1; copy moe disagg"#);
     let table = folder.run_successfully(&["recommend", "./model", "--gpu", "h200:4x4"]);
     assert!(table.contains("predicted for 8 GPUs per node"), "{table}");
+    assert!(table.contains("no deployment fits these GPUs as predicted"), "{table}");
     assert!(table.contains("--decode-nodes 2"), "{table}");
 }
 

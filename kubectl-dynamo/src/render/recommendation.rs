@@ -146,6 +146,9 @@ fn group_text(group: &WorkerGroup) -> String {
 fn notes(found: &Recommendation) -> Vec<String> {
     let mut notes = Vec::new();
     let best = found.best();
+    if !best.is_servable() {
+        notes.push("no deployment fits these GPUs as predicted: see the column FIT".into());
+    }
     notes.push(format!(
         "the latencies are predicted for {:.0} requests in flight",
         best.prediction.concurrency

@@ -17,12 +17,14 @@ mod events;
 mod explain;
 mod fit;
 mod gateway;
+mod gpu_flag;
 mod list;
 mod local;
 mod logs;
 mod output_flag;
 mod port_forward;
 mod rbac;
+mod recommend;
 mod render;
 mod report;
 mod rollout;
@@ -88,6 +90,7 @@ enum Verb {
     Diff(Box<diff::DiffArgs>),
     Check(Box<check::ClusterCheckArgs>),
     Fit(Box<fit::FitArgs>),
+    Recommend(Box<recommend::RecommendArgs>),
     Scale(scale::ScaleArgs),
     Rollout(rollout::RolloutArgs),
     Adopt(adopt::AdoptArgs),
@@ -127,6 +130,7 @@ impl Verb {
             Self::Render(_) => "render",
             Self::Diff(_) => "diff",
             Self::Fit(_) => "fit",
+            Self::Recommend(_) => "recommend",
             Self::Scale(_) => "scale",
             Self::Rollout(args) => args.name(),
             Self::Adopt(_) => "adopt",
@@ -222,6 +226,7 @@ fn dispatch(verb: Verb, context: &Context) -> Result<Exit> {
         Verb::Explain(args) => explain::run(&args),
         Verb::Report(args) => block_on(report::run(args, context)),
         Verb::Fit(args) => block_on(fit::run(*args, context)),
+        Verb::Recommend(args) => block_on(recommend::run(*args, context)),
         Verb::Chat(args) => block_on(chat::run(args, context)),
         Verb::Test(args) => block_on(test::run(*args, context)),
         Verb::Top(args) => block_on(top::run(args, context)),

@@ -12,6 +12,7 @@ pub mod launch;
 pub mod logs;
 pub mod model;
 mod pid;
+pub mod predictor;
 pub mod processes;
 mod python;
 mod python_environment;

@@ -20,6 +20,7 @@ pub(crate) mod local;
 pub(crate) mod objects;
 pub(crate) mod plan_table;
 pub(crate) mod probes;
+pub(crate) mod recommendation;
 pub(crate) mod role_fit;
 pub(crate) mod settings;
 pub(crate) mod status;

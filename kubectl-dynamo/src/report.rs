@@ -59,6 +59,8 @@ pub enum Stage {
     Probes,
     /// Measures a deployment under load.
     Benchmark,
+    /// Predicts the speed of deployments.
+    Prediction,
 }
 
 impl Stage {
@@ -75,6 +77,7 @@ impl Stage {
             Self::SmokeTest => "smoke test",
             Self::Probes => "probes",
             Self::Benchmark => "benchmark",
+            Self::Prediction => "prediction",
         }
     }
 }

@@ -36,6 +36,7 @@ mod pod_progress;
 pub(crate) mod preflight;
 pub(crate) mod previous_deployment;
 pub(crate) mod probes;
+pub(crate) mod recommend;
 pub(crate) mod render;
 pub(crate) mod resolve;
 pub(crate) mod retained;

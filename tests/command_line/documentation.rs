@@ -46,7 +46,7 @@ program=$KUBECTL_DYNAMO
 [ "$1" = dynamo ] || exit 0
 shift
 case "$* " in
-"fit "* | "up " | "render " | "completion --install "*) parse_only "$@" ;;
+"fit "* | "recommend "* | "up " | "render " | "completion --install "*) parse_only "$@" ;;
 "up "*" --local "* | "up --local "*) parse_only "$@" ;;
 esac
 call ran "$@"

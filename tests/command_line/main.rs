@@ -11,6 +11,7 @@ mod gateway;
 mod local;
 mod manifests;
 mod recipes;
+mod recommend;
 mod reference_pages;
 mod requests;
 mod scale;

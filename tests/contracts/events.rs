@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{Home, frozen};
 
-const STAGES: [Stage; 9] = [
+const STAGES: [Stage; 10] = [
     Stage::Preflight,
     Stage::Runtime,
     Stage::Apply,
@@ -17,6 +17,7 @@ const STAGES: [Stage; 9] = [
     Stage::Ready,
     Stage::SmokeTest,
     Stage::Benchmark,
+    Stage::Prediction,
 ];
 
 /// Returns every event, with every optional field set once and unset once.

@@ -232,6 +232,11 @@ impl RunningCommand {
         Ok(stdout.read_exact(&mut [0])?)
     }
 
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn signal(&self, signal: Signal) -> Outcome {
         let process = processes::open_process(self.child.id())?.ok_or("the process is running")?;
         Ok(process.signal(signal)?)

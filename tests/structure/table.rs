@@ -42,6 +42,7 @@ pub(crate) const CORE_MODULES: &[&str] = &[
     "crate::diagnosis",
     "crate::change",
     "crate::bench",
+    "crate::recommend",
 ];
 
 /// The pure modules of the fetcher.

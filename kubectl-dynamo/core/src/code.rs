@@ -58,6 +58,7 @@ macro_rules! message_codes {
 // - KD0506: Usage if the reference is in a file of `-f`, else Failed
 // - KD0520: Usage if several local deployments exist and none is named, else Failed
 // - KD0702, KD0703, KD0802: SmokeTest if the smoke test of `up` fails, else Failed
+// - KD0941: Access if the hub denies access, else Model
 message_codes! {
     InvalidCommandLine = "KD0001", CommandLine, exit Usage, "The command line is invalid: an unknown verb or flag, or an invalid value";
     ConfirmationRequired = "KD0002", CommandLine, exit Usage, "The command needs confirmation, but stdin is not a terminal and `-y` is not set";
@@ -313,6 +314,14 @@ message_codes! {
     BenchJobFailed = "KD0934", Integration, exit Failed, "The Job of a benchmark run cannot start, failed, or was deleted";
     BenchResultsIncomplete = "KD0935", Integration, exit Failed, "The log of a benchmark's pod does not contain all results";
     BenchDeploymentChanged = "KD0936", Integration, exit Failed, "The deployment was changed during the benchmark run";
+
+    PredictionGpuUnknown = "KD0940", Integration, exit Usage, "aiconfigurator does not have measurements of the GPU";
+    PredictionModelUnreadable = "KD0941", Integration, exit Model, "The configuration of the model cannot be read, which a prediction needs";
+    LatencyNotReachable = "KD0942", Integration, exit DoesNotFit, "No predicted deployment meets the latency limits";
+    PredictionFailed = "KD0943", Integration, exit Failed, "aiconfigurator failed";
+    PredictionFileInvalid = "KD0944", Integration, exit Failed, "A file of aiconfigurator is missing or cannot be used";
+    NotEnoughGpusForLoad = "KD0945", Integration, exit DoesNotFit, "The load needs more GPUs than there are";
+    PredictedMemoryDiffers = "KD0946", Integration, exit Ok, "A prediction and `fit` disagree about memory";
 }
 
 impl MessageCode {

@@ -52,7 +52,7 @@ pub struct CommandScope {
 }
 
 /// Verbs of this plugin that do not contact a cluster.
-const OFFLINE_VERBS: [&str; 6] = ["completion", "config", "explain", "fit", "rbac", "version"];
+const OFFLINE_VERBS: [&str; 7] = ["completion", "config", "explain", "fit", "rbac", "recommend", "version"];
 
 impl SuggestedCommand {
     /// A command of this plugin. `verb` may contain a subcommand, such as `cache pull`.

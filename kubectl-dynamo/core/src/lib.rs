@@ -29,6 +29,7 @@ pub mod prometheus;
 pub mod quantity;
 pub mod rbac;
 pub mod readiness;
+pub mod recommend;
 pub mod release;
 pub mod resources;
 pub mod top;

@@ -10,8 +10,8 @@ mod parser_names;
 
 use crate::intent::IntentError;
 pub use catalog::{
-    AIPERF_IMAGE, AIPERF_VERSION, CATALOG, DEFAULT_RELEASE, MEASURED_LOSSES, MOCKER_PACKAGES,
-    SECOND_VERSION_PARSERS, TRANSFORMERS_PACKAGES, VLLM_EXTRA_PACKAGES, newest_release_for,
+    AICONFIGURATOR_VERSION, AIPERF_IMAGE, AIPERF_VERSION, CATALOG, DEFAULT_RELEASE, MEASURED_LOSSES,
+    MOCKER_PACKAGES, SECOND_VERSION_PARSERS, TRANSFORMERS_PACKAGES, VLLM_EXTRA_PACKAGES, newest_release_for,
 };
 pub use features::{
     CUDA_13_SUFFIX, ConfigurationReader, ConnectorSpelling, CudaImages, Executor, FileDiscovery, ImageTag,
@@ -125,6 +125,12 @@ impl Release {
     pub fn full_version(&self, given: &str) -> String {
         let is_complete = has_patch(given) || !self.covers_minor(given);
         if is_complete { given.trim_start_matches('v').into() } else { self.version.into() }
+    }
+
+    /// The vLLM version of the runtime, such as `0.20.1`.
+    pub fn vllm_version(&self) -> &'static str {
+        let [vllm, _] = self.vllm_packages;
+        vllm.rsplit("==").next().unwrap_or(vllm)
     }
 
     /// The runtime image of a full version.

@@ -3,16 +3,15 @@
 
 use clap::Args;
 
+use super::gpu_flag::hardware_of;
 use super::output_flag::output_parser;
 use super::serving_flags::MemoryFlags;
 use crate::context::Context;
 use crate::output::{PrintFormat, TableFormat, print_data};
 use crate::render::{fit as screen, role_fit};
 use crate::workflow::fit::{self, FitOptions, FitReport};
-use kubectl_dynamo_core::code::MessageCode;
-use kubectl_dynamo_core::command::Fix;
-use kubectl_dynamo_core::error::{Exit, Explain, Result};
-use kubectl_dynamo_core::fit::{HardwareError, RequestedLength};
+use kubectl_dynamo_core::error::{Exit, Result};
+use kubectl_dynamo_core::fit::RequestedLength;
 use kubectl_dynamo_core::intent::request::MergedSettings;
 use kubectl_dynamo_core::release::Release;
 
@@ -40,9 +39,6 @@ pub(super) struct FitArgs {
     pub output: PrintFormat<TableFormat>,
 }
 
-/// The value of `--gpu` for the GPUs of the cluster.
-const AUTO: &str = "auto";
-
 const EXAMPLES: &str = "\
 Examples:
   kubectl dynamo fit Qwen/Qwen3-32B                          one node with eight H100 GPUs
@@ -51,27 +47,9 @@ Examples:
   kubectl dynamo fit ./model --gpu h200-141g:8x2 -- --kv-cache-dtype fp8
   kubectl dynamo fit Qwen/Qwen3-32B --gpu h100-80g:8x2 --mode disagg --prefill-tp 2 --decode-tp 4";
 
-/// An invalid value of `--gpu`.
-#[derive(Debug, thiserror::Error)]
-#[error("--gpu: {0}")]
-struct HardwareFlagError(HardwareError);
-
-impl Explain for HardwareFlagError {
-    fn code(&self) -> Option<MessageCode> {
-        Some(MessageCode::InvalidValue)
-    }
-
-    fn hint(&self) -> Option<Fix> {
-        Some("use a value such as --gpu h100-80g:8x4 (four nodes with eight GPUs each)".into())
-    }
-}
-
 pub(super) async fn run(args: FitArgs, context: &Context) -> Result<Exit> {
     let options = FitOptions {
-        hardware: match args.gpu.as_str() {
-            AUTO => fit::cluster_hardware(context).await?,
-            gpu => gpu.parse().map_err(HardwareFlagError)?,
-        },
+        hardware: hardware_of(&args.gpu, context).await?,
         release: args.release.as_deref().map(Release::find).transpose()?,
         model: args.model,
         max_model_len: args.max_model_len,

@@ -154,6 +154,8 @@ own_formats! {
     GatewayConfigFormat {}
     /// The result of a benchmark.
     BenchFormat { Table = "table", Csv = "csv", Md = "md", Html = "html" }
+    /// A table of predictions, or the command that serves the best one.
+    RecommendFormat { Table = "table", Command = "command" }
     /// Names of objects.
     ObjectFormat { Name = "name" }
 }

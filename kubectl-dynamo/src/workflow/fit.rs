@@ -18,8 +18,9 @@ use kubectl_dynamo_core::intent::request::MergedSettings;
 use kubectl_dynamo_core::plan::model_cache::load_format_of;
 use kubectl_dynamo_core::preflight::{self, ClusterHardwareError, Fact};
 use kubectl_dynamo_core::release::{MemoryRules, Release};
-use model_weights::{ModelWeights, read_model_weights};
-pub(crate) use roles::{RoleFit, RoleFits};
+use model_weights::read_model_weights;
+pub(crate) use model_weights::{ModelWeights, read_model_files};
+pub(crate) use roles::{PlacementError, RoleFit, RoleFits, role_fits};
 
 /// Options of `fit`.
 pub(crate) struct FitOptions {

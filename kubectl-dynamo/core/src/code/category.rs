@@ -42,7 +42,7 @@ impl MessageCategory {
             Self::Engine => "engine",
             Self::Routing => "registration and routing",
             Self::Network => "network",
-            Self::Integration => "gateway and benchmark",
+            Self::Integration => "gateway, benchmark, and recommendation",
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::code::MessageCode;
 use crate::command::{Fix, SuggestedCommand};
 use crate::error::Explain;
 use crate::intent::ValueError;
+pub(crate) use argument_groups::group_by_flag;
 pub use document::{API_VERSION, KIND, flatten, intent_settings, live_layer, to_document};
 pub use fields::{
     Field, FieldType, GROUPS, Heading, NAMESPACE, TopologyMode, fields, find_field, nearest_path,

@@ -238,3 +238,7 @@ pub const VLLM_EXTRA_PACKAGES: &[&str] = &[
 pub const AIPERF_VERSION: &str = "0.13.0";
 /// The image with this version. NVIDIA's registry has tags up to 0.12.0 in public files; this one was not pulled.
 pub const AIPERF_IMAGE: &str = "nvcr.io/nvidia/ai-dynamo/aiperf:0.13.0";
+
+/// The version of aiconfigurator that `recommend` installs. Its successor `aisimulate` keeps the command and the files, but
+/// its versions 0.12.0 to 0.13.0 are packages on PyPI that cannot be installed.
+pub const AICONFIGURATOR_VERSION: &str = "0.12.0";

@@ -14,10 +14,11 @@ use crate::workflow::watched_job::{WatchedJob, watch_job};
 use crate::workflow::watched_objects::WatchedObjects;
 use kubectl_dynamo_cluster::{Kind, WatchEvent};
 use kubectl_dynamo_core::bench::BenchRun;
+use kubectl_dynamo_core::code::MessageCategory;
 use kubectl_dynamo_core::diagnosis::cause_of;
-use kubectl_dynamo_core::error::Result;
+use kubectl_dynamo_core::error::{Explain, Result};
 use kubectl_dynamo_core::object::ObjectFields;
-use kubectl_dynamo_core::readiness::{DeploymentReducer, ObservedKind, pod_phase, pod_status};
+use kubectl_dynamo_core::readiness::{DeploymentReducer, ObservedKind, Problem, pod_phase, pod_status};
 use kubectl_dynamo_core::resources::bench_object_name;
 
 /// Lines of the log that wait to be read.
@@ -86,16 +87,27 @@ async fn follow_job(mut follower: Follower<'_>) -> Result<BenchRun> {
                 result?;
             }
             problem = grace_period.wait_until_expired() => {
-                let cause = cause_of(&problem, &WatchedJob(&objects).evidence());
-                let (name, namespace) = (follower.name().to_owned(), cluster.namespace.clone());
-                let deployment = follower.record.target.name().to_owned();
-                let error = BenchError::JobCannotStart { name, namespace, deployment, cause: cause.to_string() };
+                let error = cannot_start(&problem, WatchedJob(&objects), &follower);
                 if follower.origin == RunOrigin::ThisCommand {
                     follower.discard().await?;
                 }
                 return Err(error.into());
             }
         }
+    }
+}
+
+/// The error for a pod that does not start. A problem with the image names it.
+fn cannot_start(problem: &Problem, job: WatchedJob<'_>, follower: &Follower<'_>) -> BenchError {
+    let cause = cause_of(problem, &job.evidence());
+    let is_about_image = cause.code().is_some_and(|code| code.category() == MessageCategory::Image);
+    let containers = job.newest_pod().and_then(|pod| Some(&pod.spec.as_ref()?.containers));
+    let image = containers.and_then(|all| all.first()?.image.as_deref()).filter(|_| is_about_image);
+    BenchError::JobCannotStart {
+        name: follower.name().to_owned(),
+        namespace: follower.runs.namespace().to_owned(),
+        deployment: follower.record.target.name().to_owned(),
+        cause: image.map_or_else(|| cause.to_string(), |image| format!("image \"{image}\": {cause}")),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Reads the configuration and the size of the weights of a model, from a folder or from the hub.
 //! It must not download weights.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use model_fetcher_contract::weights::LoadFormat;
@@ -32,6 +32,8 @@ pub(crate) struct ModelWeights {
     pub config: Value,
     /// The size of the weight files that the engine loads, in bytes.
     pub bytes: u64,
+    /// The folder of this machine with the configuration.
+    pub folder: PathBuf,
 }
 
 /// An error of a model whose size cannot be determined.
@@ -56,8 +58,24 @@ impl Explain for ModelSizeError {
 /// Returns the configuration and weight size of a model, by its ID on the hub or its folder.
 ///
 /// # Errors
-/// A model that cannot be reached or read.
+/// A model that cannot be reached or read, or that does not have weights.
 pub(super) async fn read_model_weights(
+    model: &str,
+    format: LoadFormat,
+    context: &Context,
+) -> Result<ModelWeights> {
+    let found = read_model_files(model, format, context).await?;
+    match found.bytes {
+        0 => Err(ModelSizeError::NoWeights { name: found.name }.into()),
+        _ => Ok(found),
+    }
+}
+
+/// Returns the configuration and weight size of a model. The size is zero if it has only a configuration.
+///
+/// # Errors
+/// A model that cannot be reached or read.
+pub(crate) async fn read_model_files(
     model: &str,
     format: LoadFormat,
     context: &Context,
@@ -114,8 +132,5 @@ fn from_files(
         reason: error.to_string(),
     })?;
     let bytes = weight_bytes(files, &read_indexes(folder, files), format);
-    if bytes == 0 {
-        return Err(ModelSizeError::NoWeights { name }.into());
-    }
-    Ok(ModelWeights { name, config, bytes })
+    Ok(ModelWeights { name, config, bytes, folder: folder.to_owned() })
 }

@@ -39,7 +39,7 @@ pub(crate) struct RoleFits {
 }
 
 impl RoleFits {
-    pub(super) fn fits(&self) -> bool {
+    pub(crate) fn fits(&self) -> bool {
         self.gpus_needed.is_ok() && self.roles.iter().all(|role| role.row.fits())
     }
 }
@@ -56,7 +56,7 @@ pub(crate) enum PlacementError {
 }
 
 /// Returns the fit of each worker role.
-pub(super) fn role_fits(query: &FitQuery, settings: &MergedSettings) -> Result<RoleFits> {
+pub(crate) fn role_fits(query: &FitQuery, settings: &MergedSettings) -> Result<RoleFits> {
     let model = ModelRef::parse_path_or_hub_id(&query.model.name)?;
     let fallback = Fallback { model: Some(model), backend: Backend::Vllm, max_name_length: usize::MAX };
     let intent = resolve(settings, &fallback)?;

@@ -3,7 +3,7 @@
 
 /// Groups each flag with its values, without changing the order of the arguments. A flag that occurs several
 /// times has several groups. `--no-FLAG` has the name of the flag that it negates, so it replaces it and is replaced.
-pub(super) fn group_by_flag(args: &[String]) -> Vec<(String, Vec<String>)> {
+pub(crate) fn group_by_flag(args: &[String]) -> Vec<(String, Vec<String>)> {
     let mut groups: Vec<(String, Vec<String>)> = Vec::new();
     for arg in args {
         match (flag_name(arg), groups.last_mut()) {

@@ -2,6 +2,7 @@
 //! stdout, no panic. Neither a cluster nor a network is needed.
 
 mod bench;
+mod bench_driver;
 mod chat;
 mod documentation;
 mod endpoints;

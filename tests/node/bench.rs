@@ -82,8 +82,10 @@ pub(crate) async fn failed_bench_runs_name_the_cause_and_leave_nothing(shared: A
     std::fs::rename(model.join("tokenizer.json"), model.join("moved.json"))?;
     let output = plugin.run(&["bench", "run", "tiny", "--cpu=100m", "--image", &runtime]).await?;
     std::fs::rename(model.join("moved.json"), model.join("tokenizer.json"))?;
-    let output = output.expect(1)?;
-    ensure!(output.err.contains("KD0934"), "AIPerf is missing first: {}", output.err);
+    let output = output.expect(2)?;
+    ensure!(output.err.contains("error [KD0929]"), "{}", output.err);
+    ensure!(output.err.contains(&format!("/opt/models/{}", crate::MODEL)), "{}", output.err);
+    ensure!(remaining(namespace).await?.is_empty(), "{:?}", remaining(namespace).await?);
 
     let output = plugin.run(&["bench", "run", "absent"]).await?.expect(1)?;
     ensure!(output.err.contains("error [KD0106]"), "{}", output.err);

@@ -22,6 +22,7 @@ use kubectl_dynamo_tests::hub::{Hub, HubSettings, Repository, RepositoryAccess};
 use kubectl_dynamo_tests::images::{aiperf, fetcher, runtime};
 use kubectl_dynamo_tests::kubernetes::case_namespace::CaseNamespace;
 use kubectl_dynamo_tests::kubernetes::definitions::{self, GraphGeneration};
+use kubectl_dynamo_tests::kubernetes::service_dns::ServiceDns;
 use kubectl_dynamo_tests::kubernetes::{self, ClusterLayout, TestCluster, node, programs};
 use kubectl_dynamo_tests::operator::TestOperator;
 use kubectl_dynamo_tests::{Outcome, cases, model, suite};
@@ -39,6 +40,8 @@ const WEIGHTS_BYTES: usize = 24 << 20;
 struct Shared {
     // The operator and the hub stop before their cluster.
     _operator: TestOperator,
+    /// Only for AIPerf.
+    _dns: Option<ServiceDns>,
     hub: Hub,
     /// `HF_ENDPOINT=…`, with the hub's URL for pods.
     hub_environment: String,
@@ -152,19 +155,25 @@ fn release(generation: GraphGeneration) -> &'static str {
 }
 
 fn start(generation: GraphGeneration) -> Outcome<(Runtime, Shared)> {
+    // The node does not have the machine's network.
+    let aiperf_archive = with_aiperf().then(|| Runtime::new()?.block_on(aiperf_archive())).transpose()?;
     let prepared = kubernetes::prepare(ClusterLayout::Node(generation))?;
     let runtime = Runtime::new()?;
     let shared = runtime.block_on(async {
         let cluster = prepared.start().await?;
         node::import_image(cluster.folder(), &runtime::build_archive(release(generation))?)?;
         node::import_image(cluster.folder(), &fetcher::build_archive(cluster.folder())?)?;
-        if with_aiperf() {
-            node::import_image(cluster.folder(), &aiperf_archive().await?)?;
+        if let Some(archive) = &aiperf_archive {
+            node::import_image(cluster.folder(), archive)?;
         }
         let plane = cluster.control_plane(generation)?;
         node::create_storage_classes(plane).await?;
         let log = cluster.folder().join("log/operator.log");
         let operator = TestOperator::start(plane, cluster.authority(), &log).await?;
+        let dns = match with_aiperf() {
+            true => Some(ServiceDns::start(plane.client()).await?),
+            false => None,
+        };
         let model_folder = cluster.folder().join("hub/tiny");
         model::write_model_with_weights(&model_folder, WEIGHTS_BYTES)?;
         let gated = RepositoryAccess::Gated { token: TOKEN.to_owned() };
@@ -179,6 +188,7 @@ fn start(generation: GraphGeneration) -> Outcome<(Runtime, Shared)> {
         let hub_environment = format!("HF_ENDPOINT={}", hub.url);
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Shared {
             _operator: operator,
+            _dns: dns,
             hub,
             hub_environment,
             model_folder,

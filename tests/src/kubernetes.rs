@@ -15,6 +15,7 @@ pub mod fake_kubelet;
 pub mod node;
 pub mod pod_reports;
 pub mod programs;
+pub mod service_dns;
 pub mod state;
 pub mod supervisor;
 

@@ -54,7 +54,7 @@ pub(crate) struct Recommendation {
     pub candidates: Vec<Candidate>,
     /// The first candidate that fits the GPUs and their memory; else the first.
     best: usize,
-    /// Modes without a prediction that meets the limits.
+    /// Modes without a prediction: none meets the limits, or aiconfigurator failed for the mode.
     pub other_modes: Vec<TopologyMode>,
 }
 

@@ -8,6 +8,10 @@ use serde_json::Value;
 
 use crate::lenient;
 
+/// How many different errors are kept, and how many characters of each.
+const MAX_ERRORS: usize = 20;
+const MAX_ERROR_LENGTH: usize = 300;
+
 /// The values of one metric, in its unit. A scalar only has `avg`.
 pub type MetricValues = BTreeMap<String, f64>;
 
@@ -160,24 +164,40 @@ impl Measurement {
             errors: counts.errors,
             ..Self::default()
         };
-        let Some(document) = summary else { return measurement };
+        if let Some(document) = summary {
+            measurement.read_summary(document);
+        }
+        measurement.limit_errors();
+        measurement
+    }
+
+    fn read_summary(&mut self, document: &Value) {
         let read: Summary = lenient::read(document);
-        measurement.aiperf_version = read.aiperf_version.unwrap_or_default();
-        measurement.is_complete = read.is_complete.unwrap_or_default();
-        measurement.was_cancelled = read.was_cancelled.unwrap_or_default();
+        self.aiperf_version = read.aiperf_version.unwrap_or_default();
+        self.is_complete = read.is_complete.unwrap_or_default();
+        self.was_cancelled = read.was_cancelled.unwrap_or_default();
         for name in KEPT {
             let Some(Value::Object(fields)) = document.get(*name) else { continue };
             let numbers = fields.iter().filter_map(|(key, value)| Some((key.clone(), value.as_f64()?)));
-            measurement.metrics.insert((*name).to_owned(), numbers.collect());
+            self.metrics.insert((*name).to_owned(), numbers.collect());
             if let Some(unit) = fields.get("unit").and_then(Value::as_str) {
-                measurement.units.insert((*name).to_owned(), unit.to_owned());
+                self.units.insert((*name).to_owned(), unit.to_owned());
             }
         }
         let entries = read.error_summary.unwrap_or_default();
         if !entries.is_empty() {
-            measurement.errors = entries.into_iter().map(ErrorEntry::into_count).collect();
+            self.errors = entries.into_iter().map(ErrorEntry::into_count).collect();
         }
-        measurement
+    }
+
+    /// Keeps the most frequent errors, and the beginning of each. A server can put an ID into each message, and the
+    /// record of a run must fit into a ConfigMap.
+    fn limit_errors(&mut self) {
+        self.errors.sort_by_key(|error| std::cmp::Reverse(error.count));
+        self.errors.truncate(MAX_ERRORS);
+        for error in &mut self.errors {
+            error.message = error.message.chars().take(MAX_ERROR_LENGTH).collect();
+        }
     }
 
     /// The value of a metric, such as `p95` of `time_to_first_token`.
@@ -276,6 +296,17 @@ mod tests {
             [ErrorCount { code: Some(503), kind: "Service Unavailable".into(), message, count: 2 }]
         );
         assert_eq!(Measurement::read(None, &lines.join("\n"), None).wrong_length, 0);
+    }
+
+    #[test]
+    fn only_the_most_frequent_errors_are_kept() {
+        let error =
+            |id: usize| json!({ "code": 500, "type": "t", "message": format!("{id} {}", "x".repeat(1000)) });
+        let mut lines: Vec<String> = (0..50).map(|id| line("profiling", &json!({}), &error(id))).collect();
+        lines.push(line("profiling", &json!({}), &error(49)));
+        let read = Measurement::read(None, &lines.join("\n"), None);
+        assert_eq!((read.failed, read.errors.len(), read.errors[0].count), (51, MAX_ERRORS, 2));
+        assert!(read.errors.iter().all(|error| error.message.len() == MAX_ERROR_LENGTH));
     }
 
     #[test]

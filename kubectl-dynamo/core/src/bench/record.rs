@@ -195,17 +195,20 @@ impl BenchRun {
         self.verdict = BenchVerdict::combine(verdicts);
     }
 
+    /// The namespace of the deployment; `None` for a local deployment and for a URL.
+    pub fn namespace(&self) -> Option<&str> {
+        self.target.deployment.as_ref()?.namespace.as_deref()
+    }
+
     /// The namespace of the Job that measures or has measured; `None` if the results are stored.
     pub fn namespace_of_job(&self) -> Option<&str> {
-        let namespace = self.target.deployment.as_ref()?.namespace.as_deref();
-        namespace.filter(|_| matches!(self.status, BenchStatus::Running | BenchStatus::NotCollected))
+        self.namespace().filter(|_| matches!(self.status, BenchStatus::Running | BenchStatus::NotCollected))
     }
 
     /// Whether two records are of the same run. Runs of different namespaces can have the same name.
     pub fn is_same_run(&self, other: &Self) -> bool {
-        let namespace = |run: &Self| run.target.deployment.as_ref().and_then(|one| one.namespace.clone());
-        let (own, others) = (namespace(self), namespace(other));
-        (&self.name, &self.started_at, own) == (&other.name, &other.started_at, others)
+        (&self.name, &self.started_at, self.namespace())
+            == (&other.name, &other.started_at, other.namespace())
     }
 
     /// The number of measurements.

@@ -45,7 +45,7 @@ impl BenchVerdict {
         self.findings.push(finding);
     }
 
-    /// The code of the most important failure.
+    /// The first failure. A run without any measurement is not good and does not have one.
     pub fn failure(&self) -> Option<&BenchFinding> {
         self.findings.iter().find(|finding| finding.is_failure)
     }
@@ -68,7 +68,7 @@ pub struct RunEvidence<'a> {
 
 /// Below this share of the requested concurrency, the load generator is too slow. Short measurements reach 0.9.
 const LEAST_CONCURRENCY: f64 = 0.85;
-/// The requests of a measurement that take longer than this share of the time to the first token to start.
+/// The longest delay before AIPerf sends a request, as a share of the time to the first token (both p95).
 const LONGEST_START: f64 = 0.1;
 /// A start that is shorter than this does not matter, in milliseconds.
 const SHORT_START: f64 = 5.0;

@@ -272,7 +272,13 @@ impl BenchWorkload {
             (None, []) => options.concurrency.iter().copied().map(LoadLevel::Concurrency).collect(),
             (None, rates) => rates.iter().copied().map(LoadLevel::RequestRate).collect(),
         };
-        levels.dedup();
+        let mut seen: Vec<LoadLevel> = Vec::new();
+        levels.retain(|level| {
+            !seen.contains(level) && {
+                seen.push(*level);
+                true
+            }
+        });
         let (trace, trace_requests) = options.trace.unzip();
         Ok(Self {
             kind,

@@ -81,10 +81,11 @@ def measure(measurement, plan):
     running = subprocess.Popen(
         ["aiperf"] + plan["arguments"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     )
-    reader = threading.Thread(target=print_output, args=(running.stdout,))
+    reader = threading.Thread(target=print_output, args=(running.stdout,), daemon=True)
     reader.start()
     report_progress(measurement, folder, running)
-    reader.join()
+    # A process that AIPerf left behind can keep the pipe open.
+    reader.join(10)
     for name in FILES:
         path = os.path.join(folder, name)
         if os.path.isfile(path):
@@ -93,29 +94,36 @@ def measure(measurement, plan):
     return os.path.isfile(os.path.join(folder, SUMMARY))
 
 
-def stop(number, _frame):
+def stop(_number, _frame):
     """Lets AIPerf write what it has measured. The pod is killed after its grace period."""
     global stopping
     stopping = True
     if running is not None and running.poll() is None:
         running.send_signal(signal.SIGINT)
-    else:
-        sys.exit(128 + number)
+
+
+def stop_at_deadline():
+    """The deadline of the Job comes later. It deletes the pod, and with it the log."""
+    report("failed", reason="deadlineExceeded")
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def problem(plan):
     """Returns why AIPerf cannot run."""
+    tokenizer = plan["tokenizer"]
+    if not any(os.path.isfile(os.path.join(tokenizer, name)) for name in TOKENIZERS):
+        return "tokenizerNotFound"
     if shutil.which("aiperf") is None:
         return "aiperfNotFound"
-    tokenizer = plan["tokenizer"]
-    if tokenizer is not None and not any(os.path.isfile(os.path.join(tokenizer, name)) for name in TOKENIZERS):
-        return "tokenizerNotFound"
     return None
 
 
 def main():
     plan = json.loads(sys.argv[1])
     signal.signal(signal.SIGTERM, stop)
+    timer = threading.Timer(plan["deadlineSeconds"], stop_at_deadline)
+    timer.daemon = True
+    timer.start()
     found = problem(plan)
     if found is not None:
         report("failed", reason=found)
@@ -124,9 +132,11 @@ def main():
         with gzip.open(plan["trace"]["compressed"]) as source, open(plan["trace"]["path"], "wb") as target:
             shutil.copyfileobj(source, target)
     for measurement, one in enumerate(plan["measurements"]):
-        # The next levels would fail in the same way.
-        if not measure(measurement, one) or stopping:
+        # After a failure, the next levels would fail in the same way.
+        if stopping or not measure(measurement, one):
             sys.exit(1)
+    if stopping:
+        sys.exit(1)
     report("finished")
 
 

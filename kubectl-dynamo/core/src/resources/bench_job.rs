@@ -27,6 +27,9 @@ const DRIVER: &str = include_str!("bench_driver.py");
 const RESULTS_PATH: &str = "/results";
 const CONFIG_MAP_PATH: &str = "/run/bench";
 
+/// The time after the deadline in which the pod stops AIPerf and sends what was measured. Then the Job deletes the pod.
+const SECONDS_AFTER_DEADLINE: u64 = 300;
+
 /// What one worker process of AIPerf and its other processes request, and each further worker: AIPerf's own estimate for
 /// CPU, and ten times the memory that was measured.
 const BASE_MILLICPU: u32 = 2000;
@@ -91,10 +94,11 @@ pub fn bench_object_name(run: &str) -> String {
     format!("{PREFIX}{run}")
 }
 
-/// Returns the folder for the files of a run in the pod. Without a PVC, it is lost with the pod.
-pub fn bench_results_folder(run: &str, results_pvc: Option<&str>) -> String {
+/// Returns the folder for the files of a run in the pod. Without a PVC, it is lost with the pod. A PVC can contain an
+/// earlier run with the same name, so the name of the folder ends with the start in seconds since 1970.
+pub fn bench_results_folder(run: &str, started: i64, results_pvc: Option<&str>) -> String {
     let parent = if results_pvc.is_some() { RESULTS_PATH } else { "/tmp/bench" };
-    format!("{parent}/{run}")
+    format!("{parent}/{run}-{started}")
 }
 
 /// Renders the ConfigMap with the record of a run. `data` contains base64.
@@ -126,7 +130,7 @@ impl BenchJob<'_> {
             "spec": {
                 // A repeated measurement would mix with the first one.
                 "backoffLimit": 0,
-                "activeDeadlineSeconds": self.deadline_seconds,
+                "activeDeadlineSeconds": self.deadline_seconds.saturating_add(SECONDS_AFTER_DEADLINE),
                 "template": { "metadata": { "labels": metadata.get("labels") }, "spec": self.pod() },
             },
         });
@@ -205,7 +209,12 @@ impl BenchJob<'_> {
         let trace = self.has_trace.then(|| {
             json!({ "compressed": format!("{CONFIG_MAP_PATH}/{BENCH_TRACE_KEY}"), "path": BENCH_TRACE_PATH })
         });
-        json!({ "tokenizer": self.tokenizer, "trace": trace, "measurements": measurements })
+        json!({
+            "tokenizer": self.tokenizer,
+            "trace": trace,
+            "deadlineSeconds": self.deadline_seconds,
+            "measurements": measurements,
+        })
     }
 
     fn affinity(&self) -> Value {

@@ -18,7 +18,7 @@ use crate::workflow::bench::{
     ModelOptions, follow_command,
 };
 use kubectl_dynamo_core::bench::{
-    BenchRun, ErrorBound, GoodputLimit, TokenLengths, Turns, WorkloadKind, WorkloadOptions,
+    BenchRun, BenchStatus, ErrorBound, GoodputLimit, TokenLengths, Turns, WorkloadKind, WorkloadOptions,
 };
 use kubectl_dynamo_core::error::{Exit, Result};
 use kubectl_dynamo_core::quantity::ExactQuantity;
@@ -242,6 +242,9 @@ pub(super) fn print_result(
         let follow = follow_command(&run.name, &namespace);
         context.report.info(typed(follow.after("follow it, and store its results: ")));
         return Ok(Exit::Ok);
+    }
+    if run.verdict.failure().is_none() && run.status != BenchStatus::Completed {
+        return Err(BenchError::NotCompleted { name: run.name, status: run.status.as_text() }.into());
     }
     match run.verdict.failure() {
         Some(finding) => Err(BenchError::NotGood { name: run.name, finding: finding.clone() }.into()),

@@ -47,17 +47,26 @@ pub(super) async fn run(
     let record = new_record(name, found.target.clone(), &workload, options.bound);
     let job = job(&record, &workload, &found, cluster_options).render();
     found.runs.create(&record, trace.as_deref()).await?;
-    if let Err(error) = found.runs.create_job(&record.name, &job).await {
-        // A record without a Job would block the name. The error of the Job is the one to report.
-        let _ = found.runs.delete(&record.name).await;
-        return Err(error);
-    }
+    // Before the Job, so that a full disk is reported while nothing is measured.
+    let started = match Follower::new(record.clone(), found.runs.clone(), &store, &context.report) {
+        Ok(follower) => found.runs.create_job(&record.name, &job).await.map(|()| follower),
+        Err(error) => Err(error),
+    };
+    let follower = match started {
+        Ok(follower) => follower.started_here(),
+        Err(error) => {
+            // A record without a Job would block the name. The first error is the one to report.
+            let _ = found.runs.delete_record(&record).await;
+            let _ = store.remove(&record.name);
+            return Err(error);
+        }
+    };
     context.report.event(&Event::Plan { lines: plan_lines(&record, &endpoint_of(&record.target)) });
     context.report.done(Stage::Apply, format!("job/{} created", job.name()));
     if cluster_options.waiting == JobWaiting::Detach {
         return Ok(record);
     }
-    follow(Follower::new(record, found.runs, &store, &context.report)?.started_here()).await
+    follow(follower).await
 }
 
 /// The content of a trace, which the pod reads from another path.
@@ -80,7 +89,8 @@ fn job<'a>(
     found: &'a ClusterTarget,
     options: &'a ClusterRunOptions,
 ) -> BenchJob<'a> {
-    let results = bench_results_folder(&record.name, options.results_pvc.as_deref());
+    let started = record.started_at.parse().map_or(0, jiff::Timestamp::as_second);
+    let results = bench_results_folder(&record.name, started, options.results_pvc.as_deref());
     let workers = bench_workers(highest_concurrency(workload));
     let endpoint = endpoint_of(&record.target);
     let measurement = |plan: &MeasurementPlan<'_>| {

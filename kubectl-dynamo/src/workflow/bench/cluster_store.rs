@@ -114,11 +114,14 @@ impl ClusterRuns {
         }
     }
 
-    /// Replaces the record of a run.
+    /// Replaces the record of a run. A run that was removed stays removed.
     ///
     /// # Errors
     /// Every API error.
     pub(super) async fn update(&self, run: &BenchRun) -> Result<()> {
+        if !self.has(run).await? {
+            return Ok(());
+        }
         let record = compress(&serde_json::to_vec(run).unwrap_or_default());
         let change = json!({ "binaryData": { BENCH_RECORD_KEY: STANDARD.encode(record) } });
         self.cluster.merge_patch(Kind::ConfigMap, &bench_object_name(&run.name), &change).await?;
@@ -136,22 +139,43 @@ impl ClusterRuns {
         }
     }
 
+    /// Whether the namespace still has this run, and not another one with its name.
+    ///
+    /// # Errors
+    /// Every API error.
+    pub(super) async fn has(&self, run: &BenchRun) -> Result<bool> {
+        Ok(self.find(&run.name).await?.is_some_and(|live| live.is_same_run(run)))
+    }
+
     /// Deletes the Job of a run and its pod. The record remains.
     ///
     /// # Errors
     /// Every API error.
-    pub(super) async fn delete_job(&self, name: &str) -> Result<bool> {
-        Ok(self.cluster.delete(Kind::Job, &bench_object_name(name)).await?)
+    pub(super) async fn delete_job(&self, run: &BenchRun) -> Result<()> {
+        if self.has(run).await? {
+            self.cluster.delete(Kind::Job, &bench_object_name(&run.name)).await?;
+        }
+        Ok(())
     }
 
-    /// Deletes a run: its Job, which stops a measurement, and its record. Returns whether it existed.
+    /// Deletes the record of a run that does not have a Job.
     ///
     /// # Errors
     /// Every API error.
-    pub(crate) async fn delete(&self, name: &str) -> Result<bool> {
-        let job = self.delete_job(name).await?;
-        let map = self.cluster.delete(Kind::ConfigMap, &bench_object_name(name)).await?;
-        Ok(job || map)
+    pub(super) async fn delete_record(&self, run: &BenchRun) -> Result<()> {
+        if self.has(run).await? {
+            self.cluster.delete(Kind::ConfigMap, &bench_object_name(&run.name)).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes a run: its Job, which stops a measurement, and its record. Another run with this name remains.
+    ///
+    /// # Errors
+    /// Every API error.
+    pub(crate) async fn delete(&self, run: &BenchRun) -> Result<()> {
+        self.delete_job(run).await?;
+        self.delete_record(run).await
     }
 }
 

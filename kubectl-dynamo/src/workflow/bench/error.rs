@@ -57,6 +57,12 @@ pub(crate) enum BenchError {
         "the Job of benchmark run \"{name}\" failed: {reason}; {measured} of {total} measurements are complete"
     )]
     JobFailed { name: String, namespace: String, reason: String, measured: usize, total: usize },
+    #[error(
+        "the log of benchmark run \"{name}\" is incomplete; {measured} of {total} measurements are stored"
+    )]
+    LogIncomplete { name: String, namespace: String, measured: usize, total: usize },
+    #[error("benchmark run \"{name}\" is not complete ({status})")]
+    NotCompleted { name: String, status: &'static str },
     #[error("benchmark run \"{name}\" continues in namespace \"{namespace}\"")]
     Detached { name: String, namespace: String },
 }
@@ -107,6 +113,8 @@ impl Explain for BenchError {
             Self::AiperfNotInImage { .. } | Self::JobCannotStart { .. } | Self::JobFailed { .. } => {
                 MessageCode::BenchJobFailed
             }
+            Self::LogIncomplete { .. } => MessageCode::BenchResultsIncomplete,
+            Self::NotCompleted { .. } => MessageCode::BenchRunWithoutResults,
             Self::Interrupted { .. } | Self::Detached { .. } => return None,
         })
     }
@@ -159,6 +167,12 @@ impl Explain for BenchError {
             }
             Self::JobFailed { name, namespace, .. } => {
                 run_command("bench show", name).in_namespace(namespace).after("see what was measured: ")
+            }
+            Self::LogIncomplete { name, namespace, .. } => {
+                follow_command(name, namespace).after("its Job is kept; read the log again: ")
+            }
+            Self::NotCompleted { name, .. } => {
+                run_command("bench show", name).after("see what was measured: ")
             }
             Self::Detached { name, namespace } => follow_command(name, namespace).after("follow it: "),
         })

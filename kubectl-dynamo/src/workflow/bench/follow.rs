@@ -46,7 +46,7 @@ async fn follow_job(mut follower: Follower<'_>) -> Result<BenchRun> {
     let mut grace_period = GracePeriod::default();
     let (sender, mut lines) = mpsc::channel(BACKLOG);
     let mut log_task: futures::future::OptionFuture<_> = None.into();
-    let (mut is_log_open, mut has_log_ended) = (false, false);
+    let (mut is_job_known, mut is_log_open, mut has_log_ended) = (false, false, false);
     follower.report.waiting(Stage::Benchmark, format!("job/{job} to start"));
     loop {
         tokio::select! {
@@ -54,7 +54,10 @@ async fn follow_job(mut follower: Follower<'_>) -> Result<BenchRun> {
                 record_event(&mut objects, event, &follower)?;
                 let watched = WatchedJob(&objects);
                 if watched.is_deleted() {
-                    return follower.fail("it was deleted".into()).await;
+                    return follower.end_without_job().await;
+                }
+                if !std::mem::replace(&mut is_job_known, watched.job().is_some()) {
+                    follower.was_over = watched.result().is_some();
                 }
                 grace_period.update(watched.problem().filter(|problem| !is_log_open && !problem.is_transient()));
                 let pod = watched.newest_pod();

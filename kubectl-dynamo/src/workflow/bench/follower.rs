@@ -46,6 +46,8 @@ pub(super) struct Follower<'a> {
     pub(super) output: VecDeque<String>,
     failure: Option<DriverFailure>,
     is_finished: bool,
+    /// Whether the Job had ended before it was followed.
+    pub(super) was_over: bool,
 }
 
 impl<'a> Follower<'a> {
@@ -76,6 +78,7 @@ impl<'a> Follower<'a> {
             output: VecDeque::new(),
             failure: None,
             is_finished: false,
+            was_over: false,
         })
     }
 
@@ -135,7 +138,7 @@ impl<'a> Follower<'a> {
             let path = folder.join(name);
             std::fs::write(&path, content).map_err(BenchError::file("write", &path))?;
         }
-        // A command that was killed can have stored it before.
+        // Every follower reads the log from its beginning.
         let is_stored =
             |one: &&LevelResult| one.load == plan.level && one.runs.iter().any(|run| run.run == plan.run);
         if self.record.levels.iter().find(is_stored).is_some() {
@@ -177,8 +180,7 @@ impl<'a> Follower<'a> {
         std::fs::write(&path, output).map_err(BenchError::file("write", &path))?;
         self.folder.write(&self.record)?;
         self.runs.update(&self.record).await?;
-        self.runs.delete_job(&self.record.name).await?;
-        Ok(())
+        self.runs.delete_job(&self.record).await
     }
 
     /// Returns a finding if the spec of the deployment is not the one that the run started with.
@@ -187,30 +189,57 @@ impl<'a> Follower<'a> {
         let cluster = &self.runs.cluster;
         let api = cluster.platform().await.ok()?.graph_api;
         let graph = cluster.get(Kind::Graph(api), &deployment.name).await.ok()?;
-        judge_change(deployment, graph.as_ref().and_then(|graph| ObjectView::new(graph).generation()))
+        let generation = graph.as_ref().and_then(|graph| ObjectView::new(graph).generation());
+        let finding = judge_change(deployment, generation)?;
+        // It is not known whether the change came before the end of the run.
+        Some(BenchFinding { is_failure: !self.was_over, ..finding })
     }
 
-    /// Removes a run that did not measure anything.
+    /// Removes the Job, the record, and the folder of a run of which no result was stored.
     pub(super) async fn discard(self) -> Result<()> {
-        self.runs.delete(self.name()).await?;
+        self.runs.delete(&self.record).await?;
         let path = self.folder.path.clone();
         drop(self.folder);
         Ok(std::fs::remove_dir_all(&path).map_err(BenchError::file("remove", &path))?)
+    }
+
+    /// Ends after the Job was deleted: by a follower that has stored the results, or by a user. Nothing is removed.
+    pub(super) async fn end_without_job(mut self) -> Result<BenchRun> {
+        let live = self.runs.find(self.name()).await?.filter(|live| live.is_same_run(&self.record));
+        if let Some(live) = live.filter(|live| live.status != BenchStatus::Interrupted) {
+            self.folder.write(&live)?;
+            return Ok(live);
+        }
+        self.record.status = BenchStatus::Interrupted;
+        self.folder.write(&self.record)?;
+        self.runs.update(&self.record).await?;
+        Err(self.job_failed("it was deleted".into()).into())
+    }
+
+    fn job_failed(&self, reason: String) -> BenchError {
+        BenchError::JobFailed {
+            name: self.record.name.clone(),
+            namespace: self.runs.namespace().to_owned(),
+            reason,
+            measured: self.record.measured(),
+            total: self.workload.measurements().len(),
+        }
     }
 
     /// Decides the result after the end of the log.
     pub(super) async fn conclude(mut self, result: JobResult) -> Result<BenchRun> {
         let total = self.workload.measurements().len();
         let measured = self.record.measured();
-        if let Some(failure) = self.failure {
-            let error = match failure {
-                DriverFailure::AiperfNotFound => {
-                    BenchError::AiperfNotInImage { name: self.record.name.clone() }
-                }
-                DriverFailure::TokenizerNotFound => {
-                    BenchError::TokenizerNotOnPvc { path: self.record.target.tokenizer.clone() }
-                }
-            };
+        let start_error = match self.failure {
+            Some(DriverFailure::AiperfNotFound) => {
+                Some(BenchError::AiperfNotInImage { name: self.record.name.clone() })
+            }
+            Some(DriverFailure::TokenizerNotFound) => {
+                Some(BenchError::TokenizerNotOnPvc { path: self.record.target.tokenizer.clone() })
+            }
+            Some(DriverFailure::DeadlineExceeded) | None => None,
+        };
+        if let Some(error) = start_error {
             self.discard().await?;
             return Err(error.into());
         }
@@ -220,31 +249,36 @@ impl<'a> Follower<'a> {
             _ if self.is_finished && measured == total => self.finish(BenchStatus::Completed).await?,
             // AIPerf failed, and the findings say how.
             _ if has_no_numbers => {
-                for line in self.output.iter().skip(self.output.len().saturating_sub(SHOWN_LINES)) {
-                    self.report.event(&Event::Log { source: "aiperf".into(), line: line.clone() });
-                }
+                self.show_output();
                 self.finish(BenchStatus::Failed).await?;
             }
+            JobResult::Failed { .. } if self.failure == Some(DriverFailure::DeadlineExceeded) => {
+                return self.fail("its deadline is over".into()).await;
+            }
             JobResult::Failed { reason } => return self.fail(reason).await,
-            JobResult::Complete => return self.fail("its log is incomplete".into()).await,
+            // The Job and its log remain: another attempt can find more.
+            JobResult::Complete => {
+                let (name, namespace) = (self.record.name.clone(), self.runs.namespace().to_owned());
+                return Err(BenchError::LogIncomplete { name, namespace, measured, total }.into());
+            }
         }
         Ok(self.record)
     }
 
-    pub(super) async fn fail(mut self, reason: String) -> Result<BenchRun> {
-        let total = self.workload.measurements().len();
-        let (name, namespace) = (self.record.name.clone(), self.runs.namespace().to_owned());
-        let measured = self.record.measured();
-        match measured {
+    async fn fail(mut self, reason: String) -> Result<BenchRun> {
+        self.show_output();
+        let error = self.job_failed(reason);
+        match self.record.measured() {
             0 => self.discard().await?,
-            _ => {
-                // The record can have been deleted with the Job.
-                if let Err(error) = self.finish(BenchStatus::Interrupted).await {
-                    self.report.warn(error.code(), error.to_string(), error.hint());
-                }
-            }
+            _ => self.finish(BenchStatus::Interrupted).await?,
         }
-        Err(BenchError::JobFailed { name, namespace, reason, measured, total }.into())
+        Err(error.into())
+    }
+
+    fn show_output(&self) {
+        for line in self.output.iter().skip(self.output.len().saturating_sub(SHOWN_LINES)) {
+            self.report.event(&Event::Log { source: "aiperf".into(), line: line.clone() });
+        }
     }
 }
 

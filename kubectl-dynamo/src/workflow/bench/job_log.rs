@@ -1,5 +1,5 @@
 //! Reads the log of a benchmark's pod: the progress of AIPerf, its files, and its output. It does not read from the
-//! cluster, and a log that is read again from its beginning changes nothing.
+//! cluster. A log can be read again from its beginning: each measurement is reported once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -27,13 +27,15 @@ enum DriverLine {
     Finished,
 }
 
-/// Why the driver did not start AIPerf.
+/// Why the driver did not start AIPerf, or stopped it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum DriverFailure {
     /// The image does not contain AIPerf.
     AiperfNotFound,
     TokenizerNotFound,
+    /// The deadline is over, and AIPerf was stopped.
+    DeadlineExceeded,
 }
 
 /// A file of AIPerf, as far as it was read.

@@ -68,7 +68,15 @@ impl BenchRuns {
     /// # Errors
     /// The run does not exist, or an API error.
     pub(crate) async fn find(&self, name: &str) -> Result<BenchRun> {
-        let run = match (self.store.read(name), &self.cluster) {
+        let own = self.store.read(name);
+        // A run of another namespace can have the same name.
+        let is_elsewhere = |run: &BenchRun, cluster: &ClusterRuns| {
+            run.namespace().is_some_and(|namespace| namespace != cluster.namespace())
+        };
+        let run = match (own, &self.cluster) {
+            (Ok(run), Some(cluster)) if is_elsewhere(&run, cluster) => {
+                return Ok(cluster.find(name).await?.unwrap_or(run));
+            }
             (Ok(run), _) => run,
             (Err(error @ BenchError::RunNotFound { .. }), Some(cluster)) => {
                 return Ok(cluster.find(name).await?.ok_or(error)?);
@@ -95,7 +103,7 @@ impl BenchRuns {
             self.store.remove(name)?;
         }
         if let Some(cluster) = self.cluster.as_ref().filter(|_| is_of_cluster(&found)) {
-            cluster.delete(name).await?;
+            cluster.delete(&found).await?;
         }
         Ok(())
     }
@@ -135,7 +143,8 @@ impl BenchRuns {
 
 fn comparable(before: BenchRun, after: BenchRun) -> BenchResult<(BenchRun, BenchRun)> {
     for run in [&before, &after] {
-        if run.levels.iter().all(|level| level.summary.is_empty()) {
+        let is_empty = run.levels.iter().all(|level| level.summary.is_empty());
+        if is_empty || run.status != BenchStatus::Completed {
             return Err(BenchError::WithoutResults { name: run.name.clone() });
         }
     }
@@ -150,5 +159,5 @@ fn comparable(before: BenchRun, after: BenchRun) -> BenchResult<(BenchRun, Bench
 }
 
 fn is_of_cluster(run: &BenchRun) -> bool {
-    run.target.deployment.as_ref().is_some_and(|deployment| deployment.namespace.is_some())
+    run.namespace().is_some()
 }

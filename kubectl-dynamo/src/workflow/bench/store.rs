@@ -66,7 +66,7 @@ impl BenchStore {
     /// # Errors
     /// The name is invalid or used.
     pub(super) fn check_unused(&self, name: &str) -> BenchResult<()> {
-        match self.folder(name)?.exists() {
+        match self.folder(name)?.join(RECORD).exists() {
             true => Err(BenchError::RunExists { name: name.into() }),
             false => Ok(()),
         }
@@ -81,8 +81,11 @@ impl BenchStore {
         std::fs::create_dir_all(&self.root).map_err(BenchError::file("create", &self.root))?;
         // Errors of a server can contain prompts.
         match DirBuilder::new().mode(0o700).create(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                return Err(BenchError::RunExists { name: name.into() });
+            // A command that was killed, or a full disk, can have left a folder without a record.
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && path.is_dir() => {
+                if path.join(RECORD).exists() || is_locked(&path) {
+                    return Err(BenchError::RunExists { name: name.into() });
+                }
             }
             result => result.map_err(BenchError::file("create", &path))?,
         }

@@ -70,3 +70,10 @@ fn differences_name_the_field_and_both_values() {
     let other = BenchWorkload { seed: 7, ..one.clone() };
     assert_eq!(one.differences(&other), ["seed: 100, 7"]);
 }
+
+#[test]
+fn a_level_is_measured_once() {
+    let options = WorkloadOptions { concurrency: vec![1, 8, 1, 8], ..WorkloadOptions::default() };
+    let levels = BenchWorkload::resolve(options).expect("valid options").levels;
+    assert_eq!(levels, [LoadLevel::Concurrency(1), LoadLevel::Concurrency(8)]);
+}

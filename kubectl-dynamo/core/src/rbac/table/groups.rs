@@ -163,8 +163,10 @@ pub(super) const READ_BENCH_RUN: &[ResourcePermissions] =
 pub(super) const FOLLOW_BENCH_RUN: &[ResourcePermissions] = &[
     required(CONFIG_MAPS, &["get", "patch", "delete"]),
     required(JOBS, &["get", "list", "watch", "delete"]),
-    required(PODS, &["get", "list", "watch"]),
+    required(PODS, &["list", "watch"]),
     required(LOGS, &["get"]),
+    // Whether a pod whose log ends still runs.
+    optional(PODS, &["get"]),
     optional(EVENTS, &["list", "watch"]),
 ];
 

@@ -122,7 +122,11 @@ pub(crate) async fn job_measures_a_sweep_and_only_its_results_remain(shared: Arc
     ensure!(target["deployment"]["images"].as_array().is_some_and(|images| images.len() == 1), "{target}");
 
     // Another machine finds the run without a pod, and the raw files are on the PVC.
-    ensure!(results.join("one/concurrency-1/run-1/profile_export.jsonl").is_file(), "no file on the PVC");
+    // The name of the folder is that of the run and its start.
+    let folder = std::fs::read_dir(&results)?.next().ok_or("no folder on the PVC")??;
+    ensure!(folder.file_name().to_string_lossy().starts_with("one-"), "{folder:?}");
+    let requests = folder.path().join("concurrency-1/run-1/profile_export.jsonl");
+    ensure!(requests.is_file(), "{} is not on the PVC", requests.display());
     let other_home = tempfile::tempdir()?;
     let other = shared.plugin(namespace)?.with_home(other_home.path());
     ensure!(show(&other, "one").await? == record, "the record of the ConfigMap differs");

@@ -19,7 +19,7 @@ pub use crate::finding::{Category, CheckProblem, CheckResult, Finding, FindingCo
 use crate::plan::ServingPlan;
 use crate::resources::Resource;
 pub use capacity::gpu_line;
-pub use cluster_gpus::{ClusterHardwareError, cluster_hardware};
+pub use cluster_gpus::{ClusterHardwareError, GPU_PRODUCT, cluster_hardware};
 pub use facts::{
     AccessError, Authorizer, ClusterFacts, Fact, LimitRange, ModelLookup, ModelMetadata, Node, OperatorFacts,
     Platform, PodUsage, PolicyRule, PvcFacts, Quota, StorageClass, Taint, Volume, Webhook,

@@ -5,6 +5,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use super::processes::NOT_INHERITED;
 use super::python_environment::{PipStep, PythonEnvironment};
 use super::supervisor::{CommandFailure, output_tied_to_parent};
 use super::{Folders, LocalError, LocalObserver};
@@ -16,17 +17,6 @@ pub const PACKAGE: &str = "aiconfigurator";
 const PROGRAM: &str = "aiconfigurator";
 /// The folder with configurations of models, below `site-packages`.
 const MODEL_CONFIGS: &str = "aiconfigurator_core/model_configs";
-
-/// Inherited variables that are removed for the predictor: secrets, and settings of another Python.
-const REMOVED_ENVIRONMENT: &[&str] = &[
-    "HF_TOKEN",
-    "HUGGING_FACE_HUB_TOKEN",
-    "HF_TOKEN_PATH",
-    "PYTHONPATH",
-    "PYTHONHOME",
-    "PYTHONSTARTUP",
-    "VIRTUAL_ENV",
-];
 
 /// An installed predictor.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +69,7 @@ impl Predictor {
         let mut command: Vec<&OsStr> = vec![program.as_os_str()];
         command.extend(arguments.iter().map(OsStr::new));
         let uninterrupted = std::future::pending();
-        output_tied_to_parent(supervisor, &command, REMOVED_ENVIRONMENT, |_| {}, uninterrupted)
+        output_tied_to_parent(supervisor, &command, NOT_INHERITED, |_| {}, uninterrupted)
             .await
             .map_err(|CommandFailure { status, tail }| PredictorFailure { status, tail })
     }

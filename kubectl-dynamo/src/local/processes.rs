@@ -66,8 +66,8 @@ pub struct LaunchEnvironment<'a> {
     pub not_inherited: &'a [String],
 }
 
-/// Inherited variables that are removed for all Dynamo processes: only the fetcher needs the hub token, and
-/// settings of another Python would affect the environment.
+/// Inherited variables that are removed for all Dynamo processes and for the predictor: only the fetcher needs the hub
+/// token, and settings of another Python would affect the environment.
 pub const NOT_INHERITED: &[&str] = &[
     "HF_TOKEN",
     "HUGGING_FACE_HUB_TOKEN",

@@ -264,7 +264,7 @@ impl BenchWorkload {
             WorkloadKind::Mix => (default_mix(), LEVELS),
             WorkloadKind::Prefix => (TokenLengths::fixed(128, 128), LEVELS),
         };
-        let mut levels: Vec<LoadLevel> = match (&options.trace, options.request_rate.as_slice()) {
+        let levels: Vec<LoadLevel> = match (&options.trace, options.request_rate.as_slice()) {
             (Some(_), _) => vec![LoadLevel::Trace],
             (None, []) if options.concurrency.is_empty() => {
                 default_levels.iter().copied().map(LoadLevel::Concurrency).collect()
@@ -272,13 +272,6 @@ impl BenchWorkload {
             (None, []) => options.concurrency.iter().copied().map(LoadLevel::Concurrency).collect(),
             (None, rates) => rates.iter().copied().map(LoadLevel::RequestRate).collect(),
         };
-        let mut seen: Vec<LoadLevel> = Vec::new();
-        levels.retain(|level| {
-            !seen.contains(level) && {
-                seen.push(*level);
-                true
-            }
-        });
         let (trace, trace_requests) = options.trace.unzip();
         Ok(Self {
             kind,
@@ -287,7 +280,7 @@ impl BenchWorkload {
             prefix_tokens: options.prefix_tokens.or((kind == WorkloadKind::Prefix).then_some(512)),
             trace,
             trace_requests,
-            levels,
+            levels: without_repetitions(levels),
             duration_seconds: options.duration_seconds,
             runs: options.runs.max(1),
             goodput: options.goodput,
@@ -316,6 +309,17 @@ impl BenchWorkload {
             .map(|(name, value)| format!("{name}: {value}, {}", other.get(name).unwrap_or_default()))
             .collect()
     }
+}
+
+/// Each level is measured once. Its folder has its name.
+fn without_repetitions(levels: Vec<LoadLevel>) -> Vec<LoadLevel> {
+    let mut unique = Vec::new();
+    for level in levels {
+        if !unique.contains(&level) {
+            unique.push(level);
+        }
+    }
+    unique
 }
 
 fn default_mix() -> TokenLengths {

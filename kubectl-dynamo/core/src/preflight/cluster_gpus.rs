@@ -11,7 +11,7 @@ use crate::fit::Hardware;
 use crate::rbac::{Persona, generate_command};
 
 /// The node label with the GPU model, set by NVIDIA GPU Feature Discovery.
-const GPU_PRODUCT: &str = "nvidia.com/gpu.product";
+pub const GPU_PRODUCT: &str = "nvidia.com/gpu.product";
 
 /// Why the hardware of a cluster is not known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -26,6 +26,25 @@ pub struct Prediction {
     pub vllm_version: String,
 }
 
+#[cfg(test)]
+impl Prediction {
+    /// A prediction for tests, with 1 for each number.
+    pub(super) fn example(topology: Topology) -> Self {
+        Self {
+            topology,
+            roles: Vec::new(),
+            tokens_per_second_per_gpu: 1.0,
+            tokens_per_second_per_user: 1.0,
+            requests_per_second: 1.0,
+            concurrency: 1.0,
+            ttft: 1.0,
+            itl: 1.0,
+            gpus_per_node: 8,
+            vllm_version: "1".into(),
+        }
+    }
+}
+
 /// What one GPU of a role holds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RolePrediction {

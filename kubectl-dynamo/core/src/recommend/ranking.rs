@@ -44,18 +44,8 @@ mod tests {
     fn prediction(replicas: u32, tensor: u32, tokens_per_gpu: f64) -> Prediction {
         let parallelism = Parallelism { tensor, ..Parallelism::default() };
         let worker = WorkerGroup { replicas, parallelism, ..WorkerGroup::default() };
-        Prediction {
-            topology: Topology::Aggregated { worker },
-            roles: Vec::new(),
-            tokens_per_second_per_gpu: tokens_per_gpu,
-            tokens_per_second_per_user: 1.0,
-            requests_per_second: 1.0,
-            concurrency: 1.0,
-            ttft: 1.0,
-            itl: 1.0,
-            gpus_per_node: 8,
-            vllm_version: "1".into(),
-        }
+        let example = Prediction::example(Topology::Aggregated { worker });
+        Prediction { tokens_per_second_per_gpu: tokens_per_gpu, ..example }
     }
 
     fn order(mut predictions: Vec<Prediction>, objective: RecommendObjective) -> Vec<(u32, u32)> {

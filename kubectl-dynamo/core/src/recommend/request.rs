@@ -105,21 +105,6 @@ mod tests {
         }
     }
 
-    fn prediction(topology: Topology) -> Prediction {
-        Prediction {
-            topology,
-            roles: Vec::new(),
-            tokens_per_second_per_gpu: 1.0,
-            tokens_per_second_per_user: 1.0,
-            requests_per_second: 1.0,
-            concurrency: 1.0,
-            ttft: 1.0,
-            itl: 1.0,
-            gpus_per_node: 8,
-            vllm_version: "1".into(),
-        }
-    }
-
     fn model() -> ModelRef {
         ModelRef::parse("acme/tiny").expect("a model")
     }
@@ -133,7 +118,7 @@ mod tests {
             Topology::Disaggregated { prefill: group(2, 1, &["--max-num-seqs=1"]), decode },
             Topology::Aggregated { worker: group(8, 2, &[]) },
         ] {
-            let layer = request_settings(&prediction(topology.clone()), None);
+            let layer = request_settings(&Prediction::example(topology.clone()), None);
             let fallback = Fallback { model: Some(model()), backend: Backend::Vllm, max_name_length: 40 };
             let intent =
                 resolve(&MergedSettings::from_layers([layer]), &fallback).expect("a complete request");
@@ -144,7 +129,7 @@ mod tests {
     #[test]
     fn command_and_file_repeat_the_prediction() {
         let topology = Topology::Aggregated { worker: group(8, 1, &["--kv-cache-dtype=fp8"]) };
-        let settings = request_settings(&prediction(topology), Some(6500)).settings;
+        let settings = request_settings(&Prediction::example(topology), Some(6500)).settings;
         assert_eq!(
             up_command(&model(), &settings).to_string(),
             "kubectl dynamo up acme/tiny --mode agg --replicas 8 --tp 1 -- --max-model-len=6500 --kv-cache-dtype=fp8"
@@ -165,7 +150,7 @@ mod tests {
             prefill: group(2, 1, &["--max-num-seqs=1"]),
             decode: group(6, 1, &["--max-num-seqs=512"]),
         };
-        let settings = request_settings(&prediction(topology), None).settings;
+        let settings = request_settings(&Prediction::example(topology), None).settings;
         assert_eq!(
             up_command(&model(), &settings).to_string(),
             "kubectl dynamo up acme/tiny --mode disagg --prefill-replicas 2 --prefill-tp 1 \
@@ -176,7 +161,8 @@ mod tests {
     #[test]
     fn folder_is_served_on_this_machine() {
         let folder = ModelRef::parse("./models/tiny").expect("a folder");
-        let settings = request_settings(&prediction(Topology::Aggregated { worker: group(1, 1, &[]) }), None);
+        let settings =
+            request_settings(&Prediction::example(Topology::Aggregated { worker: group(1, 1, &[]) }), None);
         let command = up_command(&folder, &settings.settings).to_string();
         assert_eq!(command, "kubectl dynamo up ./models/tiny --mode agg --replicas 1 --tp 1 --local");
     }

@@ -48,7 +48,7 @@ impl ClusterRuns {
         &self.cluster.namespace
     }
 
-    /// All runs, oldest first. A record that cannot be read is left out.
+    /// All runs, in any order. A record that cannot be read is left out.
     ///
     /// # Errors
     /// Every API error.
@@ -63,9 +63,7 @@ impl ClusterRuns {
             let job = jobs.get(bench_object_name(&run.name).as_str()).copied();
             Some(with_job_status(run, job))
         };
-        let mut runs: Vec<BenchRun> = maps.iter().filter_map(record).collect();
-        runs.sort_by(|one, other| (&one.started_at, &one.name).cmp(&(&other.started_at, &other.name)));
-        Ok(runs)
+        Ok(maps.iter().filter_map(record).collect())
     }
 
     /// Reads a run; `None` if it does not exist.

@@ -22,12 +22,9 @@ use kubectl_dynamo_core::graph::GraphView;
 use kubectl_dynamo_core::intent::{Placement, ServingIntent};
 use kubectl_dynamo_core::object::{ObjectView, ObservedObject};
 use kubectl_dynamo_core::plan::{FetchPlacement, plan_model_cache};
-use kubectl_dynamo_core::readiness::GRAPH_LABEL;
+use kubectl_dynamo_core::preflight::GPU_PRODUCT;
+use kubectl_dynamo_core::readiness::{GRAPH_LABEL, pod_status};
 use kubectl_dynamo_core::resources::{PvcNodes, RELEASE_ANNOTATION};
-
-const GPU_RESOURCE: &str = "nvidia.com/gpu";
-/// The node label with the GPU model, set by NVIDIA GPU Feature Discovery.
-const GPU_PRODUCT: &str = "nvidia.com/gpu.product";
 
 /// A deployment that is benchmarked from a Job.
 pub(super) struct ClusterTarget {
@@ -135,10 +132,9 @@ fn count_gpus(pods: &[ObservedObject<Pod>], nodes: &[Value]) -> BTreeMap<String,
         .collect();
     let mut counts = BTreeMap::new();
     for pod in pods {
-        let Some(spec) = &pod.spec else { continue };
-        let limits = spec.containers.iter().filter_map(|one| one.resources.as_ref()?.limits.as_ref());
-        let gpus: u32 = limits.filter_map(|limits| limits.get(GPU_RESOURCE)?.0.parse::<u32>().ok()).sum();
-        let model = spec.node_name.as_deref().and_then(|node| models.get(node));
+        let status = pod_status(pod);
+        let gpus = u32::try_from(status.gpus).unwrap_or(u32::MAX);
+        let model = status.node.as_deref().and_then(|node| models.get(node));
         if let (1.., Some(model)) = (gpus, model) {
             *counts.entry((*model).to_owned()).or_default() += gpus;
         }

@@ -23,6 +23,7 @@ use kubectl_dynamo_core::resources::bench_object_name;
 
 /// Lines of the log that wait to be read.
 const BACKLOG: usize = 256;
+
 /// Follows the Job until its results are stored.
 ///
 /// # Errors

@@ -140,8 +140,8 @@ impl<'a> Follower<'a> {
         }
         // Every follower reads the log from its beginning.
         let is_stored =
-            |one: &&LevelResult| one.load == plan.level && one.runs.iter().any(|run| run.run == plan.run);
-        if self.record.levels.iter().find(is_stored).is_some() {
+            |one: &LevelResult| one.load == plan.level && one.runs.iter().any(|run| run.run == plan.run);
+        if self.record.levels.iter().any(is_stored) {
             return Ok(());
         }
         let exit = AiperfExit {

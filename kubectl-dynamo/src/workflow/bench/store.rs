@@ -111,13 +111,10 @@ impl BenchStore {
         }
     }
 
-    /// All runs with a readable record, oldest first.
+    /// All runs with a readable record, in any order.
     pub(crate) fn list(&self) -> Vec<BenchRun> {
         let Ok(entries) = std::fs::read_dir(&self.root) else { return Vec::new() };
-        let mut runs: Vec<BenchRun> =
-            entries.flatten().filter_map(|entry| read_record(&entry.path()).ok()).collect();
-        runs.sort_by(|one, other| (&one.started_at, &one.name).cmp(&(&other.started_at, &other.name)));
-        runs
+        entries.flatten().filter_map(|entry| read_record(&entry.path()).ok()).collect()
     }
 
     /// Reads a run.

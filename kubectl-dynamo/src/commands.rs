@@ -18,6 +18,7 @@ mod explain;
 mod fit;
 mod gateway;
 mod gpu_flag;
+mod lazy;
 mod list;
 mod local;
 mod logs;
@@ -44,6 +45,7 @@ use std::io::Write;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 
+use self::lazy::Lazy;
 use crate::context::Context;
 use crate::kube_flags::KubeFlags;
 use crate::report::{Event, ProgressMode, Report};
@@ -85,41 +87,96 @@ struct Root {
 
 #[derive(Subcommand)]
 enum Verb {
-    Up(Box<up::UpArgs>),
-    Render(Box<render::RenderArgs>),
-    Diff(Box<diff::DiffArgs>),
-    Check(Box<check::ClusterCheckArgs>),
-    Fit(Box<fit::FitArgs>),
-    Recommend(Box<recommend::RecommendArgs>),
-    Scale(scale::ScaleArgs),
-    Rollout(rollout::RolloutArgs),
-    Adopt(adopt::AdoptArgs),
-    Down(down::DownArgs),
-    List(list::ListArgs),
-    Status(status::StatusArgs),
-    Diagnose(diagnose::DiagnoseArgs),
-    Events(events::EventsArgs),
-    Explain(explain::ExplainArgs),
-    Report(report::ReportArgs),
-    Logs(logs::LogsArgs),
-    Chat(chat::ChatArgs),
-    Test(Box<test::TestArgs>),
-    Top(top::TopArgs),
+    /// Create or update a deployment and wait until it answers
+    Up(Lazy<up::UpArgs>),
+    /// Print the objects that `up` would apply
+    ///
+    /// With --release and --graph-api no cluster is needed, but the values that `up` derives from the cluster and the hub
+    /// are not set: parsers, log format, and the toleration of EKS Auto Mode. Otherwise the cluster of the current context
+    /// determines the API version and the release.
+    Render(Lazy<render::RenderArgs>),
+    /// Show what `up` would change; exits 0 without changes, 1 with changes, and >1 on failure
+    Diff(Lazy<diff::DiffArgs>),
+    /// Check the cluster, and whether it can run a deployment or a change
+    ///
+    /// Exits 0 if every check passes, 3 if a check waits for the cluster, and 1 if a check fails.
+    Check(Lazy<check::ClusterCheckArgs>),
+    /// Show where a model fits: weights and KV cache per GPU for each parallelism
+    ///
+    /// Reads only the file list and config.json of a model on the hub. Accesses a cluster only with --gpu auto.
+    Fit(Lazy<fit::FitArgs>),
+    /// Predict how fast a model serves on GPUs, and print the sizes to deploy
+    ///
+    /// Installs aiconfigurator into a private Python environment once, and ranks the deployments that it predicts to meet the
+    /// latency limits. The result is a command of `up` and a request file. The numbers are predictions: measure them with
+    /// `bench run`. Reads only the file list and config.json of a model on the hub. Accesses a cluster only with --gpu auto.
+    Recommend(Lazy<recommend::RecommendArgs>),
+    /// Change the replica counts of a deployment
+    Scale(Lazy<scale::ScaleArgs>),
+    /// Manage the rollout of a deployment
+    Rollout(Lazy<rollout::RolloutArgs>),
+    /// Take over the management of an existing deployment without changing its pods
+    Adopt(Lazy<adopt::AdoptArgs>),
+    /// Delete deployments and list what is retained
+    Down(Lazy<down::DownArgs>),
+    /// List deployments
+    #[command(visible_alias = "ls")]
+    List(Lazy<list::ListArgs>),
+    /// Show the status of a deployment
+    Status(Lazy<status::StatusArgs>),
+    /// Show why a deployment is not serving: the chain of causes, a message code, and a fix
+    Diagnose(Lazy<diagnose::DiagnoseArgs>),
+    /// Show the events of a deployment and its child objects, oldest first
+    Events(Lazy<events::EventsArgs>),
+    /// Explain a message code such as KD0604, or list all codes
+    Explain(Lazy<explain::ExplainArgs>),
+    /// Write a support bundle with objects, events, and logs, without secrets
+    Report(Lazy<report::ReportArgs>),
+    /// Print the merged logs of a deployment's pods
+    Logs(Lazy<logs::LogsArgs>),
+    /// Chat with a served model interactively, or send one prompt from the arguments or stdin
+    Chat(Lazy<chat::ChatArgs>),
+    /// Verify with requests that a deployment works as configured
+    ///
+    /// Sends few, small requests, prints how many, and never changes the deployment. Exits 0 if no probe fails, and 9
+    /// if a probe fails.
+    Test(Lazy<test::TestArgs>),
+    /// Show the live load of deployments
+    ///
+    /// Reads the metrics of each frontend and worker twice, without Prometheus, and shows what happened in between:
+    /// requests, latencies, tokens, and the use of the KV cache. A value that a release does not export is shown as `–`.
+    /// Quantiles are estimated from histograms and shown with `≈`. On a terminal, it shows a full-screen view.
+    Top(Lazy<top::TopArgs>),
+    /// Measure a deployment with AIPerf: run, list, show, compare, logs, and rm
     #[command(subcommand)]
-    Bench(bench::BenchVerb),
-    Endpoint(endpoint::EndpointArgs),
-    PortForward(port_forward::PortForwardArgs),
+    Bench(Lazy<bench::BenchVerb>),
+    /// Print the URL and the model names of a deployment
+    Endpoint(Lazy<endpoint::EndpointArgs>),
+    /// Forward a local port to a deployment's frontend until Ctrl-C
+    PortForward(Lazy<port_forward::PortForwardArgs>),
+    /// Manage models on PVCs: list, pull, verify, and remove
     #[command(subcommand)]
-    Cache(cache::CacheVerb),
+    Cache(Lazy<cache::CacheVerb>),
+    /// Configure and test LiteLLM in front of deployments
     #[command(subcommand)]
-    Gateway(gateway::GatewayVerb),
+    Gateway(Lazy<gateway::GatewayVerb>),
+    /// Generate the RBAC permissions that the commands need
     #[command(subcommand)]
-    Rbac(rbac::RbacVerb),
-    Completion(completion::CompletionArgs),
-    Config(config::ConfigArgs),
-    Version(version::VersionArgs),
-    #[command(name = crate::local::supervisor::SUPERVISE_VERB)]
-    Supervise(local::SuperviseArgs),
+    Rbac(Lazy<rbac::RbacVerb>),
+    /// Set up completion of verbs, flags, and names for kubectl or for a shell
+    Completion(Lazy<completion::CompletionArgs>),
+    /// Show and change the default settings of deployments
+    ///
+    /// Settings are the fields of a request, and the namespace. The project config (.kubectl-dynamo.toml in the
+    /// working folder or above) takes precedence over the user config. KUBECTL_DYNAMO_* variables, a live
+    /// deployment, files, and flags take precedence over both. The namespace of the kubeconfig context takes
+    /// precedence over the namespace setting.
+    Config(Lazy<config::ConfigArgs>),
+    /// Print the version of the plugin and the supported Dynamo releases
+    Version(Lazy<version::VersionArgs>),
+    /// Supervise local processes (internal)
+    #[command(hide = true, name = crate::local::supervisor::SUPERVISE_VERB)]
+    Supervise(Lazy<local::SuperviseArgs>),
 }
 
 impl Verb {
@@ -132,7 +189,7 @@ impl Verb {
             Self::Fit(_) => "fit",
             Self::Recommend(_) => "recommend",
             Self::Scale(_) => "scale",
-            Self::Rollout(args) => args.name(),
+            Self::Rollout(args) => args.0.name(),
             Self::Adopt(_) => "adopt",
             Self::Down(_) => "down",
             Self::List(_) => "list",
@@ -145,13 +202,13 @@ impl Verb {
             Self::Chat(_) => "chat",
             Self::Test(_) => "test",
             Self::Top(_) => "top",
-            Self::Bench(verb) => verb.name(),
+            Self::Bench(verb) => verb.0.name(),
             Self::Endpoint(_) => "endpoint",
             Self::PortForward(_) => "port-forward",
             Self::Check(_) => "check",
-            Self::Cache(verb) => verb.name(),
-            Self::Gateway(verb) => verb.name(),
-            Self::Rbac(verb) => verb.name(),
+            Self::Cache(verb) => verb.0.name(),
+            Self::Gateway(verb) => verb.0.name(),
+            Self::Rbac(verb) => verb.0.name(),
             Self::Completion(_) => "completion",
             Self::Config(_) => "config",
             Self::Version(_) => "version",
@@ -210,36 +267,36 @@ fn log_requests(verbosity: u8) {
 
 fn dispatch(verb: Verb, context: &Context) -> Result<Exit> {
     match verb {
-        Verb::Up(args) => block_on(up::run(*args, context)),
-        Verb::Render(args) => block_on(render::run(*args, context)),
-        Verb::Diff(args) => block_on(diff::run(*args, context)),
-        Verb::Check(args) => block_on(check::run(*args, context)),
-        Verb::Scale(args) => block_on(scale::run(args, context)),
-        Verb::Rollout(args) => block_on(rollout::run(args, context)),
-        Verb::Adopt(args) => block_on(adopt::run(args, context)),
-        Verb::Down(args) => block_on(down::run(args, context)),
-        Verb::Logs(args) => block_on(logs::run(args, context)),
-        Verb::List(args) => block_on(list::run(args, context)),
-        Verb::Status(args) => block_on(status::run(args, context)),
-        Verb::Diagnose(args) => block_on(diagnose::run(args, context)),
-        Verb::Events(args) => block_on(events::run(args, context)),
-        Verb::Explain(args) => explain::run(&args),
-        Verb::Report(args) => block_on(report::run(args, context)),
-        Verb::Fit(args) => block_on(fit::run(*args, context)),
-        Verb::Recommend(args) => block_on(recommend::run(*args, context)),
-        Verb::Chat(args) => block_on(chat::run(args, context)),
-        Verb::Test(args) => block_on(test::run(*args, context)),
-        Verb::Top(args) => block_on(top::run(args, context)),
-        Verb::Bench(verb) => block_on(bench::run(verb, context)),
-        Verb::Endpoint(args) => block_on(endpoint::run(args, context)),
-        Verb::PortForward(args) => block_on(port_forward::run(args, context)),
-        Verb::Cache(verb) => block_on(cache::run(verb, context)),
-        Verb::Gateway(verb) => block_on(gateway::run(verb, context)),
-        Verb::Rbac(verb) => rbac::run(&verb, context),
-        Verb::Completion(args) => completion::run(&args, context),
-        Verb::Config(args) => config::run(&args, context),
-        Verb::Version(args) => version::run(&args),
-        Verb::Supervise(args) => block_on(local::supervise(args)),
+        Verb::Up(Lazy(args)) => block_on(up::run(*args, context)),
+        Verb::Render(Lazy(args)) => block_on(render::run(*args, context)),
+        Verb::Diff(Lazy(args)) => block_on(diff::run(*args, context)),
+        Verb::Check(Lazy(args)) => block_on(check::run(*args, context)),
+        Verb::Scale(Lazy(args)) => block_on(scale::run(*args, context)),
+        Verb::Rollout(Lazy(args)) => block_on(rollout::run(*args, context)),
+        Verb::Adopt(Lazy(args)) => block_on(adopt::run(*args, context)),
+        Verb::Down(Lazy(args)) => block_on(down::run(*args, context)),
+        Verb::Logs(Lazy(args)) => block_on(logs::run(*args, context)),
+        Verb::List(Lazy(args)) => block_on(list::run(*args, context)),
+        Verb::Status(Lazy(args)) => block_on(status::run(*args, context)),
+        Verb::Diagnose(Lazy(args)) => block_on(diagnose::run(*args, context)),
+        Verb::Events(Lazy(args)) => block_on(events::run(*args, context)),
+        Verb::Explain(Lazy(args)) => explain::run(&args),
+        Verb::Report(Lazy(args)) => block_on(report::run(*args, context)),
+        Verb::Fit(Lazy(args)) => block_on(fit::run(*args, context)),
+        Verb::Recommend(Lazy(args)) => block_on(recommend::run(*args, context)),
+        Verb::Chat(Lazy(args)) => block_on(chat::run(*args, context)),
+        Verb::Test(Lazy(args)) => block_on(test::run(*args, context)),
+        Verb::Top(Lazy(args)) => block_on(top::run(*args, context)),
+        Verb::Bench(Lazy(verb)) => block_on(bench::run(*verb, context)),
+        Verb::Endpoint(Lazy(args)) => block_on(endpoint::run(*args, context)),
+        Verb::PortForward(Lazy(args)) => block_on(port_forward::run(*args, context)),
+        Verb::Cache(Lazy(verb)) => block_on(cache::run(*verb, context)),
+        Verb::Gateway(Lazy(verb)) => block_on(gateway::run(*verb, context)),
+        Verb::Rbac(Lazy(verb)) => rbac::run(&verb, context),
+        Verb::Completion(Lazy(args)) => completion::run(&args, context),
+        Verb::Config(Lazy(args)) => config::run(&args, context),
+        Verb::Version(Lazy(args)) => version::run(&args),
+        Verb::Supervise(Lazy(args)) => block_on(local::supervise(*args)),
     }
 }
 

@@ -164,6 +164,8 @@ pub(crate) enum FlagError {
     UnsuitableFormat { format: &'static str, place: &'static str },
     #[error("--fail-on-change requires --dry-run=server, because only the API server has the live objects")]
     NeedsServerDryRun,
+    #[error("-o can only be used with {flags}")]
+    NeedsPreview { flags: &'static str },
 }
 
 impl Explain for FlagError {
@@ -189,6 +191,7 @@ impl Explain for FlagError {
             }
             Self::UnsuitableFormat { .. } => "use -o json or -o yaml, or --plan -o table".into(),
             Self::NeedsServerDryRun => "use --dry-run=server --fail-on-change".into(),
+            Self::NeedsPreview { .. } => "use --dry-run=server -o yaml".into(),
             Self::AllNamespaces => "select the namespace with -n, or omit the deployment name".into(),
         })
     }

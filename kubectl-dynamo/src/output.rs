@@ -7,7 +7,8 @@ use std::io::Write;
 
 pub(crate) use format::{
     BenchFormat, DocumentCount, DocumentFormat, DocumentSeparator, EndpointFormat, FindingsFormat,
-    GatewayConfigFormat, ListFormat, ObjectFormat, PrintFormat, RecommendFormat, TableFormat, TextFormat,
+    GatewayConfigFormat, ListFormat, ObjectFormat, PreviewFormat, PrintFormat, RecommendFormat, TableFormat,
+    TextFormat,
 };
 pub(crate) use printable::{PrintableText, escape_json, printable};
 

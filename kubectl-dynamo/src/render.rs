@@ -22,6 +22,7 @@ pub(crate) mod plan_table;
 pub(crate) mod probes;
 pub(crate) mod recommendation;
 pub(crate) mod role_fit;
+pub(crate) mod rollout_status;
 pub(crate) mod settings;
 pub(crate) mod status;
 pub(crate) mod table;

@@ -54,6 +54,7 @@ pub(crate) mod summary;
 pub(crate) mod superseded_fetch;
 pub(crate) mod top;
 pub(crate) mod up;
+pub(crate) mod up_outcome;
 pub(crate) mod wait_deleted;
 pub(crate) mod wait_job;
 pub(crate) mod wait_ready;

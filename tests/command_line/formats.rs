@@ -80,6 +80,10 @@ fn template_is_accepted_in_every_notation_of_kubectl() {
     ] {
         assert_eq!(folder.run_successfully(&[&["version"], flags].concat()), "Version", "{flags:?}");
     }
+    let file = folder.path().join("kind.jsonpath");
+    std::fs::write(&file, "{.kind}\n").expect("a file");
+    let printed = folder.run_successfully(&["version", "-o", &format!("jsonpath-file={}", file.display())]);
+    assert_eq!(printed, "Version\n");
     let range = "jsonpath={range .dynamoReleases[0:2]}[{@}]{end}, {.missing}default {.defaultRelease}";
     let printed = folder.run_successfully(&["version", "-o", range]);
     assert!(printed.starts_with('[') && printed.contains("], default "), "{printed}");
@@ -95,8 +99,11 @@ fn invalid_templates_and_formats_are_usage_errors() {
         ("jsonpath={kind}", &["unknown keyword \"kind\" at character 2"]),
         ("jsonpath=", &["no template given", "jsonpath='{.items[*].name}'"]),
         ("jsonpath", &["no template given"]),
-        ("yml", &["[possible values: text, json, yaml, jsonpath=]"]),
-        ("table", &["[possible values: text, json, yaml, jsonpath=]"]),
+        ("jsonpath-file=", &["no file given", "jsonpath-file=names.jsonpath"]),
+        ("jsonpath-file", &["no file given"]),
+        ("jsonpath-file=/missing.jsonpath", &["/missing.jsonpath: No such file"]),
+        ("yml", &["[possible values: text, json, yaml, jsonpath=, jsonpath-file=]"]),
+        ("table", &["[possible values: text, json, yaml, jsonpath=, jsonpath-file=]"]),
     ] {
         assert_fails(&["version", "-o", format], 2, "KD0001", messages);
     }

@@ -76,7 +76,7 @@ fn closed(verb: &str) -> Vec<&'static str> {
     let own: &[&str] = match verb {
         "check" => &["name", "code"],
         "diff" => &["pods"],
-        "list" => &["status"],
+        "list" | "rollout-status" => &["status"],
         "plan" => &["source"],
         "history" => &["cause"],
         _ => &[],
@@ -143,6 +143,8 @@ async fn becomes_ready(shared: &Shared, documents: &mut Documents) -> Outcome {
     documents.add(&plugin, "status", &["status", "tiny"], 3).await?;
     documents.add(&plugin, "list", &["list"], 0).await?;
     documents.add(&plugin, "diagnose", &["diagnose", "tiny"], 3).await?;
+    let rollout = ["rollout", "status", "tiny", "--watch=false"];
+    documents.add(&plugin, "rollout-status", &rollout, 3).await?;
     kubelet.set_ready("worker").await?;
     let ended = up.finish().await?.expect(0)?;
     frozen!("progress-of-an-up-that-becomes-ready", course(&ended.err)?);
@@ -159,6 +161,8 @@ async fn becomes_ready(shared: &Shared, documents: &mut Documents) -> Outcome {
     documents.add(&plugin, "list", &["list"], 0).await?;
     templates_and_yaml(&plugin, &user).await?;
     frozen!("report", report(&plugin).await?);
+    let rollout = documents.add(&plugin, "rollout-status", &["rollout", "status", "tiny"], 0).await?;
+    ensure!(rollout["status"] == "complete" && rollout["revision"] == 1, "{rollout:#}");
 
     documents.add(&plugin, "diff", &["diff", "tiny"], 0).await?;
     documents.add(&plugin, "diff", &["diff", "tiny", "--replicas=2"], 1).await?;

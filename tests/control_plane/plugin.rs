@@ -77,6 +77,23 @@ pub(crate) async fn dry_run_writes_nothing(shared: Arc<Shared>) -> Outcome {
             output.out
         );
     }
+    for mode in ["--dry-run=client", "--dry-run=server"] {
+        let print = async |format: &str| -> Outcome<String> {
+            Ok(plugin.run(&[&UP[..], &[mode, "-o", format]].concat()).await?.expect(0)?.out)
+        };
+        let names = print("name").await?;
+        ensure!(names.ends_with("\ndynamographdeployment.nvidia.com/tiny\n"), "{mode}: {names}");
+        let list: Value = serde_json::from_str(&print("json").await?)?;
+        ensure!(list["items"].as_array().is_some_and(|items| items.len() == 3), "{mode}: {list:#}");
+        let graph = &list["items"][2];
+        ensure!(graph["metadata"]["managedFields"].is_null(), "{mode}: {graph:#}");
+        // Only the API server assigns the UID, and only it was asked.
+        ensure!(graph["metadata"]["uid"].is_string() == (mode == "--dry-run=server"), "{mode}: {graph:#}");
+        let kinds = print("jsonpath={.items[*].kind}").await?;
+        ensure!(kinds == "PersistentVolumeClaim Job DynamoGraphDeployment", "{mode}: {kinds}");
+        let yaml = print("yaml").await?;
+        ensure!(yaml.matches("\nkind: ").count() == 3, "{mode}: {yaml}");
+    }
     for request in plane.audit_log().requests_since(position, namespace.name())? {
         ensure!(!request.is_write(), "{request:?}");
     }

@@ -75,6 +75,11 @@ pub(crate) async fn client_dry_run_of_a_change_only_reads(shared: Arc<Shared>) -
         let suffix = if patches { "(server dry run)" } else { "(dry run)" };
         let line = format!("dynamographdeployment/tiny configured {suffix}\n");
         ensure!(output.out.starts_with(&line), "{change:?}: {}", output.out);
+        let format = [&format!("--dry-run={mode}"), "-o=jsonpath={.items[0].metadata.name}"];
+        let output = plugin.run(&[change, &format].concat()).await?.expect(0)?;
+        ensure!(output.out == "tiny", "{change:?}: {}", output.out);
+        let output = plugin.run(&[change, &["-o=name"]].concat()).await?.expect(2)?;
+        ensure!(output.err.contains("-o can only be used with --dry-run"), "{change:?}: {}", output.err);
         let requests = audit.requests_since(position, namespace.name())?;
         let sent = requests.iter().any(|request| request.verb == "patch");
         ensure!(sent == patches, "{change:?} {mode}: {requests:?}");

@@ -11,7 +11,6 @@ use crate::workflow::confirm::confirm;
 use crate::workflow::rollout::DryRun;
 use kubectl_dynamo_core::error::{Exit, Result};
 
-/// Take over the management of an existing deployment without changing its pods
 #[derive(Args)]
 pub(super) struct AdoptArgs {
     /// Name of the deployment

@@ -15,7 +15,6 @@ use clap::{Args, Subcommand};
 use crate::context::Context;
 use kubectl_dynamo_core::error::{Exit, Result};
 
-/// Measure a deployment with AIPerf: run, list, show, compare, logs, and rm
 #[derive(Subcommand)]
 pub(super) enum BenchVerb {
     Run(Box<run::BenchRunArgs>),

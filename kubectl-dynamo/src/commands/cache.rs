@@ -14,7 +14,6 @@ use clap::Subcommand;
 use crate::context::Context;
 use kubectl_dynamo_core::error::{Exit, Result};
 
-/// Manage models on PVCs: list, pull, verify, and remove
 #[derive(Subcommand)]
 pub(super) enum CacheVerb {
     List(list::CacheListArgs),

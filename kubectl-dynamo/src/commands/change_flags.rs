@@ -6,9 +6,10 @@ use std::time::Duration;
 use clap::Args;
 
 use super::enum_value_parser;
-use crate::kube_flags;
-use crate::output::print_data;
-use crate::render::dry_run::change_preview_text;
+use super::output_flag::output_parser;
+use crate::kube_flags::{self, FlagError};
+use crate::output::{PreviewFormat, PrintFormat, print_data};
+use crate::render::dry_run::{self, change_preview_text};
 use crate::workflow::rollout::{ChangeOptions, ChangeOutcome, DryRun, FinalTest, WaitOptions};
 use kubectl_dynamo_cluster::ConflictPolicy;
 use kubectl_dynamo_core::error::{Exit, Result};
@@ -44,6 +45,9 @@ pub(super) struct ChangeArgs {
     /// Preflight check codes to ignore, or "all" (repeatable)
     #[arg(long, value_name = "CODE", value_delimiter = ',')]
     pub ignore_preflight: Vec<String>,
+    /// Output format of --dry-run
+    #[arg(short, long, value_parser = output_parser::<PreviewFormat>())]
+    pub output: Option<PrintFormat<PreviewFormat>>,
 }
 
 impl WaitArgs {
@@ -54,23 +58,31 @@ impl WaitArgs {
 }
 
 impl ChangeArgs {
-    pub(super) fn options(&self) -> ChangeOptions {
-        ChangeOptions {
+    /// Returns the options of a change.
+    ///
+    /// # Errors
+    /// `-o` without `--dry-run`: a change prints its progress, not objects.
+    pub(super) fn options(&self) -> Result<ChangeOptions> {
+        if self.output.is_some() && self.dry_run == DryRun::None {
+            return Err(FlagError::NeedsPreview { flags: "--dry-run" }.into());
+        }
+        Ok(ChangeOptions {
             wait: self.wait_args.options(),
             dry_run: self.dry_run,
             conflicts: ConflictPolicy::from_force_flag(self.force_conflicts),
             ignore_preflight: self.ignore_preflight.clone(),
-        }
+        })
     }
-}
 
-/// Prints the result of a dry run. Returns the exit code of the change.
-pub(super) fn print_outcome(outcome: &ChangeOutcome) -> Result<Exit> {
-    match outcome {
-        ChangeOutcome::Finished(exit) => Ok(*exit),
-        ChangeOutcome::Preview(preview) => {
-            print_data(&change_preview_text(preview))?;
-            Ok(Exit::Ok)
+    /// Prints the result of a dry run. Returns the exit code of the change.
+    pub(super) fn print_outcome(&self, outcome: &ChangeOutcome) -> Result<Exit> {
+        match outcome {
+            ChangeOutcome::Finished(exit) => Ok(*exit),
+            ChangeOutcome::Preview(preview) => {
+                let changes = std::slice::from_ref(&preview.change);
+                print_data(&dry_run::text(changes, || change_preview_text(preview), self.output.as_ref())?)?;
+                Ok(Exit::Ok)
+            }
         }
     }
 }

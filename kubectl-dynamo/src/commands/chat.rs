@@ -21,7 +21,6 @@ use error::ChatArgsError;
 use kubectl_dynamo_core::error::{Exit, Result};
 use kubectl_dynamo_core::intent::Backend;
 
-/// Chat with a served model interactively, or send one prompt from the arguments or stdin
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct ChatArgs {

@@ -10,9 +10,6 @@ use crate::workflow::check;
 use crate::workflow::serving_input::ServingInput;
 use kubectl_dynamo_core::error::{Exit, Result};
 
-/// Check the cluster, and whether it can run a deployment or a change
-///
-/// Exits 0 if every check passes, 3 if a check waits for the cluster, and 1 if a check fails.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct ClusterCheckArgs {

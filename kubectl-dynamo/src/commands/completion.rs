@@ -16,7 +16,6 @@ use crate::context::Context;
 use crate::output::print_data;
 use kubectl_dynamo_core::error::{Exit, Result};
 
-/// Set up completion of verbs, flags, and names for kubectl or for a shell
 #[derive(Args)]
 #[command(after_help = EXAMPLES, arg_required_else_help = true)]
 pub(super) struct CompletionArgs {

@@ -14,12 +14,6 @@ use crate::settings::{self, starter_kit};
 use kubectl_dynamo_core::error::{Exit, Result};
 use kubectl_dynamo_core::intent::request::{MergedSettings, ResolvedSetting};
 
-/// Show and change the default settings of deployments
-///
-/// Settings are the fields of a request, and the namespace. The project config (.kubectl-dynamo.toml in the
-/// working folder or above) takes precedence over the user config. KUBECTL_DYNAMO_* variables, a live
-/// deployment, files, and flags take precedence over both. The namespace of the kubeconfig context takes
-/// precedence over the namespace setting.
 #[derive(Args)]
 pub(super) struct ConfigArgs {
     #[command(subcommand)]

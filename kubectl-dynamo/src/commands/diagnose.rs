@@ -19,7 +19,6 @@ use kubectl_dynamo_core::diagnosis::{Diagnosis, DiagnosisResult, model_not_liste
 use kubectl_dynamo_core::error::{Exit, Result};
 use kubectl_dynamo_core::readiness::components;
 
-/// Show why a deployment is not serving: the chain of causes, a message code, and a fix
 #[derive(Args)]
 pub(super) struct DiagnoseArgs {
     /// Name of the deployment

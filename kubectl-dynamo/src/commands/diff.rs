@@ -14,7 +14,6 @@ use kubectl_dynamo_core::code::MessageCode;
 use kubectl_dynamo_core::command::Fix;
 use kubectl_dynamo_core::error::{Error, Exit, Explain, Result};
 
-/// Show what `up` would change; exits 0 without changes, 1 with changes, and >1 on failure
 #[derive(Args)]
 pub(super) struct DiffArgs {
     #[command(flatten)]

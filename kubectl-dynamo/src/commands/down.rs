@@ -11,7 +11,6 @@ use crate::workflow::confirm::{self, confirm};
 use crate::workflow::down::{self, DeleteCache, DeletionTargets, DownOptions};
 use kubectl_dynamo_core::error::{Exit, Result};
 
-/// Delete deployments and list what is retained
 #[derive(Args)]
 pub(super) struct DownArgs {
     /// Names of the deployments

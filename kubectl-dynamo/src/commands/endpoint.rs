@@ -15,7 +15,6 @@ use crate::workflow::summary::{stored_intent, summarize};
 use kubectl_dynamo_cluster::FORBIDDEN_CODE;
 use kubectl_dynamo_core::error::{Exit, Result};
 
-/// Print the URL and the model names of a deployment
 #[derive(Args)]
 pub(super) struct EndpointArgs {
     /// Name of the deployment

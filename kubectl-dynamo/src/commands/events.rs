@@ -12,7 +12,6 @@ use crate::workflow::deployment_events::DeploymentEvents;
 use kubectl_dynamo_core::error::{Exit, Result};
 use kubectl_dynamo_core::object::ObservedObject;
 
-/// Show the events of a deployment and its child objects, oldest first
 #[derive(Args)]
 pub(super) struct EventsArgs {
     /// Name of the deployment

@@ -12,7 +12,6 @@ use kubectl_dynamo_core::diagnosis::{Explanation, explanation, explanations};
 use kubectl_dynamo_core::error::{Exit, Explain, Result};
 use kubectl_dynamo_core::resources::object_at;
 
-/// Explain a message code such as KD0604, or list all codes
 #[derive(Args)]
 pub(super) struct ExplainArgs {
     /// Message code (default: list all codes)

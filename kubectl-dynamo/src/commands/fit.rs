@@ -15,9 +15,6 @@ use kubectl_dynamo_core::fit::RequestedLength;
 use kubectl_dynamo_core::intent::request::MergedSettings;
 use kubectl_dynamo_core::release::Release;
 
-/// Show where a model fits: weights and KV cache per GPU for each parallelism
-///
-/// Reads only the file list and config.json of a model on the hub. Accesses a cluster only with --gpu auto.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct FitArgs {

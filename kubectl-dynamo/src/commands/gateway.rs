@@ -11,7 +11,6 @@ use clap::Subcommand;
 use crate::context::Context;
 use kubectl_dynamo_core::error::{Exit, Result};
 
-/// Configure and test LiteLLM in front of deployments
 #[derive(Subcommand)]
 pub(super) enum GatewayVerb {
     Config(Box<config::GatewayConfigArgs>),

@@ -12,9 +12,7 @@ use crate::workflow::deployments::{ListEntry, ListQuery, report_no_deployments};
 use kubectl_dynamo_cluster::NamespaceScope;
 use kubectl_dynamo_core::error::{Exit, Result};
 
-/// List deployments
 #[derive(Args)]
-#[command(visible_alias = "ls")]
 pub(super) struct ListArgs {
     /// Label selector, such as team=ml
     #[arg(short = 'l', long, value_name = "LABELS", default_value = "")]

@@ -13,7 +13,6 @@ use crate::workflow::logs::{self, LineFilter, LogRequest};
 use kubectl_dynamo_cluster::LogOptions;
 use kubectl_dynamo_core::error::{Exit, Result};
 
-/// Print the merged logs of a deployment's pods
 #[derive(Args)]
 pub(super) struct LogsArgs {
     /// Name of the deployment

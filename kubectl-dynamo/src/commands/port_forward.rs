@@ -11,7 +11,6 @@ use crate::signals::run_until_signal;
 use crate::workflow::lookup;
 use kubectl_dynamo_core::error::{Exit, Explain, Result};
 
-/// Forward a local port to a deployment's frontend until Ctrl-C
 #[derive(Args)]
 #[command(after_help = LIMITATIONS)]
 pub(super) struct PortForwardArgs {

@@ -13,7 +13,6 @@ use kubectl_dynamo_cluster::DEFAULT_NAMESPACE;
 use kubectl_dynamo_core::error::{Exit, Result};
 use kubectl_dynamo_core::rbac::{Persona, RbacSubject, RuleScope, render_rbac};
 
-/// Generate the RBAC permissions that the commands need
 #[derive(Subcommand)]
 pub(super) enum RbacVerb {
     Generate(GenerateArgs),

@@ -13,11 +13,6 @@ use crate::workflow::recommend::{RecommendOptions, recommend};
 use kubectl_dynamo_core::error::{Exit, Result};
 use kubectl_dynamo_core::recommend::{Latency, PredictionTarget, RecommendObjective, Sizing};
 
-/// Predict how fast a model serves on GPUs, and print the sizes to deploy
-///
-/// Installs aiconfigurator into a private Python environment once, and ranks the deployments that it predicts to meet the
-/// latency limits. The result is a command of `up` and a request file. The numbers are predictions: measure them with
-/// `bench run`. Reads only the file list and config.json of a model on the hub. Accesses a cluster only with --gpu auto.
 #[derive(Args)]
 #[command(after_help = EXAMPLES, group = ArgGroup::new("load").args(["request_rate", "concurrency"]))]
 pub(super) struct RecommendArgs {

@@ -7,11 +7,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use self::format::RenderFormat;
 use super::output_flag::output_parser;
 use crate::commands::enum_value_parser;
 use crate::context::Context;
-use crate::output::{PrintFormat, print_data};
+use crate::output::{PreviewFormat, PrintFormat, print_data};
 use crate::render::objects;
 use crate::render::plan_table;
 use crate::workflow::render::{self, ComponentPath, RenderOptions, RenderOutcome, RenderedDeployment};
@@ -22,11 +21,6 @@ use kubectl_dynamo_core::error::{Exit, Result};
 use kubectl_dynamo_core::intent::StringEnum;
 use kubectl_dynamo_core::resources::GraphApi;
 
-/// Print the objects that `up` would apply
-///
-/// With --release and --graph-api no cluster is needed, but the values that `up` derives from the cluster and the hub
-/// are not set: parsers, log format, and the toleration of EKS Auto Mode. Otherwise the cluster of the current context
-/// determines the API version and the release.
 #[derive(Args)]
 pub(super) struct RenderArgs {
     #[command(flatten)]
@@ -44,8 +38,8 @@ pub(super) struct RenderArgs {
     #[arg(long, value_name = "FOLDER", conflicts_with = "plan")]
     output_dir: Option<PathBuf>,
     /// Output format (default: yaml for objects, table for --plan)
-    #[arg(short, long, value_parser = output_parser::<RenderFormat>())]
-    output: Option<PrintFormat<RenderFormat>>,
+    #[arg(short, long, value_parser = output_parser::<PreviewFormat>())]
+    output: Option<PrintFormat<PreviewFormat>>,
 }
 
 impl RenderArgs {

@@ -26,7 +26,6 @@ use kubectl_dynamo_core::intent::StringEnum;
 use kubectl_dynamo_core::preflight::Fact;
 use kubectl_dynamo_core::resources::object_at;
 
-/// Write a support bundle with objects, events, and logs, without secrets
 #[derive(Args)]
 pub(super) struct ReportArgs {
     /// Name of the deployment

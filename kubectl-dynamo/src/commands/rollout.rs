@@ -14,7 +14,6 @@ use error::RevisionError;
 use kubectl_dynamo_core::change::revision::Revision;
 use kubectl_dynamo_core::error::{Exit, Result};
 
-/// Manage the rollout of a deployment
 #[derive(Args)]
 pub(super) struct RolloutArgs {
     #[command(subcommand)]

@@ -2,12 +2,11 @@
 
 use clap::Args;
 
-use super::change_flags::{ChangeArgs, print_outcome};
+use super::change_flags::ChangeArgs;
 use crate::context::Context;
 use crate::workflow::scale::{self, RequestedReplicas};
 use kubectl_dynamo_core::error::{Exit, Result};
 
-/// Change the replica counts of a deployment
 #[derive(Args)]
 pub(super) struct ScaleArgs {
     /// Name of the deployment
@@ -35,5 +34,6 @@ pub(super) async fn run(args: ScaleArgs, context: &Context) -> Result<Exit> {
         decode: args.decode_replicas,
         frontend: args.frontend_replicas,
     };
-    print_outcome(&scale::scale(&args.name, &requested, &args.change.options(), context).await?)
+    let options = args.change.options()?;
+    args.change.print_outcome(&scale::scale(&args.name, &requested, &options, context).await?)
 }

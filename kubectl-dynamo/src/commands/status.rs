@@ -20,7 +20,6 @@ use crate::workflow::lookup::{self, DeploymentLookup};
 use crate::workflow::status::{StatusView, collect_view_with_requests};
 use kubectl_dynamo_core::error::{Exit, Result};
 
-/// Show the status of a deployment
 #[derive(Args)]
 pub(super) struct StatusArgs {
     /// Name of the deployment (default: all in the namespace)

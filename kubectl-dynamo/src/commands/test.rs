@@ -15,10 +15,6 @@ use crate::workflow::probes::{ProbeOptions, ProbeTarget, TargetName, run_probes}
 use kubectl_dynamo_core::error::{Exit, Result};
 use kubectl_dynamo_core::probe::Probe;
 
-/// Verify with requests that a deployment works as configured
-///
-/// Sends few, small requests, prints how many, and never changes the deployment. Exits 0 if no probe fails, and 9
-/// if a probe fails.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct TestArgs {

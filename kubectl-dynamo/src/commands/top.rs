@@ -21,11 +21,6 @@ use kubectl_dynamo_core::error::{Exit, Result};
 /// The shortest time between two reads.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Show the live load of deployments
-///
-/// Reads the metrics of each frontend and worker twice, without Prometheus, and shows what happened in between:
-/// requests, latencies, tokens, and the use of the KV cache. A value that a release does not export is shown as `–`.
-/// Quantiles are estimated from histograms and shown with `≈`. On a terminal, it shows a full-screen view.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct TopArgs {

@@ -4,23 +4,21 @@
 use clap::Args;
 
 use super::change_flags::WaitArgs;
-use super::output_flag::output_parser;
+use super::output_flag::{output_parser, plan_format};
 use crate::commands::enum_value_parser;
 use crate::context::Context;
 use crate::kube_flags::FlagError;
-use crate::output::{PrintFormat, TableFormat, print_data};
-use crate::render::dry_run::{client_dry_run_text, server_dry_run_text};
-use crate::render::plan_table;
+use crate::output::{PreviewFormat, PrintFormat, print_data};
+use crate::render::dry_run;
 use crate::workflow::confirm_change::Confirmation;
 use crate::workflow::hub_token::TokenInput;
 use crate::workflow::local::up::LocalUpOptions;
 use crate::workflow::rollout::{DryRun, FinalTest, WaitOptions};
 use crate::workflow::serving_input::ServingInput;
-use crate::workflow::up::{self, UpOptions, UpOutcome};
+use crate::workflow::up::{self, UpOptions};
 use kubectl_dynamo_cluster::ConflictPolicy;
 use kubectl_dynamo_core::error::{Exit, Result};
 
-/// Create or update a deployment and wait until it answers
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct UpArgs {
@@ -49,9 +47,9 @@ pub(super) struct UpArgs {
     /// Print each resolved value and its source, then exit
     #[arg(long, conflicts_with = "local", help_heading = "Flow")]
     pub plan: bool,
-    /// Output format of --plan
-    #[arg(short, long, requires = "plan", value_parser = output_parser::<TableFormat>(), help_heading = "Flow")]
-    pub output: Option<PrintFormat<TableFormat>>,
+    /// Output format of --plan and --dry-run
+    #[arg(short, long, value_parser = output_parser::<PreviewFormat>(), help_heading = "Flow")]
+    pub output: Option<PrintFormat<PreviewFormat>>,
     /// Roll back to the previous spec if the update fails or times out
     #[arg(long, conflicts_with_all = ["local", "detach"], help_heading = "Flow")]
     pub rollback_on_failure: bool,
@@ -124,24 +122,15 @@ pub(super) async fn run(mut args: UpArgs, context: &Context) -> Result<Exit> {
     if args.fail_on_change && args.dry_run != DryRun::Server {
         return Err(FlagError::NeedsServerDryRun.into());
     }
+    if args.output.is_some() && !args.plan && args.dry_run == DryRun::None {
+        return Err(FlagError::NeedsPreview { flags: "--plan or --dry-run" }.into());
+    }
+    let plan_format = plan_format(args.output.as_ref().filter(|_| args.plan))?;
     let token = if args.hf_token_stdin { TokenInput::Stdin } else { TokenInput::None };
     let options = args.options();
-    print_outcome(&up::up(&mut args.serving, token, &options, context).await?, args.output)
-}
-
-/// Prints the plan or the result of a dry run, and returns the exit code.
-fn print_outcome(outcome: &UpOutcome, plan_format: Option<PrintFormat<TableFormat>>) -> Result<Exit> {
-    match outcome {
-        UpOutcome::Finished(exit) => return Ok(*exit),
-        UpOutcome::Plan { deployment, namespace, superseded } => {
-            let format = plan_format.unwrap_or(PrintFormat::Own(TableFormat::Table));
-            print_data(&plan_table::text(deployment, namespace, superseded, &format)?)?;
-        }
-        UpOutcome::ClientDryRun(changes) => print_data(&client_dry_run_text(changes))?,
-        UpOutcome::ServerDryRun { outcomes, superseded, exit } => {
-            print_data(&server_dry_run_text(outcomes, superseded))?;
-            return Ok(*exit);
-        }
+    let outcome = up::up(&mut args.serving, token, &options, context).await?;
+    if let Some(text) = dry_run::outcome_text(&outcome, &plan_format, args.output.as_ref())? {
+        print_data(&text)?;
     }
-    Ok(Exit::Ok)
+    Ok(outcome.exit())
 }

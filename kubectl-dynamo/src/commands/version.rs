@@ -9,7 +9,6 @@ use crate::output::{PrintFormat, TextFormat, print_data};
 use kubectl_dynamo_core::error::{Exit, Result};
 use kubectl_dynamo_core::release::{CATALOG, DEFAULT_RELEASE};
 
-/// Print the version of the plugin and the supported Dynamo releases
 #[derive(Args)]
 pub(super) struct VersionArgs {
     /// Output format

@@ -156,6 +156,8 @@ own_formats! {
     BenchFormat { Table = "table", Csv = "csv", Md = "md", Html = "html" }
     /// A table of predictions, or the command that serves the best one.
     RecommendFormat { Table = "table", Command = "command" }
+    /// The preview of a change: its table, or the names of its objects.
+    PreviewFormat { Table = "table", Name = "name" }
     /// Names of objects.
     ObjectFormat { Name = "name" }
 }

@@ -20,6 +20,7 @@ use crate::workflow::rollout_error::RolloutError;
 use crate::workflow::serving_input::ServingInput;
 use crate::workflow::sources::{self, RequestInput, collect_input};
 use crate::workflow::superseded_fetch::{self, SupersededFetch};
+use crate::workflow::up_outcome::UpOutcome;
 use crate::workflow::wait_ready::{self, RolloutTarget};
 use crate::workflow::wizard::{self, WizardResult};
 use crate::workflow::{failure_report, previous_deployment, revisions, shared_fetch, wait_job};
@@ -54,24 +55,6 @@ struct UpState {
     /// The change of the graph; set once it is applied.
     applied: OnceCell<Change>,
     phase: Cell<RolloutPhase>,
-}
-
-/// How `up` ended.
-pub(crate) enum UpOutcome {
-    Finished(Exit),
-    /// Only the resolved values were requested.
-    Plan {
-        deployment: Box<ResolvedDeployment>,
-        namespace: String,
-        superseded: Vec<SupersededFetch>,
-    },
-    ClientDryRun(Vec<Change>),
-    /// Each object with what would happen to it.
-    ServerDryRun {
-        outcomes: Vec<(String, ApplyResult)>,
-        superseded: Vec<SupersededFetch>,
-        exit: Exit,
-    },
 }
 
 /// The result of the preparation.
@@ -277,19 +260,26 @@ impl UpOperation<'_> {
                 .await?;
             changes = cluster.dry_run(&deployment.resources, options.conflicts).await?;
         }
-        let mut outcomes = Vec::new();
+        let mut token_secret = None;
         if let Some((secret, token)) = token_secret_update(deployment, token) {
             let outcome = cluster.put_secret(&secret.name, &secret.key, token, SendMode::DryRun).await?;
-            outcomes.push((format!("secret/{}", secret.name), outcome));
+            token_secret = Some((format!("secret/{}", secret.name), outcome));
         }
         preflight.evaluate_change(&changes).await?;
         let superseded = superseded_fetch::find_for_changes(cluster, &deployment.name, &changes).await;
         if options.dry_run == DryRun::Server {
-            outcomes.extend(changes.iter().map(|change| (change.resource.to_string(), change.outcome)));
-            let should_fail =
-                options.fail_on_change && outcomes.iter().any(|(_, outcome)| outcome.is_write());
+            let mut outcomes = changes
+                .iter()
+                .map(|change| change.outcome)
+                .chain(token_secret.iter().map(|(_, outcome)| *outcome));
+            let should_fail = options.fail_on_change && outcomes.any(ApplyResult::is_write);
             let exit = if should_fail { Exit::Changes } else { Exit::Ok };
-            return Ok(Preparation::Done(UpOutcome::ServerDryRun { outcomes, superseded, exit }));
+            return Ok(Preparation::Done(UpOutcome::ServerDryRun {
+                token_secret,
+                changes,
+                superseded,
+                exit,
+            }));
         }
         report.done(Stage::Preflight, preflight.tally());
         Ok(Preparation::Proceed { platform, changes, superseded })

@@ -90,6 +90,8 @@ pub(super) fn with_live_names(command: Command, typed: &[OsString]) -> Command {
     let Some(context) = completion_context(command.clone(), typed) else {
         return command;
     };
+    let mut command = command;
+    command.build();
     add_names(command, &context)
 }
 

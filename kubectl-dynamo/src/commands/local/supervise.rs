@@ -9,9 +9,7 @@ use clap::{Args, Subcommand};
 use crate::local::supervisor::{self, Lifetime};
 use kubectl_dynamo_core::error::{Exit, Result};
 
-/// Supervise local processes (internal)
 #[derive(Args)]
-#[command(hide = true)]
 pub(in crate::commands) struct SuperviseArgs {
     #[command(subcommand)]
     task: Task,

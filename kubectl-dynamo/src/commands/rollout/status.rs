@@ -7,9 +7,11 @@ use std::time::Duration;
 use clap::Args;
 
 use super::error::RevisionError;
+use crate::commands::output_flag::output_parser;
 use crate::context::Context;
 use crate::kube_flags;
-use crate::output::print_data;
+use crate::output::{PrintFormat, TextFormat, print_data};
+use crate::render::rollout_status;
 use crate::workflow::interrupt::RolloutPhase;
 use crate::workflow::lookup::{self, ClusterDeployment};
 use crate::workflow::rollout::{FinalTest, RolloutWait, WaitOptions};
@@ -35,6 +37,9 @@ pub(super) struct RolloutStatusArgs {
     /// Maximum time to wait, such as 90s or 30m
     #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = kube_flags::parse_duration)]
     pub timeout: Duration,
+    /// Output format
+    #[arg(short, long, value_parser = output_parser::<TextFormat>(), default_value = "text")]
+    pub output: PrintFormat<TextFormat>,
 }
 
 pub(super) async fn run(args: RolloutStatusArgs, context: &Context) -> Result<Exit> {
@@ -47,9 +52,9 @@ pub(super) async fn run(args: RolloutStatusArgs, context: &Context) -> Result<Ex
     let target = RolloutTarget::from_graph(&graph, platform.graph_api);
     let name = &args.name;
     if !args.watch {
-        let (line, exit) = current_status(&cluster, &target, graph).await?;
-        print_data(&format!("{line}\n"))?;
-        return Ok(exit);
+        let result = current_result(&cluster, &target, graph).await?;
+        print_data(&rollout_status::text(name, current, &cluster.namespace, &result, &args.output)?)?;
+        return Ok(rollout_status::exit(&result));
     }
     let wait = RolloutWait {
         options: WaitOptions { detach: false, final_test: FinalTest::None, timeout: args.timeout },
@@ -60,18 +65,19 @@ pub(super) async fn run(args: RolloutStatusArgs, context: &Context) -> Result<Ex
     let rollout = wait.until_serving(&graph, BTreeMap::new());
     let exit = wait.with_deadline(rollout, &RolloutPhase::Sent.into()).await?;
     if exit == Exit::Ok {
-        print_data(&format!("dynamographdeployment \"{name}\" successfully rolled out\n"))?;
+        let result = DiagnosisResult::Ready;
+        print_data(&rollout_status::text(name, current, &cluster.namespace, &result, &args.output)?)?;
     }
     Ok(exit)
 }
 
-/// Returns the current status of the rollout as one line, and the exit code.
-async fn current_status(
+/// Returns what the rollout waits for, or that it is complete.
+async fn current_result(
     cluster: &Cluster,
     target: &RolloutTarget,
     graph: serde_json::Value,
-) -> Result<(String, Exit)> {
-    let (name, selector) = (&target.name, format!("{GRAPH_LABEL}={}", target.name));
+) -> Result<DiagnosisResult> {
+    let selector = format!("{GRAPH_LABEL}={}", target.name);
     let (components, pods) = futures::join!(
         cluster.list(Kind::ComponentDeployment(target.graph_api), &selector),
         cluster.list_objects(&selector),
@@ -86,19 +92,5 @@ async fn current_status(
         pods: pods.unwrap_or_default(),
         ..Observation::default()
     };
-    Ok(match diagnose(&Snapshot { observation, ..Snapshot::default() }).result {
-        DiagnosisResult::Ready => {
-            (format!("dynamographdeployment \"{name}\" successfully rolled out"), Exit::Ok)
-        }
-        DiagnosisResult::Progressing { waits_for } => {
-            (format!("deployment \"{name}\" is waiting for {waits_for}"), Exit::NotReadyInTime)
-        }
-        DiagnosisResult::Terminating { waits_for } => {
-            (format!("deployment \"{name}\" is being deleted: waiting for {waits_for}"), Exit::Failed)
-        }
-        DiagnosisResult::Blocked { cause } => {
-            (format!("deployment \"{name}\" is waiting: {cause}"), Exit::NotReadyInTime)
-        }
-        DiagnosisResult::Failed { cause } => (format!("deployment \"{name}\": {cause}"), cause.exit),
-    })
+    Ok(diagnose(&Snapshot { observation, ..Snapshot::default() }).result)
 }

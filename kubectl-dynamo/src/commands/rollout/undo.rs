@@ -5,7 +5,7 @@ use clap::Args;
 
 use super::error::RevisionError;
 use super::find_revision;
-use crate::commands::change_flags::{ChangeArgs, print_outcome};
+use crate::commands::change_flags::ChangeArgs;
 use crate::context::Context;
 use crate::workflow::confirm_change::Confirmation;
 use crate::workflow::lookup::{self, ClusterDeployment};
@@ -31,6 +31,7 @@ pub(super) struct UndoArgs {
 }
 
 pub(super) async fn run(args: UndoArgs, context: &Context) -> Result<Exit> {
+    let options = args.change.options()?;
     let ClusterDeployment { cluster, platform, graph } = lookup::get_deployment(&args.name, context).await?;
     let revisions = revisions::list(&cluster, &graph).await?;
     let target = match args.to_revision {
@@ -53,9 +54,10 @@ pub(super) async fn run(args: UndoArgs, context: &Context) -> Result<Exit> {
     let request = ChangeRequest {
         cause: &cause,
         confirmation: Confirmation::from_yes_flag(args.yes),
-        options: &args.change.options(),
+        options: &options,
     };
-    print_outcome(&rollout::apply_and_wait(&resource, &request, &platform, &cluster, context).await?)
+    let outcome = rollout::apply_and_wait(&resource, &request, &platform, &cluster, context).await?;
+    args.change.print_outcome(&outcome)
 }
 
 /// Returns the newest revision before the current one.

@@ -5,6 +5,7 @@ pub(crate) mod adoption;
 pub(crate) mod bench;
 pub(crate) mod bench_comparison;
 pub(crate) mod bench_html;
+pub(crate) mod bench_prediction;
 pub(crate) mod check;
 pub(crate) mod deployment;
 pub(crate) mod diff;

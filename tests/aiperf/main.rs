@@ -4,6 +4,7 @@
 
 mod comparison;
 mod interruption;
+mod key;
 mod numbers;
 mod upstream;
 mod verdicts;
@@ -35,6 +36,8 @@ fn main() -> ExitCode {
         verdicts::a_third_of_failed_requests_is_not_good,
         verdicts::answers_that_an_error_cuts_short_are_not_good,
         verdicts::all_requests_failed,
+        key::key_is_sent_and_written_nowhere,
+        workloads::predicted_load_is_measured_and_compared,
         interruption::ctrl_c_keeps_what_was_measured,
         interruption::killed_run_is_listed_as_interrupted,
         comparison::twice_the_time_is_worse_and_equal_runs_show_no_difference,

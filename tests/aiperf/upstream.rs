@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -28,7 +28,12 @@ pub(crate) enum Fault {
     ErrorInStream,
     /// Every request gets a 404.
     All,
+    /// Requests without [`API_KEY`] get a 401.
+    NeedsKey,
 }
+
+/// The key of the server that needs one.
+pub(crate) const API_KEY: &str = "key-of-the-benchmark-4711";
 
 struct Upstream {
     fault: Fault,
@@ -61,7 +66,7 @@ async fn serve(fault: Fault, url: Sender<String>, stopped: oneshot::Receiver<()>
     url.send(format!("http://{}/v1", listener.local_addr()?))?;
     let upstream = Arc::new(Upstream { fault, requests: AtomicU32::new(0) });
     let router = Router::new()
-        .route("/v1/models", get(|| async { Json(json!({"object": "list", "data": [{"id": "tiny"}]})) }))
+        .route("/v1/models", get(models))
         .route("/v1/chat/completions", post(answer))
         .with_state(upstream);
     // The sender is dropped at the end of the case. AIPerf's connections may stay open, so the server does not wait.
@@ -72,7 +77,28 @@ async fn serve(fault: Fault, url: Sender<String>, stopped: oneshot::Receiver<()>
     Ok(())
 }
 
-async fn answer(State(upstream): State<Arc<Upstream>>, Json(request): Json<Value>) -> Response {
+/// Whether a request is refused because it does not have the key.
+fn is_refused(upstream: &Upstream, headers: &HeaderMap) -> bool {
+    let expected = format!("Bearer {API_KEY}");
+    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    upstream.fault == Fault::NeedsKey && given != Some(&expected)
+}
+
+async fn models(State(upstream): State<Arc<Upstream>>, headers: HeaderMap) -> Response {
+    if is_refused(&upstream, &headers) {
+        return StatusCode::UNAUTHORIZED.into_response();
+    }
+    Json(json!({"object": "list", "data": [{"id": "tiny"}]})).into_response()
+}
+
+async fn answer(
+    State(upstream): State<Arc<Upstream>>,
+    headers: HeaderMap,
+    Json(request): Json<Value>,
+) -> Response {
+    if is_refused(&upstream, &headers) {
+        return StatusCode::UNAUTHORIZED.into_response();
+    }
     let number = upstream.requests.fetch_add(1, Ordering::SeqCst) + 1;
     let failure = |status: StatusCode, message: &str| {
         (status, Json(json!({"error": {"message": message, "code": status.as_u16()}}))).into_response()
@@ -82,7 +108,7 @@ async fn answer(State(upstream): State<Arc<Upstream>>, Json(request): Json<Value
             return failure(StatusCode::SERVICE_UNAVAILABLE, "no worker is available");
         }
         Fault::All => return failure(StatusCode::NOT_FOUND, "the model is gone"),
-        Fault::EveryThird | Fault::ErrorInStream => {}
+        Fault::EveryThird | Fault::ErrorInStream | Fault::NeedsKey => {}
     }
     let tokens = request["max_completion_tokens"].as_u64().unwrap_or(1);
     let is_cut = upstream.fault == Fault::ErrorInStream && number % 2 == 0;

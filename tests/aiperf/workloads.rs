@@ -57,6 +57,38 @@ pub(crate) async fn conversations_distributions_and_prefixes_agree_with_aiperf(
     Ok(())
 }
 
+pub(crate) async fn predicted_load_is_measured_and_compared(shared: Arc<Shared>) -> Outcome {
+    let machine = TestMachine::with_cache(&shared.cache)?;
+    machine.up_detached(&[])?;
+    let prediction = json!({
+        "isRecommended": true, "mode": "agg", "gpus": 2, "tokensPerSecondPerGpu": 100.0,
+        "tokensPerSecondPerUser": 50.0, "requestsPerSecond": 4.0, "concurrency": 3.2,
+        "ttftMilliseconds": 100.0, "itlMilliseconds": 10.0,
+    });
+    let recommendation = json!({
+        "kind": "Recommendation", "model": "acme/tiny", "hardware": "h200:2",
+        "predictor": { "name": "aiconfigurator", "version": "0.12.0" },
+        "target": { "inputTokens": 64, "outputTokens": 16 }, "predictions": [prediction],
+    });
+    let path = machine.home().join("recommendation.json");
+    std::fs::write(&path, recommendation.to_string())?;
+    let path = path.to_str().ok_or("the path of a temporary folder is UTF-8")?;
+    let run = measure(&machine, &["--local", "--against", path, "--name", "against"])?;
+    expect_numbers_of_aiperf(&run, &run_folder(&machine, "against"))?;
+    ensure!(run["levels"][0]["load"] == json!({"concurrency": 3}), "{run}");
+    let lengths = &run["levels"][0]["runs"][0]["measurement"]["metrics"]["output_sequence_length"];
+    ensure!(lengths["avg"] == 16.0, "{lengths}");
+    ensure!(run["prediction"]["values"]["ttft_avg"] == 100.0, "{run}");
+    let measured = run["levels"][0]["summary"]["ttft_avg"]["mean"].as_f64().ok_or("the mean")?;
+    let screen = machine.run(&["bench", "show", "against"])?;
+    let row = format!("{measured:.2} ms");
+    let ratio = format!("{:.2}x", measured / 100.0);
+    let line = screen.stdout.lines().find(|line| line.starts_with("ttft_avg")).ok_or("the row")?;
+    ensure!(line.contains("100.00 ms") && line.contains(&row) && line.ends_with(&ratio), "{line}");
+    ensure!(screen.stdout.contains("the prediction is for 2 GPUs, and the run used no GPU"), "{screen:?}");
+    Ok(())
+}
+
 pub(crate) async fn trace_is_replayed(shared: Arc<Shared>) -> Outcome {
     let machine = TestMachine::with_cache(&shared.cache)?;
     machine.up_detached(&[])?;

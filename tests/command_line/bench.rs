@@ -108,6 +108,8 @@ fn rejects_invalid_workloads_before_anything_runs() {
         (&["--", "--url", "http://x"], "KD0007", "--url is set by this command"),
         (&["--name", "../x"], "KD0005", "\"../x\""),
         (&["--trace", "absent.jsonl"], "KD0933", "absent.jsonl"),
+        (&["--against", "absent.json"], "KD0937", "recommend MODEL -o=json"),
+        (&["--against", "absent.json", "--concurrency", "3"], "KD0001", "--against"),
     ] {
         assert_fails(&run(flags), 2, code, &[part]);
     }

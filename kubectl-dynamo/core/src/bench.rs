@@ -7,6 +7,7 @@ mod compare;
 mod limit;
 mod measurement;
 mod metric;
+mod prediction;
 mod record;
 mod statistics;
 mod verdict;
@@ -19,10 +20,12 @@ pub use compare::{BenchComparison, ComparisonOutcome, LevelComparison, MetricCom
 pub use limit::{LimitError, RegressionLimit};
 pub use measurement::{ErrorCount, Measurement, MetricValues};
 pub use metric::{Better, HEADLINE_METRICS, HeadlineMetric};
+pub use prediction::{PredictedSpeed, PredictedValue, PredictionError};
 pub use record::{BenchDeployment, BenchRun, BenchStatus, BenchTarget, BenchVersions, LevelResult, LevelRun};
 pub use statistics::{Estimate, Spread};
 pub use verdict::{BenchFinding, BenchVerdict, ErrorBound, RunEvidence, judge, judge_change};
 pub use workload::{
-    BenchWorkload, GoodputLimit, LengthShare, LoadLevel, TokenLengths, Turns, WorkloadKind, WorkloadOptions,
+    BenchWorkload, GoodputLimit, LengthShare, LoadLevel, TokenLengths, TraceFile, Turns, WorkloadKind,
+    WorkloadOptions,
 };
 pub use workload_error::WorkloadError;

@@ -314,6 +314,7 @@ message_codes! {
     BenchJobFailed = "KD0934", Integration, exit Failed, "The Job of a benchmark run cannot start, failed, or was deleted";
     BenchResultsIncomplete = "KD0935", Integration, exit Failed, "The log of a benchmark's pod does not contain all results";
     BenchDeploymentChanged = "KD0936", Integration, exit Failed, "The deployment was changed during the benchmark run";
+    RecommendationUnreadable = "KD0937", Integration, exit Usage, "The recommendation of `--against` cannot be read";
 
     PredictionGpuUnknown = "KD0940", Integration, exit Usage, "aiconfigurator does not have measurements of the GPU";
     PredictionModelUnreadable = "KD0941", Integration, exit Model, "The configuration of the model cannot be read, which a prediction needs";

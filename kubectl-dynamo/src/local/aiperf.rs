@@ -13,8 +13,23 @@ use kubectl_dynamo_core::release::AIPERF_VERSION;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Aiperf {
     program: PathBuf,
+    key: Option<ServerKey>,
     /// Whether it was already installed.
     pub reused: bool,
+}
+
+/// The API key of the server.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ServerKey {
+    /// The environment variable with the key.
+    pub variable: String,
+    pub value: String,
+}
+
+impl std::fmt::Debug for ServerKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerKey").field("variable", &self.variable).finish_non_exhaustive()
+    }
 }
 
 /// How AIPerf ended.
@@ -42,6 +57,16 @@ const REMOVED_ENVIRONMENT: &[&str] = &[
     "VIRTUAL_ENV",
 ];
 
+/// Starts AIPerf with an API key, which AIPerf itself only reads from its command line. Other users of the machine could
+/// read it there. The first argument is the name of the variable; AIPerf's processes do not inherit it.
+const KEY_LAUNCHER: &str = "\
+import os, sys
+variable, *arguments = sys.argv[1:]
+sys.argv = ['aiperf', *arguments, '--api-key', os.environ.pop(variable).strip()]
+from aiperf.cli import app
+sys.exit(app())
+";
+
 /// Finds or installs AIPerf. `supervisor` is the path of this program.
 ///
 /// # Errors
@@ -64,13 +89,20 @@ pub async fn prepare(
         supervisor,
     };
     let runtime = environment.prepare(observer).await?;
-    Ok(Aiperf { program: runtime.interpreter.with_file_name("aiperf"), reused: runtime.reused })
+    let program = runtime.interpreter.with_file_name("aiperf");
+    Ok(Aiperf { program, key: None, reused: runtime.reused })
 }
 
 impl Aiperf {
     /// The folder of the Python environment.
     pub fn environment(&self) -> &Path {
         self.program.parent().and_then(Path::parent).unwrap_or(Path::new("/"))
+    }
+
+    /// Sends this key with each request.
+    #[must_use]
+    pub fn with_key(self, key: Option<ServerKey>) -> Self {
+        Self { key, ..self }
     }
 
     /// Runs AIPerf with these arguments until it exits. When `interrupt` completes, AIPerf writes what it has measured
@@ -81,11 +113,30 @@ impl Aiperf {
         arguments: &[String],
         interrupt: impl Future<Output = ()>,
     ) -> AiperfExit {
-        let mut command: Vec<&OsStr> = vec![self.program.as_os_str()];
+        let interpreter = self.program.with_file_name("python3");
+        let mut command: Vec<&OsStr> = match &self.key {
+            None => vec![self.program.as_os_str()],
+            Some(key) => {
+                let launcher = ["-I", "-c", KEY_LAUNCHER, &key.variable].map(OsStr::new);
+                [&[interpreter.as_os_str()], &launcher[..]].concat()
+            }
+        };
         command.extend(arguments.iter().map(OsStr::new));
-        match output_tied_to_parent(supervisor, &command, REMOVED_ENVIRONMENT, |_| {}, interrupt).await {
+        let is_removed = |name: &&&str| self.key.as_ref().is_none_or(|key| key.variable != **name);
+        let removed: Vec<&str> = REMOVED_ENVIRONMENT.iter().filter(is_removed).copied().collect();
+        match output_tied_to_parent(supervisor, &command, &removed, |_| {}, interrupt).await {
             Ok(()) => AiperfExit { status: "exit code 0".into(), has_succeeded: true, tail: String::new() },
-            Err(CommandFailure { status, tail }) => AiperfExit { status, has_succeeded: false, tail },
+            Err(CommandFailure { status, tail }) => {
+                AiperfExit { status, has_succeeded: false, tail: self.without_key(tail) }
+            }
+        }
+    }
+
+    /// Returns output of AIPerf without the API key.
+    fn without_key(&self, output: String) -> String {
+        match self.key.as_ref().map(|key| key.value.trim()).filter(|value| !value.is_empty()) {
+            Some(value) => output.replace(value, "<redacted>"),
+            None => output,
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::fmt::Write;
 
 use crate::output::printable;
+use crate::render::bench_prediction;
 use crate::render::findings::{BAD, GOOD, NOTE};
 use crate::render::table::{columns, table};
 use kubectl_dynamo_core::bench::{
@@ -87,6 +88,9 @@ pub(crate) fn screen(run: &BenchRun) -> String {
     }
     if run.levels.len() > 1 {
         let _ = write!(text, "\n{}", throughput_chart(run));
+    }
+    if let Some(prediction) = &run.prediction {
+        let _ = write!(text, "\n{}", bench_prediction::screen(prediction, run));
     }
     write_verdict(&mut text, run);
     text
@@ -185,6 +189,9 @@ pub(crate) fn markdown(run: &BenchRun) -> String {
     text += &line(&headings);
     text += &format!("|{}\n", "---|".repeat(headings.len()));
     rows.iter().for_each(|row| text += &line(row));
+    if let Some(prediction) = &run.prediction {
+        let _ = write!(text, "\n{}", bench_prediction::markdown(prediction, run));
+    }
     let verdict = if run.verdict.is_good { "can be trusted" } else { "cannot be trusted" };
     let _ = writeln!(text, "\nThe numbers {verdict}.");
     if !run.verdict.findings.is_empty() {

@@ -6,7 +6,9 @@ mod chart;
 use std::fmt::Write;
 
 use chart::{Axis, Chart, Mark, Series};
-use kubectl_dynamo_core::bench::{BenchRun, HEADLINE_METRICS, LevelResult};
+
+use crate::render::bench_prediction;
+use kubectl_dynamo_core::bench::{BenchDeployment, BenchRun, HEADLINE_METRICS, LevelResult};
 use kubectl_dynamo_core::intent::StringEnum;
 
 const STYLE: &str = include_str!("bench_html/style.css");
@@ -42,6 +44,7 @@ pub(crate) fn page(run: &BenchRun) -> String {
         charts(run).iter().for_each(|chart| page += &chart.svg());
         page += "</div>\n";
     }
+    write_prediction(&mut page, run);
     write_errors(&mut page, run);
     write_plan(&mut page, run);
     page += "</body>\n</html>\n";
@@ -61,7 +64,7 @@ fn write_summary(page: &mut String, run: &BenchRun) {
         escape(&run.target.model),
         escape(&run.target.url),
         escape(&run.versions.aiperf),
-        escape(&run.started_at),
+        escape(&start_time(run)),
         run.status.as_text(),
     );
     if !run.verdict.findings.is_empty() {
@@ -75,6 +78,26 @@ fn write_summary(page: &mut String, run: &BenchRun) {
     }
 }
 
+/// The start of a run to the second, such as `2026-11-30 19:48:29 UTC`.
+fn start_time(run: &BenchRun) -> String {
+    match run.started_at.parse::<jiff::Timestamp>() {
+        Ok(time) => time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
+        Err(_) => run.started_at.clone(),
+    }
+}
+
+/// The heading of a metric, such as `TTFT p95`.
+fn heading(metric: &str) -> String {
+    match metric {
+        "requests_per_second" => "requests".into(),
+        "output_tokens_per_second" => "output tokens".into(),
+        "output_tokens_per_second_per_user" => "per user".into(),
+        "cached_percent" => "cached".into(),
+        "effective_concurrency" => "in flight".into(),
+        other => other.replace("ttft", "TTFT").replace("itl", "ITL").replace('_', " "),
+    }
+}
+
 fn write_levels(page: &mut String, run: &BenchRun) {
     let shown = || {
         HEADLINE_METRICS
@@ -83,7 +106,8 @@ fn write_levels(page: &mut String, run: &BenchRun) {
     };
     page.push_str("<table>\n<tr><th>level</th>");
     for metric in shown() {
-        let _ = write!(page, "<th>{} ({})</th>", metric.name, metric.unit);
+        let (name, heading, unit) = (metric.name, heading(metric.name), metric.unit);
+        let _ = write!(page, "<th title=\"{name}\">{heading}<br><small>{unit}</small></th>");
     }
     page.push_str("<th>requests</th><th>failed</th></tr>\n");
     for (at, level) in run.levels.iter().enumerate() {
@@ -188,6 +212,24 @@ fn distribution(run: &BenchRun, levels: &[String]) -> Chart {
     }
 }
 
+/// The predicted values next to the measured ones.
+fn write_prediction(page: &mut String, run: &BenchRun) {
+    let Some(prediction) = &run.prediction else { return };
+    let heading = escape(&bench_prediction::heading(prediction));
+    let _ = write!(page, "<h2>Prediction</h2>\n<p>{heading}</p>\n<div class=\"scroll\"><table>\n<tr>");
+    for title in bench_prediction::HEADINGS {
+        let _ = write!(page, "<th>{}</th>", title.to_lowercase());
+    }
+    page.push_str("</tr>\n");
+    for row in bench_prediction::rows(prediction, run) {
+        let _ = writeln!(page, "<tr>{}</tr>", row.map(|cell| format!("<td>{}</td>", escape(&cell))).concat());
+    }
+    page.push_str("</table></div>\n");
+    for note in bench_prediction::notes(prediction, run) {
+        let _ = writeln!(page, "<p class=\"note\">{}</p>", escape(&note));
+    }
+}
+
 fn write_errors(page: &mut String, run: &BenchRun) {
     let errors: Vec<_> = run
         .levels
@@ -216,15 +258,27 @@ fn write_errors(page: &mut String, run: &BenchRun) {
     page.push_str("</table></div>\n");
 }
 
+/// Such as `8 GPUs (NVIDIA-H200)`.
+fn gpus(deployment: &BenchDeployment) -> String {
+    let models: Vec<&str> = deployment.gpus_by_model.keys().map(String::as_str).collect();
+    let models = if models.is_empty() { String::new() } else { format!(" ({})", models.join(", ")) };
+    match deployment.gpus {
+        0 => "no GPU".into(),
+        1 => escape(&format!("1 GPU{models}")),
+        gpus => escape(&format!("{gpus} GPUs{models}")),
+    }
+}
+
 /// The deployment's resolved request and the commands of AIPerf.
 fn write_plan(page: &mut String, run: &BenchRun) {
     if let Some(deployment) = &run.target.deployment {
         let _ = write!(
             page,
-            "<h2>Deployment</h2>\n<p>{} · Dynamo {} · {} GPUs</p>\n<pre>{}</pre>\n",
+            "<h2>Deployment</h2>\n<p>{} · Dynamo {} · {}</p>\n\
+             <details>\n<summary>Resolved request</summary>\n<pre>{}</pre>\n</details>\n",
             escape(&deployment.name),
             escape(&deployment.version),
-            deployment.gpus,
+            gpus(deployment),
             escape(&format!("{:#}", deployment.intent))
         );
     }

@@ -257,7 +257,7 @@ fn share_text(share: &LengthShare) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::{WorkloadKind, WorkloadOptions};
+    use crate::bench::{TraceFile, WorkloadKind, WorkloadOptions};
 
     fn text_of(options: WorkloadOptions) -> Vec<String> {
         let workload = BenchWorkload::resolve(options).expect("valid options");
@@ -300,7 +300,10 @@ mod tests {
                 "--request-rate 2.5 --num-dataset-entries 153 --request-count 150 --warmup-request-count 3",
             ),
             (
-                WorkloadOptions { trace: Some(("/t.jsonl".into(), 9)), ..Default::default() },
+                WorkloadOptions {
+                    trace: Some(TraceFile { path: "/t.jsonl".into(), requests: 9, sha256: "0".into() }),
+                    ..Default::default()
+                },
                 "--input-file /t.jsonl --custom-dataset-type mooncake_trace --fixed-schedule",
             ),
             (

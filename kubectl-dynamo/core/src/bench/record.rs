@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     BenchVerdict, BenchWorkload, Estimate, HEADLINE_METRICS, HeadlineMetric, LoadAnalysis, LoadLevel,
-    Measurement,
+    Measurement, PredictedSpeed,
 };
 
 /// A benchmark run.
@@ -29,6 +29,9 @@ pub struct BenchRun {
     #[serde(default)]
     pub max_error_share: f64,
     pub levels: Vec<LevelResult>,
+    /// The prediction that the run verifies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prediction: Option<PredictedSpeed>,
     pub analysis: LoadAnalysis,
     pub verdict: BenchVerdict,
 }

@@ -178,6 +178,14 @@ pub enum LoadLevel {
 }
 
 impl LoadLevel {
+    /// The requests in flight, if the level keeps a number of them.
+    pub fn concurrency(self) -> Option<u32> {
+        match self {
+            Self::Concurrency(level) => Some(level),
+            Self::RequestRate(_) | Self::Trace => None,
+        }
+    }
+
     /// The name of the level's folder, such as `concurrency-8`.
     pub fn folder_name(self) -> String {
         match self {
@@ -208,14 +216,24 @@ pub struct WorkloadOptions {
     pub lengths: Option<TokenLengths>,
     pub turns: Option<Turns>,
     pub prefix_tokens: Option<u32>,
-    /// The absolute path of a trace file, and the number of its requests.
-    pub trace: Option<(String, u64)>,
+    pub trace: Option<TraceFile>,
     pub duration_seconds: Option<u64>,
     pub runs: u32,
     pub goodput: Vec<GoodputLimit>,
     pub seed: Option<u64>,
     /// More options for AIPerf.
     pub extra_arguments: Vec<String>,
+}
+
+/// A trace to replay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TraceFile {
+    /// The absolute path.
+    pub path: String,
+    /// The number of its requests.
+    pub requests: u64,
+    /// In hexadecimal digits.
+    pub sha256: String,
 }
 
 /// A complete workload. Two runs can be compared if theirs are equal.
@@ -228,9 +246,13 @@ pub struct BenchWorkload {
     pub turns: Option<Turns>,
     /// Tokens of each of the prefixes that prompts share.
     pub prefix_tokens: Option<u32>,
+    /// The path of the trace where AIPerf reads it.
     pub trace: Option<String>,
     /// The number of requests of the trace.
     pub trace_requests: Option<u64>,
+    /// The SHA-256 of the trace, which identifies it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_sha256: Option<String>,
     pub levels: Vec<LoadLevel>,
     /// Length of each level, if it does not have a number of requests.
     pub duration_seconds: Option<u64>,
@@ -272,14 +294,15 @@ impl BenchWorkload {
             (None, []) => options.concurrency.iter().copied().map(LoadLevel::Concurrency).collect(),
             (None, rates) => rates.iter().copied().map(LoadLevel::RequestRate).collect(),
         };
-        let (trace, trace_requests) = options.trace.unzip();
+        let trace = options.trace;
         Ok(Self {
             kind,
             lengths: if trace.is_some() { None } else { Some(options.lengths.unwrap_or(lengths)) },
             turns: options.turns.or((kind == WorkloadKind::Chat).then_some(Turns { mean: 5, deviation: 2 })),
             prefix_tokens: options.prefix_tokens.or((kind == WorkloadKind::Prefix).then_some(512)),
-            trace,
-            trace_requests,
+            trace_requests: trace.as_ref().map(|trace| trace.requests),
+            trace_sha256: trace.as_ref().map(|trace| trace.sha256.clone()),
+            trace: trace.map(|trace| trace.path),
             levels: without_repetitions(levels),
             duration_seconds: options.duration_seconds,
             runs: options.runs.max(1),
@@ -303,8 +326,11 @@ impl BenchWorkload {
             Ok(serde_json::Value::Object(fields)) => fields,
             _ => serde_json::Map::new(),
         };
+        let has_same_trace = self.trace_sha256.is_some() && self.trace_sha256 == other.trace_sha256;
         let (one, other) = (fields(self), fields(other));
-        let differing = one.iter().filter(|(name, value)| other.get(*name) != Some(value));
+        let is_compared = |name: &str| !(has_same_trace && name == "trace");
+        let differing =
+            one.iter().filter(|(name, value)| is_compared(name) && other.get(*name) != Some(value));
         differing
             .map(|(name, value)| format!("{name}: {value}, {}", other.get(name).unwrap_or_default()))
             .collect()

@@ -10,8 +10,10 @@ use crate::commands::enum_value_parser;
 use crate::commands::output_flag::output_parser;
 use crate::context::Context;
 use crate::kube_flags;
+use crate::local::aiperf::ServerKey;
 use crate::output::{PrintFormat, TableFormat, print_data, print_styled};
 use crate::render::bench as screen;
+use crate::settings;
 use crate::typed_command::typed;
 use crate::workflow::bench::{
     self, BenchError, BenchRunOptions, BenchTargetName, ClusterRunOptions, DirectTarget, JobWaiting,
@@ -41,6 +43,9 @@ pub(in crate::commands) struct BenchRunArgs {
     /// Base URL of an OpenAI-compatible server, ending in /v1
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
+    /// Environment variable with the API key for --url
+    #[arg(long, value_name = "NAME", requires = "url")]
+    pub api_key_env: Option<String>,
     /// Model to use if the server lists several
     #[arg(short, long)]
     pub model: Option<String>,
@@ -53,6 +58,9 @@ pub(in crate::commands) struct BenchRunArgs {
     /// Workload to run
     #[arg(long, default_value = "check", value_parser = enum_value_parser::<WorkloadKind>())]
     pub workload: WorkloadKind,
+    /// File with the output of `recommend -o json`: measure its load, and compare with its prediction
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["workload", "concurrency", "request_rate", "isl_osl", "turns", "prefix_tokens", "trace"])]
+    pub against: Option<PathBuf>,
     #[command(flatten)]
     pub load: LoadArgs,
     /// Share of requests that may fail, in percent
@@ -135,6 +143,7 @@ Examples:
   kubectl dynamo bench run --local tiny
   kubectl dynamo bench run --local tiny --workload sweep --concurrency 1,8,32 --runs 3
   kubectl dynamo bench run --local tiny --isl-osl 1000,100 --goodput ttft=200ms,itl=20ms
+  kubectl dynamo bench run qwen -n serving --against recommendation.json
   kubectl dynamo bench run --url http://127.0.0.1:8000/v1 --tokenizer ./model --name before
   kubectl dynamo bench run --local tiny --request-rate 5 --duration 60s -- --arrival-pattern constant";
 
@@ -170,6 +179,10 @@ fn parse<T: std::str::FromStr<Err = kubectl_dynamo_core::bench::WorkloadError>>(
     text.parse()
 }
 
+fn server_key(variable: String) -> Result<ServerKey> {
+    Ok(ServerKey { value: settings::api_key(&variable)?, variable })
+}
+
 impl JobArgs {
     fn options(self, deployment: String) -> ClusterRunOptions {
         ClusterRunOptions {
@@ -185,40 +198,49 @@ impl JobArgs {
 }
 
 impl BenchRunArgs {
-    fn options(self) -> BenchRunOptions {
+    fn options(self) -> Result<BenchRunOptions> {
         let load = self.load;
-        BenchRunOptions {
+        let prediction = self.against.as_deref().map(bench::read_recommendation).transpose()?;
+        let workload = WorkloadOptions {
+            kind: Some(self.workload),
+            concurrency: load.concurrency,
+            request_rate: load.request_rate,
+            lengths: load.isl_osl,
+            turns: load.turns,
+            prefix_tokens: load.prefix_tokens,
+            trace: None,
+            duration_seconds: load.duration.map(|duration| duration.as_secs()),
+            runs: load.runs,
+            goodput: load.goodput,
+            seed: Some(load.seed),
+            extra_arguments: self.aiperf_options,
+        };
+        Ok(BenchRunOptions {
             target: match (self.deployment, self.url) {
                 (Some(deployment), _) => BenchTargetName::Cluster(Box::new(self.job.options(deployment))),
-                (None, Some(url)) => BenchTargetName::Direct(DirectTarget::Url(url)),
+                (None, Some(url)) => {
+                    let key = self.api_key_env.map(server_key).transpose()?;
+                    BenchTargetName::Direct(DirectTarget::Url { url, key })
+                }
                 (None, None) => BenchTargetName::Direct(DirectTarget::Local(self.local.flatten())),
             },
             model: ModelOptions { model: self.model, tokenizer: self.tokenizer },
-            workload: WorkloadOptions {
-                kind: Some(self.workload),
-                concurrency: load.concurrency,
-                request_rate: load.request_rate,
-                lengths: load.isl_osl,
-                turns: load.turns,
-                prefix_tokens: load.prefix_tokens,
-                trace: None,
-                duration_seconds: load.duration.map(|duration| duration.as_secs()),
-                runs: load.runs,
-                goodput: load.goodput,
-                seed: Some(load.seed),
-                extra_arguments: self.aiperf_options,
+            workload: match &prediction {
+                Some(prediction) => bench::predicted_load(prediction, workload),
+                None => workload,
             },
+            prediction,
             trace: load.trace,
             name: self.name,
             output_dir: self.store.output_dir,
             bound: ErrorBound(self.max_errors / 100.0),
-        }
+        })
     }
 }
 
 pub(super) async fn run(args: BenchRunArgs, context: &Context) -> Result<Exit> {
     let output = args.output.clone();
-    let run = bench::run(args.options(), context).await?;
+    let run = bench::run(args.options()?, context).await?;
     print_result(run, &output, context)
 }
 

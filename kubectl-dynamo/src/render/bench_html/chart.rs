@@ -40,8 +40,10 @@ const LEFT: f64 = 60.0;
 const RIGHT: f64 = 24.0;
 const TOP: f64 = 56.0;
 const BOTTOM: f64 = 44.0;
-/// Intervals of the grid.
-const STEPS: u32 = 4;
+/// Width of a letter of a label, at most.
+const LETTER_WIDTH: f64 = 8.0;
+/// Intervals of the grid: a fifth of every [`round_up`] is a round number.
+const STEPS: u32 = 5;
 
 /// The smallest of 1, 2, 2.5, 5, and 10 times a power of ten that is not below the value.
 fn round_up(value: f64) -> f64 {
@@ -110,8 +112,10 @@ impl Chart {
         self.write_legend(&mut svg);
         for mark in &self.marks {
             let (x, y) = (scale.x(mark.x), scale.y(mark.y));
-            // A label at the right edge is written to the left.
-            let (anchor, text_x) = if x > WIDTH - 90.0 { ("end", x - 9.0) } else { ("start", x + 9.0) };
+            // A label that would not fit at the right edge is written to the left.
+            let width = LETTER_WIDTH * mark.text.chars().count() as f64;
+            let (anchor, text_x) =
+                if x + 9.0 + width > WIDTH { ("end", x - 9.0) } else { ("start", x + 9.0) };
             let _ = writeln!(
                 svg,
                 "<circle class=\"mark\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"5\"/>\

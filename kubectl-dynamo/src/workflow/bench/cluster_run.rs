@@ -44,7 +44,8 @@ pub(super) async fn run(
         }
         None => unused_name(&default_name(&found.target, &workload), &store, &found.runs).await?,
     };
-    let record = new_record(name, found.target.clone(), &workload, options.bound);
+    let prediction = options.prediction.clone();
+    let record = BenchRun { prediction, ..new_record(name, found.target.clone(), &workload, options.bound) };
     let job = job(&record, &workload, &found, cluster_options).render();
     found.runs.create(&record, trace.as_deref()).await?;
     // Before the Job, so that a full disk is reported while nothing is measured.

@@ -25,6 +25,8 @@ pub(crate) enum BenchError {
     File { action: &'static str, path: PathBuf, source: std::io::Error },
     #[error("cannot read the trace {}: {reason}", path.display())]
     Trace { path: PathBuf, reason: String },
+    #[error("cannot read the recommendation {}: {reason}", path.display())]
+    Recommendation { path: PathBuf, reason: String },
     #[error("no tokenizer specified for {url}, which AIPerf needs to generate prompts")]
     NoTokenizer { url: String },
     #[error("the URL of --url contains credentials, which AIPerf would show in its command line")]
@@ -101,6 +103,7 @@ impl Explain for BenchError {
             Self::InvalidName { .. } => MessageCode::InvalidValue,
             Self::File { .. } => MessageCode::BenchFileError,
             Self::Trace { .. } => MessageCode::TraceUnreadable,
+            Self::Recommendation { .. } => MessageCode::RecommendationUnreadable,
             Self::NoTokenizer { .. } | Self::TokenizerNotFound { .. } => MessageCode::TokenizerNotFound,
             Self::CredentialsInUrl => MessageCode::InvalidEndpointUrl,
             Self::NotGood { finding, .. } => {
@@ -140,6 +143,10 @@ impl Explain for BenchError {
                 format!("check the owner and the free space of {}", path.display()).into()
             }
             Self::Trace { .. } => "specify a file in the Mooncake format: one JSON object per line".into(),
+            Self::Recommendation { .. } => SuggestedCommand::plugin("recommend")
+                .operand("", "MODEL")
+                .flag("-o=json")
+                .after("write the file with "),
             Self::NoTokenizer { .. } => {
                 "specify the folder with its tokenizer.json: --tokenizer FOLDER".into()
             }

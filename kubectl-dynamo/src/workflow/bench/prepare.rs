@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
+
 use super::BenchError;
 use super::store::read_text;
 use super::target::{BenchTargetName, ModelOptions};
 use kubectl_dynamo_core::bench::{
     BenchEndpoint, BenchRun, BenchStatus, BenchTarget, BenchVerdict, BenchVersions, BenchWorkload,
-    ErrorBound, LoadAnalysis, WorkloadOptions,
+    ErrorBound, LoadAnalysis, PredictedSpeed, TraceFile, WorkloadOptions,
 };
 use kubectl_dynamo_core::diagnosis::redact;
 use kubectl_dynamo_core::error::Result;
@@ -20,6 +22,8 @@ pub(crate) struct BenchRunOptions {
     pub model: ModelOptions,
     pub workload: WorkloadOptions,
     pub trace: Option<PathBuf>,
+    /// The prediction whose load is measured.
+    pub prediction: Option<PredictedSpeed>,
     pub name: Option<String>,
     pub output_dir: Option<PathBuf>,
     pub bound: ErrorBound,
@@ -44,6 +48,7 @@ pub(super) fn new_record(
         workload: without_secrets(workload),
         max_error_share: bound.0,
         levels: Vec::new(),
+        prediction: None,
         analysis: LoadAnalysis::default(),
         verdict: BenchVerdict::default(),
     }
@@ -72,7 +77,8 @@ pub(super) fn resolve_workload(mut options: WorkloadOptions, trace: Option<&Path
         if requests == 0 {
             return Err(unreadable("it is empty".into()).into());
         }
-        options.trace = Some((absolute.display().to_string(), requests));
+        let sha256 = Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
+        options.trace = Some(TraceFile { path: absolute.display().to_string(), requests, sha256 });
     }
     Ok(BenchWorkload::resolve(options)?)
 }

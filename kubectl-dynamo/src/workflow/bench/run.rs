@@ -35,10 +35,11 @@ async fn run_here(target: &DirectTarget, options: &BenchRunOptions, context: &Co
     if let Some(name) = &options.name {
         store.check_unused(name)?;
     }
+    let key = target.key().cloned();
     let target = target::find(target, &options.model).await?;
     let mut signals = ShutdownSignals::new();
     let aiperf = tokio::select! {
-        aiperf = prepare_aiperf(report) => aiperf?,
+        aiperf = prepare_aiperf(report) => aiperf?.with_key(key),
         () = signals.next() => {
             let name = options.name.clone().unwrap_or_default();
             let total = workload.measurements().len();
@@ -48,7 +49,8 @@ async fn run_here(target: &DirectTarget, options: &BenchRunOptions, context: &Co
     let default_name = || store.unused_name(&default_name(&target, &workload), &[]);
     let name = options.name.clone().unwrap_or_else(default_name);
     let folder = store.create(&name)?;
-    let record = new_record(name, target, &workload, options.bound);
+    let prediction = options.prediction.clone();
+    let record = BenchRun { prediction, ..new_record(name, target, &workload, options.bound) };
     folder.write(&record)?;
     report.event(&Event::Plan { lines: plan_lines(&record, &endpoint_of(&record.target)) });
     let session = Session { aiperf: &aiperf, folder: &folder, bound: options.bound, report };

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{BenchError, BenchResult};
 use crate::chat::{Endpoint, EndpointKind};
+use crate::local::aiperf::ServerKey;
 use crate::workflow::local::lookup;
 use kubectl_dynamo_core::bench::{BenchDeployment, BenchTarget};
 use kubectl_dynamo_core::diagnosis::redact_object;
@@ -23,7 +24,19 @@ pub(crate) enum BenchTargetName {
 pub(crate) enum DirectTarget {
     /// A deployment on this machine; `None` if it is the only one.
     Local(Option<String>),
-    Url(String),
+    Url {
+        url: String,
+        key: Option<ServerKey>,
+    },
+}
+
+impl DirectTarget {
+    pub(super) fn key(&self) -> Option<&ServerKey> {
+        match self {
+            Self::Local(_) => None,
+            Self::Url { key, .. } => key.as_ref(),
+        }
+    }
 }
 
 /// Options of a run on a cluster.
@@ -70,13 +83,14 @@ pub(crate) struct ModelOptions {
 pub(super) async fn find(name: &DirectTarget, options: &ModelOptions) -> Result<BenchTarget> {
     match name {
         DirectTarget::Local(name) => find_local(name.as_deref(), options).await,
-        DirectTarget::Url(url) if url.contains('@') => Err(BenchError::CredentialsInUrl.into()),
-        DirectTarget::Url(url) => {
+        DirectTarget::Url { url, .. } if url.contains('@') => Err(BenchError::CredentialsInUrl.into()),
+        DirectTarget::Url { url, key } => {
             let Some(tokenizer) = &options.tokenizer else {
                 return Err(BenchError::NoTokenizer { url: url.clone() }.into());
             };
             let tokenizer = tokenizer_folder(tokenizer)?;
-            let endpoint = Endpoint::new(url, EndpointKind::OpenAiCompatible, None)?;
+            let key = key.as_ref().map(|key| key.value.clone());
+            let endpoint = Endpoint::new(url, EndpointKind::OpenAiCompatible, key)?;
             let model = endpoint.choose_model(options.model.as_deref()).await?;
             Ok(BenchTarget { url: url.clone(), model, tokenizer, deployment: None })
         }

@@ -53,7 +53,10 @@ fn contradicting_options_are_rejected() {
         (WorkloadOptions { request_rate: vec![-1.0], ..base() }, "--request-rate"),
         (WorkloadOptions { runs: 11, ..base() }, "--runs"),
         (WorkloadOptions { duration_seconds: Some(0), ..base() }, "--duration"),
-        (WorkloadOptions { trace: Some(("t".into(), 3)), duration_seconds: Some(1), ..base() }, "--duration"),
+        (
+            WorkloadOptions { trace: Some(trace("t", "aa")), duration_seconds: Some(1), ..base() },
+            "--duration",
+        ),
         (WorkloadOptions { lengths: Some(distribution), ..options(WorkloadKind::Chat) }, "several turns"),
         (WorkloadOptions { extra_arguments: vec!["--url".into(), "http://x".into()], ..base() }, "--url"),
         (WorkloadOptions { extra_arguments: vec!["--model=x".into()], ..base() }, "--model"),
@@ -61,6 +64,21 @@ fn contradicting_options_are_rejected() {
         let error = BenchWorkload::resolve(rejected.clone()).expect_err("invalid");
         assert!(error.to_string().contains(part), "{error}: {rejected:?}");
     }
+}
+
+fn trace(path: &str, sha256: &str) -> TraceFile {
+    TraceFile { path: path.into(), requests: 9, sha256: sha256.into() }
+}
+
+#[test]
+fn traces_are_compared_by_their_content() {
+    let with_trace = |path: &str, sha256: &str| {
+        BenchWorkload::resolve(WorkloadOptions { trace: Some(trace(path, sha256)), ..Default::default() })
+            .unwrap()
+    };
+    let one = with_trace("/a/trace.jsonl", "aa");
+    assert_eq!(one.differences(&with_trace("/b/trace.jsonl", "aa")), [""; 0]);
+    assert_eq!(one.differences(&with_trace("/a/trace.jsonl", "bb")), ["traceSha256: \"aa\", \"bb\""]);
 }
 
 #[test]

@@ -231,7 +231,20 @@ pub(crate) async fn fit_uses_the_gpus_of_the_cluster(shared: Arc<Shared>) -> Out
         "{}",
         output.err
     );
+    // `recommend` reads the same GPUs, before it installs the predictor.
+    let recommend = ["recommend", model, "--gpu", "auto"];
+    let output = fixture.plugin.run(&recommend).await?.expect(2)?;
+    ensure!(
+        output.err.contains("KD0005") && output.err.contains("select one with --gpu l4-24g:4x1"),
+        "{}",
+        output.err
+    );
+    fixture.proxy.inject_object("/nodes", list(json!([node("a", "24564", "1")])));
+    let output = fixture.plugin.run(&recommend).await?.expect(2)?;
+    ensure!(output.err.contains("KD0940"), "{}", output.err);
     fixture.proxy.inject_object("/nodes", list(json!([])));
+    let output = fixture.plugin.run(&recommend).await?.expect(5)?;
+    ensure!(output.err.contains("KD0308") && output.err.contains("--gpu h100-80g:8"), "{}", output.err);
     let output = fixture.plugin.run(&fit).await?.expect(5)?;
     ensure!(output.err.contains("KD0308") && output.err.contains("--gpu h100-80g:8"), "{}", output.err);
     fixture.namespace.delete().await

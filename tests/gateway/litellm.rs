@@ -1,26 +1,16 @@
-//! LiteLLM's proxy: its installation into a private environment in the cache, and a running proxy of one case.
+//! A running LiteLLM proxy of one case.
 
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use kubectl_dynamo_tests::{Outcome, ensure, processes};
+use kubectl_dynamo_tests::litellm::{KEY, KEY_VARIABLE};
+use kubectl_dynamo_tests::{Outcome, processes};
 use serde_json::Value;
 
 use crate::Shared;
 use kubectl_dynamo_tests::test_machine::TestMachine;
-
-/// The tested version. `gateway` verbs do not depend on it.
-const REQUIREMENT: &str = "litellm[proxy]==1.108.7";
-
-/// The marker file, which is written last.
-const MARKER: &str = "kubectl-dynamo-tests.installed";
-
-/// The name of the variable with the key, and the key.
-pub(crate) const KEY_VARIABLE: &str = "LITELLM_MASTER_KEY";
-pub(crate) const KEY: &str = "sk-tests-0123456789";
 
 /// The port of the proxy. Each case has its own network.
 const PORT: u16 = 4000;
@@ -28,30 +18,6 @@ pub(crate) const URL: &str = "http://127.0.0.1:4000";
 
 /// A start takes 13 s of CPU time, and minutes on a machine that compiles.
 const START_TIMEOUT: Duration = Duration::from_secs(600);
-
-/// Installs LiteLLM below the cache folder, unless it is installed, and returns its program.
-pub(crate) fn install(cache: &Path) -> Outcome<PathBuf> {
-    let folder = cache.join("litellm-environment");
-    let program = folder.join("bin/litellm");
-    let marker = folder.join(MARKER);
-    if std::fs::read_to_string(&marker).is_ok_and(|installed| installed == REQUIREMENT) {
-        return Ok(program);
-    }
-    if folder.exists() {
-        std::fs::remove_dir_all(&folder)?;
-    }
-    run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
-    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:"];
-    run(Command::new(folder.join("bin/python3")).args(pip).arg(REQUIREMENT))?;
-    std::fs::write(&marker, REQUIREMENT)?;
-    Ok(program)
-}
-
-fn run(command: &mut Command) -> Outcome {
-    let output = command.output()?;
-    ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(())
-}
 
 /// A running proxy. Dropping it ends its process.
 pub(crate) struct Proxy {

@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use kubectl_dynamo::local::{Folders, runtime};
 use kubectl_dynamo_core::intent::Backend;
 use kubectl_dynamo_core::release::{DEFAULT_RELEASE, Release};
+use kubectl_dynamo_tests::litellm::install as install_litellm;
 use kubectl_dynamo_tests::{Outcome, cache, cases, network_namespace, programs, suite};
 use tokio::runtime::Runtime;
 
@@ -52,6 +53,6 @@ fn start() -> Outcome<(Runtime, Shared)> {
         supervisor: &supervisor,
     };
     runtime.block_on(runtime::prepare(&folders, &request, &|_| {}))?;
-    let litellm = litellm::install(&cache::folder())?;
+    let litellm = install_litellm(&cache::folder())?;
     Ok((runtime, Shared { cache, litellm }))
 }

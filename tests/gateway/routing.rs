@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use kubectl_dynamo_tests::litellm::{KEY, KEY_VARIABLE};
 use kubectl_dynamo_tests::{Outcome, ensure};
 use serde_json::Value;
 
 use crate::Shared;
-use crate::litellm::{KEY, KEY_VARIABLE, Proxy, URL};
+use crate::litellm::{Proxy, URL};
 use kubectl_dynamo_tests::test_machine::{CommandResult, TestMachine, run_to_end};
 
 /// Runs a gateway verb for the local deployments with the right key.

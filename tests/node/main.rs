@@ -4,6 +4,7 @@ mod bench;
 mod cache;
 mod chat;
 mod failures;
+mod gateway;
 mod image_self_check;
 mod logs;
 mod operator;
@@ -18,14 +19,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use kubectl_dynamo::local::{self, Folders};
+use kubectl_dynamo_core::release::AIPERF_IMAGE;
 use kubectl_dynamo_tests::hub::{Hub, HubSettings, Repository, RepositoryAccess};
-use kubectl_dynamo_tests::images::{aiperf, fetcher, runtime};
+use kubectl_dynamo_tests::images::{fetcher, python_program, runtime};
 use kubectl_dynamo_tests::kubernetes::case_namespace::CaseNamespace;
 use kubectl_dynamo_tests::kubernetes::definitions::{self, GraphGeneration};
 use kubectl_dynamo_tests::kubernetes::service_dns::ServiceDns;
 use kubectl_dynamo_tests::kubernetes::{self, ClusterLayout, TestCluster, node, programs};
 use kubectl_dynamo_tests::operator::TestOperator;
-use kubectl_dynamo_tests::{Outcome, cases, model, suite};
+use kubectl_dynamo_tests::{Outcome, cases, litellm, model, suite};
 use tokio::runtime::Runtime;
 
 /// The public model on the hub.
@@ -40,7 +42,7 @@ const WEIGHTS_BYTES: usize = 24 << 20;
 struct Shared {
     // The operator and the hub stop before their cluster.
     _operator: TestOperator,
-    /// Only for AIPerf.
+    /// Only with a Python program.
     _dns: Option<ServiceDns>,
     hub: Hub,
     /// `HF_ENDPOINT=…`, with the hub's URL for pods.
@@ -114,13 +116,16 @@ fn main() -> ExitCode {
     ];
     // It needs the node exclusively.
     let exclusive = cases![failures::unresponsive_node_is_reported_until_it_recovers];
-    // `tests/run aiperf` runs only these, with AIPerf's image on the node.
-    if with_aiperf() {
-        let measured = cases![
-            bench::job_measures_a_sweep_and_only_its_results_remain,
-            bench::detached_run_is_followed_by_another_machine,
-        ];
-        let passed = suite::run_groups("aiperf on a node", missing(), vec![measured], || {
+    // `tests/run aiperf` and `tests/run gateway` run only these, with the image of their program on the node.
+    if let Some(program) = PythonProgram::requested() {
+        let cases = match program {
+            PythonProgram::Aiperf => cases![
+                bench::job_measures_a_sweep_and_only_its_results_remain,
+                bench::detached_run_is_followed_by_another_machine,
+            ],
+            PythonProgram::Litellm => cases![gateway::proxy_in_a_pod_routes_through_the_service],
+        };
+        let passed = suite::run_groups("node with a Python program", missing(), vec![cases], || {
             start(GraphGeneration::V1Beta1)
         });
         return suite::exit_code(passed);
@@ -132,18 +137,41 @@ fn main() -> ExitCode {
     suite::exit_code(passed == [true, true])
 }
 
-/// Whether the cases with AIPerf run instead of all others.
-fn with_aiperf() -> bool {
-    std::env::var_os("KUBECTL_DYNAMO_TEST_AIPERF").is_some()
+/// A program whose image is on the node. Its packages are large, so only the tier of the program requests it.
+#[derive(Clone, Copy)]
+enum PythonProgram {
+    Aiperf,
+    Litellm,
 }
 
-/// Installs AIPerf as the aiperf tier does, and puts it into an image.
-async fn aiperf_archive() -> Outcome<PathBuf> {
-    let cache = kubectl_dynamo_tests::cache::folder().join("local-environment");
-    let folders = Folders { cache: cache.clone(), state: cache.join("state") };
-    let installed =
-        local::aiperf::prepare(&folders, &kubectl_dynamo_tests::programs::kubectl_dynamo(), &|_| {}).await?;
-    aiperf::build_archive(installed.environment())
+impl PythonProgram {
+    /// The program in `KUBECTL_DYNAMO_TEST_NODE_PROGRAM`.
+    fn requested() -> Option<Self> {
+        match std::env::var("KUBECTL_DYNAMO_TEST_NODE_PROGRAM").as_deref() {
+            Ok("aiperf") => Some(Self::Aiperf),
+            Ok("litellm") => Some(Self::Litellm),
+            _ => None,
+        }
+    }
+
+    /// Installs the program as its tier does, and puts it into an image.
+    async fn archive(self) -> Outcome<PathBuf> {
+        let cache = kubectl_dynamo_tests::cache::folder();
+        match self {
+            Self::Aiperf => {
+                let cache = cache.join("local-environment");
+                let folders = Folders { cache: cache.clone(), state: cache.join("state") };
+                let supervisor = kubectl_dynamo_tests::programs::kubectl_dynamo();
+                let installed = local::aiperf::prepare(&folders, &supervisor, &|_| {}).await?;
+                python_program::build_archive(AIPERF_IMAGE, installed.environment(), "aiperf")
+            }
+            Self::Litellm => {
+                let program = litellm::install(&cache)?;
+                let environment = program.ancestors().nth(2).ok_or("the program is not in bin/")?;
+                python_program::build_archive(gateway::IMAGE, environment, "litellm")
+            }
+        }
+    }
 }
 
 /// Returns the older release for a cluster that stores v1alpha1.
@@ -156,23 +184,24 @@ fn release(generation: GraphGeneration) -> &'static str {
 
 fn start(generation: GraphGeneration) -> Outcome<(Runtime, Shared)> {
     // The node does not have the machine's network.
-    let aiperf_archive = with_aiperf().then(|| Runtime::new()?.block_on(aiperf_archive())).transpose()?;
+    let program = PythonProgram::requested();
+    let program_archive = program.map(|program| Runtime::new()?.block_on(program.archive())).transpose()?;
     let prepared = kubernetes::prepare(ClusterLayout::Node(generation))?;
     let runtime = Runtime::new()?;
     let shared = runtime.block_on(async {
         let cluster = prepared.start().await?;
         node::import_image(cluster.folder(), &runtime::build_archive(release(generation))?)?;
         node::import_image(cluster.folder(), &fetcher::build_archive(cluster.folder())?)?;
-        if let Some(archive) = &aiperf_archive {
+        if let Some(archive) = &program_archive {
             node::import_image(cluster.folder(), archive)?;
         }
         let plane = cluster.control_plane(generation)?;
         node::create_storage_classes(plane).await?;
         let log = cluster.folder().join("log/operator.log");
         let operator = TestOperator::start(plane, cluster.authority(), &log).await?;
-        let dns = match with_aiperf() {
-            true => Some(ServiceDns::start(plane.client()).await?),
-            false => None,
+        let dns = match program {
+            Some(_) => Some(ServiceDns::start(plane.client()).await?),
+            None => None,
         };
         let model_folder = cluster.folder().join("hub/tiny");
         model::write_model_with_weights(&model_folder, WEIGHTS_BYTES)?;

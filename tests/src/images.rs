@@ -1,8 +1,8 @@
 //! Builds container images without a container engine: an archive of a folder that `ctr image import`
 //! accepts.
 
-pub mod aiperf;
 pub mod fetcher;
+pub mod python_program;
 pub mod runtime;
 
 use std::fs::{self, File};

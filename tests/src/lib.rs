@@ -11,6 +11,7 @@ pub mod hub;
 pub mod images;
 pub mod intents;
 pub mod kubernetes;
+pub mod litellm;
 pub mod model;
 pub mod network_namespace;
 pub mod operator;

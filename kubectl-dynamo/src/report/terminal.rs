@@ -337,7 +337,7 @@ impl super::EventRenderer for TerminalRenderer {
                     stage => self.print_done(*stage, text),
                 }
             }
-            Event::Info { text } => self.print(&format!("  {}", self.paint(DIM, text))),
+            Event::Info { text } => self.print(&format!("  {text}")),
             Event::Log { source, line } => {
                 self.print(&format!("{} {line}", self.paint(DIM, &format!("{source:<10} |"))))
             }

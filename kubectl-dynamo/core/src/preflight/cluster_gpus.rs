@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use super::Node;
 use super::memory::{GPU_MEMORY, gpu_memory_of};
 use crate::code::MessageCode;
-use crate::command::{Fix, SuggestedCommand, UNKNOWN_MODEL};
+use crate::command::{Fix, SuggestedCommand};
 use crate::error::{Exit, Explain};
 use crate::fit::Hardware;
 use crate::rbac::{Persona, generate_command};
 
 /// The node label with the GPU model, set by NVIDIA GPU Feature Discovery.
 pub const GPU_PRODUCT: &str = "nvidia.com/gpu.product";
+
+/// The flag of every command that reads the GPUs of a cluster.
+const EXAMPLE: &str = "--gpu h100-80g:8";
 
 /// Why the hardware of a cluster is not known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -41,25 +44,22 @@ impl Explain for ClusterHardwareError {
     }
 
     fn hint(&self) -> Option<Fix> {
-        let fit =
-            |gpu: &str| SuggestedCommand::plugin("fit").operand("", UNKNOWN_MODEL).flag("--gpu").flag(gpu);
         Some(match self {
             Self::NoGpus => SuggestedCommand::kubectl("get nodes")
                 .flag("--show-labels")
                 .cluster_scoped()
                 .after("inspect the nodes with ")
-                .text(", or specify the GPUs with ")
-                .command(fit("h100-80g:8")),
+                .text(format!(", or specify the GPUs with {EXAMPLE}")),
             Self::NoMemoryLabel { .. } => {
-                fit("h100-80g:8").after("install NVIDIA GPU Feature Discovery, or specify the GPUs with ")
+                format!("install NVIDIA GPU Feature Discovery, or specify the GPUs with {EXAMPLE}").into()
             }
             Self::SeveralKinds { kinds } => {
-                fit(&kinds.first().map(ToString::to_string).unwrap_or_default()).after("select one with ")
+                let first = kinds.first().map(ToString::to_string).unwrap_or_default();
+                format!("select one with --gpu {first}").into()
             }
             Self::Unavailable { .. } => Fix::from("ask an administrator: ")
                 .then(generate_command(Persona::Platform, None, None))
-                .text("; or specify the GPUs with ")
-                .command(fit("h100-80g:8")),
+                .text(format!("; or specify the GPUs with {EXAMPLE}")),
         })
     }
 

@@ -19,6 +19,8 @@ mod scale;
 mod scripted_server;
 mod settings;
 mod signals;
+mod site;
+mod skill;
 mod starter_kit;
 mod watches;
 mod wizard;

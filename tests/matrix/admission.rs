@@ -5,10 +5,9 @@ use std::sync::Arc;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::{GroupVersionKind, Status};
 use kubectl_dynamo_core::plan::ServingPlan;
-use kubectl_dynamo_core::release::Release;
 use kubectl_dynamo_core::resources::{GraphApi, Resource, render};
 use kubectl_dynamo_tests::conversion::to_v1beta1;
-use kubectl_dynamo_tests::kubernetes::definitions::{GraphDefinition, StoredVersion};
+use kubectl_dynamo_tests::kubernetes::definition_sets::DEFINITION_SETS;
 use kubectl_dynamo_tests::operator::rules;
 use kubectl_dynamo_tests::{Outcome, ensure};
 use serde_json::{Value, json};
@@ -16,45 +15,6 @@ use serde_json::{Value, json};
 use crate::{AcceptedPlans, Failures, SharedServer};
 
 const NAMESPACE: &str = "default";
-
-/// CRDs of one upstream commit with one storage version, and the releases that are checked with them.
-pub(crate) struct DefinitionSet {
-    pub(crate) definition: GraphDefinition,
-    releases: &'static [&'static str],
-}
-
-const fn definition_set(
-    folder: &'static str,
-    stored: StoredVersion,
-    releases: &'static [&'static str],
-) -> DefinitionSet {
-    DefinitionSet { definition: GraphDefinition { folder, stored_version: stored }, releases }
-}
-
-/// Fields are only added over time. A release without its own CRDs here is checked with the nearest older
-/// ones in the API version that existed then, and with the nearest newer ones in the version that they
-/// introduced.
-pub(crate) const DEFINITION_SETS: &[DefinitionSet] = &[
-    definition_set("0.9.1", StoredVersion::V1Alpha1, &["0.9.1"]),
-    definition_set("1.0.2", StoredVersion::V1Alpha1, &["1.0.2", "1.1.1", "1.2.1", "1.3.1"]),
-    definition_set("1.4.0-main-20260730", StoredVersion::V1Alpha1, &["1.4.2"]),
-    definition_set("1.4.0-main-20260730", StoredVersion::V1Beta1, &["1.2.1", "1.3.1", "1.4.2"]),
-    definition_set("1.5.0-main-20260821", StoredVersion::V1Alpha1, &["1.5.1", "1.6.1"]),
-    definition_set("1.5.0-main-20260821", StoredVersion::V1Beta1, &["1.5.1", "1.6.1"]),
-];
-
-impl DefinitionSet {
-    fn graph_api(&self) -> GraphApi {
-        match self.definition.stored_version {
-            StoredVersion::V1Alpha1 => GraphApi::V1Alpha1,
-            StoredVersion::V1Beta1 => GraphApi::V1Beta1,
-        }
-    }
-
-    fn supports(&self, release: &Release) -> bool {
-        self.releases.contains(&release.version)
-    }
-}
 
 pub(crate) async fn api_server_accepts_every_object_of_every_cell(server: Arc<SharedServer>) -> Outcome {
     let _turn = server.exclusive.lock().await;

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use kubectl_dynamo_tests::kubernetes::definition_sets::DEFINITION_SETS;
 use kubectl_dynamo_tests::kubernetes::definitions::StoredVersion;
 use kubectl_dynamo_tests::plugin::{Plugin, PluginOutput};
 use kubectl_dynamo_tests::{Outcome, ensure};
 use serde_json::{Value, json};
 
 use crate::SharedServer;
-use crate::admission::DEFINITION_SETS;
 
 const NAMESPACE: &str = "default";
 

@@ -6,12 +6,12 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::api::{Api, DeleteParams, PostParams};
 use kube::runtime::conditions::is_crd_established;
 use kube::runtime::wait::await_condition;
+use kubectl_dynamo_tests::kubernetes::definition_sets::DEFINITION_SETS;
 use kubectl_dynamo_tests::plugin::Plugin;
 use kubectl_dynamo_tests::{Outcome, ensure};
 use serde_json::{Value, json};
 
 use crate::SharedServer;
-use crate::admission::DEFINITION_SETS;
 
 const TAINT: &str = "eks.amazonaws.com/compute-type=auto:NoSchedule";
 

@@ -1,6 +1,7 @@
 //! Rendered objects of an intent for each release, as golden files. Review a changed file as you review code.
 
 mod api_versions;
+mod compatibility_page;
 mod contradictions;
 mod odd_documents;
 mod parser_names;

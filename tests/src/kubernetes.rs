@@ -8,6 +8,7 @@ pub mod audit;
 pub mod authority;
 pub mod case_namespace;
 pub mod control_plane;
+pub mod definition_sets;
 pub mod definitions;
 pub mod dynamo_services;
 mod etcd;

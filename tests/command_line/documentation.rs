@@ -46,7 +46,11 @@ program=$KUBECTL_DYNAMO
 [ "$1" = dynamo ] || exit 0
 shift
 case "$* " in
-"fit "* | "recommend "* | "up " | "render " | "completion --install "*) parse_only "$@" ;;
+"recommend "*)
+    cat "$HOME/predicted.json"
+    parse_only "$@" > /dev/null
+    ;;
+"fit "* | "up " | "render " | "completion --install "*) parse_only "$@" ;;
 "up "*" --local "* | "up --local "*) parse_only "$@" ;;
 esac
 call ran "$@"
@@ -97,8 +101,13 @@ impl Home {
     fn new(request: &str) -> Self {
         let home = Self(tempfile::tempdir().expect("a temporary folder"));
         let kit = r#"{"platform": {"k8s": {"dynamoPlatform": {"releaseVersion": "1.6.1"}}}}"#;
+        let recommendation = r#"{"kind": "Recommendation", "model": "acme/tiny", "hardware": "h200:1",
+            "predictor": {"name": "aiconfigurator", "version": "0.12.0"}, "target": {"inputTokens": 8, "outputTokens": 4},
+            "predictions": [{"isRecommended": true, "mode": "agg", "gpus": 1, "concurrency": 4, "requestsPerSecond": 1,
+            "tokensPerSecondPerGpu": 1, "tokensPerSecondPerUser": 1, "ttftMilliseconds": 1, "itlMilliseconds": 1}]}"#;
         let files = [
             ("kubeconfig", UNREACHABLE_KUBECONFIG),
+            ("predicted.json", recommendation),
             ("request.yaml", request),
             ("deployment.yaml", request),
             ("token.txt", "hf_token\n"),

@@ -73,7 +73,10 @@ fn skill_lists_the_ranges_of_codes() {
     let rows = MessageCategory::ALL.iter().map(|category| {
         let mut codes = MessageCode::ALL.iter().filter(|code| code.category() == *category);
         let first = codes.next().expect("every category has a code");
-        table_row(&[format!("{first} to {}", codes.next_back().unwrap_or(first)), category.title().to_owned()])
+        table_row(&[
+            format!("{first} to {}", codes.next_back().unwrap_or(first)),
+            category.title().to_owned(),
+        ])
     });
     let rows = rows.collect::<String>();
     check_generated(PAGE, "codes", &format!("| Codes | About |\n|---|---|\n{rows}"));

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
-use kube::api::{Api, ListParams, PostParams};
+use kube::ResourceExt;
+use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use kubectl_dynamo_tests::kubernetes::case_namespace::CaseNamespace;
 use kubectl_dynamo_tests::litellm::{KEY, KEY_VARIABLE};
 use kubectl_dynamo_tests::plugin::{Plugin, PluginOutput};
@@ -19,10 +20,36 @@ use crate::plugin::{up_args, with_pod_details};
 /// The image of the proxy. It is only on the node.
 pub(crate) const IMAGE: &str = "registry.invalid/litellm:tests";
 
-const CONFIG: &str = "# The entries of another team.\nmodel_list:\n- model_name: other\n  litellm_params:\n    model: openai/other\n    api_base: http://127.0.0.1:9/v1\n    api_key: none\ngeneral_settings:\n  master_key: os.environ/LITELLM_MASTER_KEY\n";
+/// The configuration of another team. A YAML writer would change its comments, its indentation, and its quotes.
+const CONFIG: &str = "# The entries of another team.\nmodel_list:\n   - model_name: \"other\"   # theirs\n     litellm_params: {model: openai/other, api_base: \"http://127.0.0.1:9/v1\", api_key: none}\n\ngeneral_settings:\n   master_key: os.environ/LITELLM_MASTER_KEY\n";
+
+/// The ConfigMap with the configuration.
+const APPLY: [&str; 7] =
+    ["gateway", "config", "--apply-to", "configmap/litellm", "--key", "config.yaml", "--progress=plain"];
 
 fn object<T: DeserializeOwned>(value: Value) -> Outcome<T> {
     Ok(serde_json::from_value(value)?)
+}
+
+/// Writes the configuration as another field manager.
+async fn write_config(namespace: &CaseNamespace, text: &str) -> Outcome {
+    let maps: Api<ConfigMap> = Api::namespaced(namespace.client(), namespace.name());
+    let map = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "litellm" },
+        "data": { "config.yaml": text, "other": "kept" },
+    });
+    maps.patch("litellm", &PatchParams::apply("helm").force(), &Patch::Apply(map)).await?;
+    Ok(())
+}
+
+/// Returns the resource version of the ConfigMap, and the configuration.
+async fn read_config(namespace: &CaseNamespace) -> Outcome<(Option<String>, String)> {
+    let maps: Api<ConfigMap> = Api::namespaced(namespace.client(), namespace.name());
+    let map = maps.get("litellm").await?;
+    let version = map.resource_version();
+    let data = map.data.unwrap_or_default();
+    ensure!(data.get("other").is_some_and(|value| value == "kept"), "{data:?}");
+    Ok((version, data.get("config.yaml").cloned().ok_or("the key was removed")?))
 }
 
 /// Creates a proxy with a Service, and a configuration that does not have an entry of the deployment yet.
@@ -30,8 +57,7 @@ async fn create_proxy(namespace: &CaseNamespace) -> Outcome {
     let (client, name) = (namespace.client(), namespace.name());
     let parameters = PostParams::default();
     let metadata = json!({ "name": "litellm", "labels": { "app": "litellm" } });
-    let config = json!({ "metadata": metadata, "data": { "config.yaml": CONFIG } });
-    Api::<ConfigMap>::namespaced(client.clone(), name).create(&parameters, &object(config)?).await?;
+    write_config(namespace, CONFIG).await?;
     let ports = json!([{ "port": 4000 }]);
     let service =
         json!({ "metadata": metadata, "spec": { "selector": { "app": "litellm" }, "ports": ports } });
@@ -99,18 +125,19 @@ pub(crate) async fn proxy_in_a_pod_routes_through_the_service(shared: Arc<Shared
     let missing = |entry: &Value| entry["status"] == "missing" && entry["deployment"] == "tiny";
     ensure!(entries["items"].as_array().is_some_and(|items| items.iter().any(missing)), "{entries:#}");
 
-    let apply = ["gateway", "config", "--apply-to", "configmap/litellm", "--key", "config.yaml", "-y"];
-    let restart = ["--restart", "deployment/litellm"];
-    plugin.run(&[&apply[..], &restart].concat()).await?.expect(0)?;
-    wait_for_proxy(&plugin, &namespace).await?;
-    let maps: Api<ConfigMap> = Api::namespaced(namespace.client(), namespace.name());
-    let config = maps.get("litellm").await?.data.unwrap_or_default();
-    let config = config.get("config.yaml").ok_or("the key was removed")?;
-    ensure!(
-        config.starts_with("# The entries of another team.\nmodel_list:\n- model_name: other\n"),
-        "{config}"
-    );
+    // A dry run shows the change and writes nothing.
+    let (version, _) = read_config(&namespace).await?;
+    let output = plugin.run(&[&APPLY[..], &["--dry-run"]].concat()).await?.expect(0)?;
     let base = format!("http://tiny-frontend.{}.svc", namespace.name());
+    ensure!([&*output.out, &*output.err].concat().contains(&base), "the change is not shown: {output:?}");
+    ensure!(read_config(&namespace).await?.0 == version, "a dry run changed the ConfigMap");
+
+    let confirmed = [&APPLY[..], &["--restart", "deployment/litellm", "-y"]].concat();
+    plugin.run(&confirmed).await?.expect(0)?;
+    wait_for_proxy(&plugin, &namespace).await?;
+    let (_, config) = read_config(&namespace).await?;
+    let theirs: Vec<&str> = config.lines().filter(|line| CONFIG.lines().any(|one| one == *line)).collect();
+    ensure!(theirs == CONFIG.lines().collect::<Vec<_>>(), "a line of the other team changed: {config}");
     ensure!(config.contains(&base), "{config}");
 
     // The old pod can still get a connection, so only the new one may be left.
@@ -128,6 +155,8 @@ pub(crate) async fn proxy_in_a_pod_routes_through_the_service(shared: Arc<Shared
     let is_ok = |entry: &Value| entry["status"] == "ok" && entry["deployment"] == "tiny";
     ensure!(entries["items"].as_array().is_some_and(|items| items.iter().any(is_ok)), "{entries:#}");
 
+    edits_are_complete_or_refused(&plugin, &namespace, &config, &base).await?;
+
     // A deployment that is gone makes its entry stale.
     plugin.run(&["down", "tiny", "-y"]).await?.expect(0)?;
     let listed = gateway(&plugin, &url, &["list", "-o", "json"]).await?;
@@ -137,4 +166,33 @@ pub(crate) async fn proxy_in_a_pod_routes_through_the_service(shared: Arc<Shared
     };
     ensure!(entries["items"].as_array().is_some_and(|items| items.iter().any(stale)), "{entries:#}");
     namespace.delete().await
+}
+
+/// The same entries change nothing, a text that its owner wrote again gets them back, and a text that cannot be kept is
+/// refused. `config` is the text with the entries.
+async fn edits_are_complete_or_refused(
+    plugin: &Plugin,
+    namespace: &CaseNamespace,
+    config: &str,
+    base: &str,
+) -> Outcome {
+    let apply = [&APPLY[..], &["-y"]].concat();
+    let (version, _) = read_config(namespace).await?;
+    plugin.run(&apply).await?.expect(0)?;
+    ensure!(read_config(namespace).await?.0 == version, "an unchanged ConfigMap was written");
+    write_config(namespace, CONFIG).await?;
+    plugin.run(&apply).await?.expect(0)?;
+    ensure!(read_config(namespace).await?.1 == config, "{}", read_config(namespace).await?.1);
+
+    let marker = config.lines().find(|line| line.contains("kubectl-dynamo")).ok_or("the first marker")?;
+    for broken in [format!("{CONFIG}{marker}\n"), "model_list: [{model_name: a}]\n".into()] {
+        write_config(namespace, &broken).await?;
+        let output = plugin.run(&apply).await?.expect(1)?;
+        ensure!(output.err.contains("error [KD0911]") && output.out.contains(base), "{output:?}");
+        ensure!(read_config(namespace).await?.1 == broken, "the text was changed");
+    }
+    let other_key = ["gateway", "config", "--apply-to", "configmap/litellm", "--key", "absent.yaml", "-y"];
+    let output = plugin.run(&other_key).await?.expect(2)?;
+    ensure!(output.err.contains("error [KD0912]"), "{}", output.err);
+    Ok(())
 }

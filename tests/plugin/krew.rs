@@ -76,15 +76,17 @@ impl KrewPackage {
     pub(crate) fn for_plugin() -> &'static Self {
         static RELEASE: LazyLock<KrewPackage> = LazyLock::new(|| {
             let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("release");
-            KrewPackage::pack(&programs::kubectl_dynamo(), &folder, &[])
+            KrewPackage::pack(&[&programs::kubectl_dynamo()], &folder, &[])
         });
         &RELEASE
     }
 
-    /// Packages a program with `krew/release`.
-    fn pack(program: &Path, folder: &Path, options: &[&str]) -> Self {
+    /// Packages programs with `krew/release`.
+    fn pack(programs: &[&Path], folder: &Path, options: &[&str]) -> Self {
         let mut arguments = vec![OsStr::new("--output"), folder.as_os_str()];
-        arguments.extend([OsStr::new("--binary"), program.as_os_str()]);
+        for program in programs {
+            arguments.extend([OsStr::new("--binary"), program.as_os_str()]);
+        }
         arguments.extend(options.iter().map(OsStr::new));
         programs::run_repository_command("krew/release", &arguments);
         let text = fs::read_to_string(folder.join("dynamo.yaml")).expect("the manifest was written");
@@ -161,9 +163,28 @@ fn checksum(file: &Path) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Returns a small file instead of the program, if only the packaging matters.
-fn small_program() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../krew/release")
+/// The headers of programs for the platforms, from which `krew/release` reads the platform: an ELF file with the machine in
+/// bytes 18 and 19, and a Mach-O file with the type of the processor in bytes 4 to 7.
+const HEADERS: [(&str, &str, [u8; 20]); 4] = [
+    ("darwin", "amd64", *b"\xcf\xfa\xed\xfe\x07\0\0\x01\x03\0\0\0\x02\0\0\0\0\0\0\0"),
+    ("darwin", "arm64", *b"\xcf\xfa\xed\xfe\x0c\0\0\x01\0\0\0\0\x02\0\0\0\0\0\0\0"),
+    ("linux", "amd64", *b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0\x3e\0"),
+    ("linux", "arm64", *b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0\xb7\0"),
+];
+
+/// Returns a small file for each platform instead of a program, if only the packaging matters.
+fn small_programs(folder: &Path) -> Vec<PathBuf> {
+    let write = |(os, architecture, header): &(&str, &str, [u8; 20])| {
+        let path = folder.join(format!("program-{os}-{architecture}"));
+        fs::write(&path, header).expect("can write a file");
+        path
+    };
+    HEADERS.iter().map(write).collect()
+}
+
+/// Returns a small file for linux/amd64.
+fn small_program(folder: &Path) -> PathBuf {
+    small_programs(folder).swap_remove(2)
 }
 
 #[test]
@@ -197,8 +218,9 @@ fn manifest_follows_krew_rules() {
 #[test]
 fn base_url_option_sets_the_download_url() {
     let folder = tempfile::tempdir().expect("can create a temporary folder");
+    let program = small_program(folder.path());
     let uri = |options: &[&str]| {
-        KrewPackage::pack(&small_program(), folder.path(), options).manifest.spec.platforms.remove(0).uri
+        KrewPackage::pack(&[&program], folder.path(), options).manifest.spec.platforms.remove(0).uri
     };
     let version = env!("CARGO_PKG_VERSION");
     let archive = format!("kubectl-dynamo-v{version}-linux-amd64.tar.gz");
@@ -214,14 +236,61 @@ fn base_url_option_sets_the_download_url() {
 #[test]
 fn archive_contains_only_program_and_license() {
     let folder = tempfile::tempdir().expect("can create a temporary folder");
-    let release = KrewPackage::pack(&small_program(), &folder.path().join("one"), &[]);
+    let program = small_program(folder.path());
+    let release = KrewPackage::pack(&[&program], &folder.path().join("one"), &[]);
     let platform = &release.manifest.spec.platforms[0];
     let entry = |path: &str, mode| Entry { path: path.into(), mode, modified: 0, owner: 0 };
     let archive = release.archive(platform);
     assert_eq!(archive_entries(&archive), [entry("LICENSE", 0o644), entry("kubectl-dynamo", 0o755)]);
-    let again = KrewPackage::pack(&small_program(), &folder.path().join("other"), &[]);
+    let again = KrewPackage::pack(&[&program], &folder.path().join("other"), &[]);
     assert_eq!(again.manifest.spec.platforms[0].sha256, platform.sha256);
-    let checksum_file =
-        fs::read_to_string(archive.with_extension("gz.sha256")).expect("the checksum file was written");
-    assert!(checksum_file.starts_with(&platform.sha256));
+}
+
+#[test]
+fn release_has_an_archive_for_each_program() {
+    let folder = tempfile::tempdir().expect("can create a temporary folder");
+    let programs = small_programs(folder.path());
+    let mut programs: Vec<&Path> = programs.iter().map(PathBuf::as_path).collect();
+    let release = KrewPackage::pack(&programs, &folder.path().join("one"), &[]);
+    let platforms = &release.manifest.spec.platforms;
+    assert_eq!(platforms.len(), HEADERS.len());
+    let mut sums = String::new();
+    for (platform, (os, architecture, header)) in platforms.iter().zip(HEADERS) {
+        let labels = &platform.selector.match_labels;
+        assert_eq!((labels["os"].as_str(), labels["arch"].as_str()), (os, architecture));
+        let into = folder.path().join(format!("unpacked-{os}-{architecture}"));
+        unpack(&release.archive(platform), &platform.sha256, &into);
+        assert_eq!(fs::read(into.join(&platform.bin)).expect("the program is unpacked"), header);
+        let name = format!("kubectl-dynamo-v{}-{os}-{architecture}.tar.gz", env!("CARGO_PKG_VERSION"));
+        sums += &format!("{}  {name}\n", platform.sha256);
+    }
+    let file = |folder: &Path, name: &str| fs::read_to_string(folder.join(name)).expect("it was written");
+    assert_eq!(file(&release.folder, "SHA256SUMS"), sums);
+    programs.reverse();
+    let again = KrewPackage::pack(&programs, &folder.path().join("other"), &[]);
+    for name in ["SHA256SUMS", "dynamo.yaml"] {
+        assert_eq!(file(&again.folder, name), file(&release.folder, name), "{name} depends on the order");
+    }
+}
+
+#[test]
+fn programs_of_one_platform_and_other_files_are_rejected() {
+    let folder = tempfile::tempdir().expect("can create a temporary folder");
+    let program = small_program(folder.path());
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../krew/release");
+    for (programs, message) in [
+        (vec![&program, &program], "are both for linux-amd64"),
+        (vec![&script], "is not a program for Linux or macOS on amd64 or arm64"),
+    ] {
+        let output = folder.path().join("dist");
+        let mut command = std::process::Command::new(&script);
+        command.arg("--output").arg(&output);
+        programs.iter().for_each(|program| {
+            command.arg("--binary").arg(program);
+        });
+        let result = command.output().expect("the script runs");
+        let stderr = String::from_utf8_lossy(&result.stderr);
+        assert!(!result.status.success() && stderr.contains(message), "{stderr}");
+        assert!(!output.join("dynamo.yaml").exists(), "a manifest was written");
+    }
 }

@@ -189,7 +189,7 @@ impl Explain for FlagError {
             Self::MissingSubject => {
                 "pass a name, such as --user jane or --service-account ci:deployer".into()
             }
-            Self::UnsuitableFormat { .. } => "use -o json or -o yaml, or --plan -o table".into(),
+            Self::UnsuitableFormat { .. } => "use -o json or -o yaml; a plan also has -o table".into(),
             Self::NeedsServerDryRun => "use --dry-run=server --fail-on-change".into(),
             Self::NeedsPreview { .. } => "use --dry-run=server -o yaml".into(),
             Self::AllNamespaces => "select the namespace with -n, or omit the deployment name".into(),

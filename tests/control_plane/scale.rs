@@ -75,7 +75,7 @@ pub(crate) async fn client_dry_run_of_a_change_only_reads(shared: Arc<Shared>) -
         let suffix = if patches { "(server dry run)" } else { "(dry run)" };
         let line = format!("dynamographdeployment/tiny configured {suffix}\n");
         ensure!(output.out.starts_with(&line), "{change:?}: {}", output.out);
-        let format = [&format!("--dry-run={mode}"), "-o=jsonpath={.items[0].metadata.name}"];
+        let format = [&format!("--dry-run={mode}"), "-o=jsonpath={.metadata.name}"];
         let output = plugin.run(&[change, &format].concat()).await?.expect(0)?;
         ensure!(output.out == "tiny", "{change:?}: {}", output.out);
         let output = plugin.run(&[change, &["-o=name"]].concat()).await?.expect(2)?;

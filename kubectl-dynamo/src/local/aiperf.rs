@@ -62,7 +62,7 @@ const REMOVED_ENVIRONMENT: &[&str] = &[
 const KEY_LAUNCHER: &str = "\
 import os, sys
 variable, *arguments = sys.argv[1:]
-sys.argv = ['aiperf', *arguments, '--api-key', os.environ.pop(variable).strip()]
+sys.argv = ['aiperf', *arguments, '--api-key=' + os.environ.pop(variable).strip()]
 from aiperf.cli import app
 sys.exit(app())
 ";
@@ -127,16 +127,43 @@ impl Aiperf {
         match output_tied_to_parent(supervisor, &command, &removed, |_| {}, interrupt).await {
             Ok(()) => AiperfExit { status: "exit code 0".into(), has_succeeded: true, tail: String::new() },
             Err(CommandFailure { status, tail }) => {
-                AiperfExit { status, has_succeeded: false, tail: self.without_key(tail) }
+                AiperfExit { status, has_succeeded: false, tail: self.without_key(&tail) }
             }
         }
     }
 
-    /// Returns output of AIPerf without the API key.
-    fn without_key(&self, output: String) -> String {
+    /// Returns output of AIPerf without the lines that contain a part of the API key. A line can be cut, or a panel can
+    /// break the key.
+    fn without_key(&self, output: &str) -> String {
         match self.key.as_ref().map(|key| key.value.trim()).filter(|value| !value.is_empty()) {
-            Some(value) => output.replace(value, "<redacted>"),
-            None => output,
+            Some(value) => {
+                output.lines().filter(|line| !has_part_of(line, value)).collect::<Vec<_>>().join("\n")
+            }
+            None => output.to_owned(),
         }
+    }
+}
+
+/// How many characters of a key make a line secret; a shorter key as a whole.
+const KEY_PART: usize = 8;
+
+fn has_part_of(line: &str, key: &str) -> bool {
+    let letters: Vec<char> = key.chars().collect();
+    letters.windows(KEY_PART.min(letters.len())).any(|part| line.contains(&part.iter().collect::<String>()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_with_a_part_of_the_key_are_removed() {
+        let key = ServerKey { variable: "KEY".into(), value: " sk-0123456789abcdef\n".into() };
+        let aiperf = Aiperf { program: "aiperf".into(), key: Some(key), reused: true };
+        let output =
+            "start\nAuthorization: sk-0123456789abcdef\n│ sk-01234567 │\n│ 89abcdef │\ncut: sk-01234…\nend";
+        assert_eq!(aiperf.without_key(output), "start\nend");
+        assert_eq!(aiperf.clone().with_key(None).without_key(output), output);
+        assert!(!format!("{aiperf:?}").contains("0123"), "{aiperf:?}");
     }
 }

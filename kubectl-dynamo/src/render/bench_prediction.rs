@@ -1,6 +1,7 @@
 //! The values of a run next to those that a recommendation predicted.
 
 use crate::output::printable;
+use crate::render::findings::NOTE;
 use crate::render::table::table;
 use kubectl_dynamo_core::bench::{BenchRun, PredictedSpeed, PredictedValue};
 
@@ -11,7 +12,8 @@ pub(crate) const HEADINGS: [&str; 4] = ["METRIC", "PREDICTED", "MEASURED", "MEAS
 pub(crate) fn screen(prediction: &PredictedSpeed, run: &BenchRun) -> String {
     let rows = rows(prediction, run).into_iter().map(Vec::from).collect();
     let table = table(&HEADINGS, rows);
-    let notes: String = notes(prediction, run).iter().map(|note| format!("  ! {note}\n")).collect();
+    let notes: String =
+        notes(prediction, run).iter().map(|note| format!("  {NOTE}!{NOTE:#} {note}\n")).collect();
     format!("{}\n{table}{notes}", heading(prediction))
 }
 

@@ -25,9 +25,11 @@ pub(crate) fn text(
         Some(PrintFormat::Own(PreviewFormat::Name)) => {
             objects::text(&objects(), &PrintFormat::Own(ObjectFormat::Name))
         }
-        Some(PrintFormat::Document(format)) => {
-            objects::text(&objects(), &PrintFormat::Document(format.clone()))
-        }
+        Some(PrintFormat::Document(format)) => match objects().as_slice() {
+            // As kubectl, one object is not in a list.
+            [only] => format.text(&only.object),
+            several => objects::text(several, &PrintFormat::Document(format.clone())),
+        },
     }
 }
 
@@ -59,7 +61,13 @@ pub(crate) fn outcome_text(
         UpOutcome::ClientDryRun(changes) => text(changes, || client_dry_run_text(changes), format).map(Some),
         UpOutcome::ServerDryRun { token_secret, changes, superseded, .. } => {
             let lines = || server_dry_run_text(token_secret.as_ref(), changes, superseded);
-            text(changes, lines, format).map(Some)
+            let text = text(changes, lines, format)?;
+            Ok(Some(match (format, token_secret) {
+                (Some(PrintFormat::Own(PreviewFormat::Name)), Some((secret, _))) => {
+                    format!("{secret}\n{text}")
+                }
+                _ => text,
+            }))
         }
     }
 }

@@ -32,7 +32,7 @@ pub(crate) fn exit(result: &DiagnosisResult) -> Exit {
 }
 
 fn line(name: &str, result: &DiagnosisResult) -> String {
-    match result {
+    let line = match result {
         DiagnosisResult::Ready => format!("dynamographdeployment \"{name}\" successfully rolled out"),
         DiagnosisResult::Progressing { waits_for } => {
             format!("deployment \"{name}\" is waiting for {waits_for}")
@@ -42,7 +42,8 @@ fn line(name: &str, result: &DiagnosisResult) -> String {
         }
         DiagnosisResult::Blocked { cause } => format!("deployment \"{name}\" is waiting: {cause}"),
         DiagnosisResult::Failed { cause } => format!("deployment \"{name}\": {cause}"),
-    }
+    };
+    redact(&line)
 }
 
 fn document(name: &str, revision: Option<i64>, namespace: &str, result: &DiagnosisResult) -> Value {

@@ -124,7 +124,7 @@ impl PredictedSpeed {
         let recommended = predictions.into_iter().find(|one| one.is_recommended);
         let recommended = recommended.ok_or(PredictionError::NothingRecommended)?;
         let positive = |field: &'static str, number: Option<f64>| {
-            let number = number.filter(|number| (0.0..=f64::from(u32::MAX)).contains(number));
+            let number = number.filter(|number| *number > 0.0 && *number <= f64::from(u32::MAX));
             number.ok_or(PredictionError::NotPositive { field })
         };
         let value = |&(key, metric): &(&'static str, &str)| {
@@ -133,6 +133,8 @@ impl PredictedSpeed {
         };
         let values = PREDICTED.iter().map(value).collect::<Result<_, PredictionError>>()?;
         let concurrency = positive("concurrency", Some(recommended.concurrency))?.round().max(1.0);
+        positive("inputTokens", Some(target.input_tokens.into()))?;
+        positive("outputTokens", Some(target.output_tokens.into()))?;
         Ok(Self {
             predictor: format!("{} {}", predictor.name, predictor.version),
             model,
@@ -183,13 +185,16 @@ impl PredictedSpeed {
                     .push(format!("the prediction is for {}, and the run used {used}", number(self.gpus)));
             }
         }
-        let family = self.hardware.split([':', 'x', ' ']).next().unwrap_or_default().to_lowercase();
         let models = deployment.map(|deployment| &deployment.gpus_by_model);
         for model in models.into_iter().flatten().map(|(model, _)| model) {
-            if !model.to_lowercase().contains(&family) {
+            if !is_of_family(model, &self.hardware) {
                 let hardware = &self.hardware;
                 differences.push(format!("the prediction is for {hardware}, and the run used {model}"));
             }
+        }
+        let mode = deployment.and_then(|deployment| deployment.intent.pointer("/topology/mode")?.as_str());
+        if let Some(mode) = mode.filter(|mode| *mode != self.mode) {
+            differences.push(format!("the prediction is for mode {}, and the run used {mode}", self.mode));
         }
         let served = deployment.and_then(|deployment| served_model(&deployment.intent));
         if let Some(served) = served.filter(|served| *served != self.model) {
@@ -197,6 +202,17 @@ impl PredictedSpeed {
         }
         differences
     }
+}
+
+/// Whether the product name of a GPU, such as `NVIDIA-A100-SXM4-80GB`, has the family in a value of `--gpu`, such as
+/// `a100-80g:8x1`. `b200` is not a part of `NVIDIA-GB200`.
+fn is_of_family(product: &str, hardware: &str) -> bool {
+    let name = hardware.split(':').next().unwrap_or_default();
+    let is_memory = |part: &str| part.strip_suffix('g').is_some_and(|size| size.parse::<u32>().is_ok());
+    let family = name.rsplit_once('-').filter(|(_, last)| is_memory(last)).map_or(name, |(family, _)| family);
+    let parts = |text: &str| text.to_lowercase().split([' ', '-']).map(str::to_owned).collect::<Vec<_>>();
+    let (product, family) = (parts(product), parts(family));
+    family.iter().all(|part| product.contains(part))
 }
 
 /// The model ID of a stored request; `None` for a model that is not from the hub.
@@ -223,7 +239,7 @@ mod tests {
             })
         };
         json!({
-            "kind": "Recommendation", "model": "org/model", "hardware": "h200:8",
+            "kind": "Recommendation", "model": "org/model", "hardware": "h200-141g:8x1",
             "predictor": { "name": "aiconfigurator", "version": "0.12.0" },
             "target": { "inputTokens": 4000, "outputTokens": 500 },
             "predictions": [prediction(1, false), prediction(2, true)],
@@ -249,7 +265,9 @@ mod tests {
             gpus_by_model: BTreeMap::from([("NVIDIA-H100-80GB-HBM3".into(), 4)]),
             version: "1.6.1".into(),
             gpus: 4,
-            intent: json!({ "model": { "kind": "hub", "repository": "org/other" } }),
+            intent: json!({
+                "model": { "kind": "hub", "repository": "org/other" }, "topology": { "mode": "disagg" },
+            }),
         };
         let target = BenchTarget {
             url: "http://model:8000/v1".into(),
@@ -303,7 +321,8 @@ mod tests {
             differences,
             [
                 "the prediction is for 8 GPUs, and the run used 4 GPUs",
-                "the prediction is for h200:8, and the run used NVIDIA-H100-80GB-HBM3",
+                "the prediction is for h200-141g:8x1, and the run used NVIDIA-H100-80GB-HBM3",
+                "the prediction is for mode agg, and the run used disagg",
                 "the prediction is for org/model, and the run used org/other",
             ]
         );
@@ -313,6 +332,23 @@ mod tests {
         deployment.gpus_by_model = BTreeMap::from([("NVIDIA-H200".into(), 8)]);
         deployment.intent = json!({ "model": { "kind": "hub", "repository": "org/model" } });
         assert_eq!(predicted.differences(&same), [""; 0]);
+    }
+
+    #[test]
+    fn family_is_compared_as_a_whole_word() {
+        for (product, hardware, is_same) in [
+            ("NVIDIA-H200", "h200:8x1", true),
+            ("NVIDIA-H200", "h200-141g:8x1", true),
+            ("NVIDIA-H100-80GB-HBM3", "h100-80g:8x2", true),
+            ("NVIDIA-A100-SXM4-80GB", "a100-80g:8x1", true),
+            ("NVIDIA-GB200", "gb200-186g:4x1", true),
+            ("NVIDIA RTX PRO 6000 Blackwell", "rtx-pro-6000-96g:2x1", true),
+            ("NVIDIA-GB200", "b200:8x1", false),
+            ("NVIDIA-GH200-480GB", "h200-141g:8x1", false),
+            ("NVIDIA-H100-80GB-HBM3", "h200-141g:8x1", false),
+        ] {
+            assert_eq!(is_of_family(product, hardware), is_same, "{product} {hardware}");
+        }
     }
 
     #[test]
@@ -329,6 +365,8 @@ mod tests {
             ("/predictions/1/concurrency", json!(-1), "\"concurrency\" is not a positive number"),
             ("/predictions/1/concurrency", json!(1e12), "\"concurrency\" is not a positive number"),
             ("/predictions/1/itlMilliseconds", json!("25"), "\"itlMilliseconds\" is not a positive number"),
+            ("/predictions/1/concurrency", json!(0), "\"concurrency\" is not a positive number"),
+            ("/target/outputTokens", json!(0), "\"outputTokens\" is not a positive number"),
             ("/target/inputTokens", Value::Null, "invalid type: null, expected u32"),
             ("/predictor", json!({ "name": "a" }), "missing field `version`"),
         ] {

@@ -230,7 +230,6 @@ pub struct WorkloadOptions {
 pub struct TraceFile {
     /// The absolute path.
     pub path: String,
-    /// The number of its requests.
     pub requests: u64,
     /// In hexadecimal digits.
     pub sha256: String,
@@ -326,9 +325,10 @@ impl BenchWorkload {
             Ok(serde_json::Value::Object(fields)) => fields,
             _ => serde_json::Map::new(),
         };
-        let has_same_trace = self.trace_sha256.is_some() && self.trace_sha256 == other.trace_sha256;
+        let have_hashes = self.trace_sha256.is_some() && other.trace_sha256.is_some();
         let (one, other) = (fields(self), fields(other));
-        let is_compared = |name: &str| !(has_same_trace && name == "trace");
+        // The hash identifies a trace, and older records only have its path.
+        let is_compared = |name: &str| name != if have_hashes { "trace" } else { "traceSha256" };
         let differing =
             one.iter().filter(|(name, value)| is_compared(name) && other.get(*name) != Some(value));
         differing

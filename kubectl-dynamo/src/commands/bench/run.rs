@@ -58,7 +58,7 @@ pub(in crate::commands) struct BenchRunArgs {
     /// Workload to run
     #[arg(long, default_value = "check", value_parser = enum_value_parser::<WorkloadKind>())]
     pub workload: WorkloadKind,
-    /// File with the output of `recommend -o json`: measure its load, and compare with its prediction
+    /// File with the output of `recommend -o json` or `-o yaml`: measure its load, and compare with its prediction
     #[arg(long, value_name = "FILE", conflicts_with_all = ["workload", "concurrency", "request_rate", "isl_osl", "turns", "prefix_tokens", "trace"])]
     pub against: Option<PathBuf>,
     #[command(flatten)]

@@ -25,7 +25,7 @@ pub(crate) enum BenchError {
     File { action: &'static str, path: PathBuf, source: std::io::Error },
     #[error("cannot read the trace {}: {reason}", path.display())]
     Trace { path: PathBuf, reason: String },
-    #[error("cannot read the recommendation {}: {reason}", path.display())]
+    #[error("cannot read the recommendation \"{}\": {reason}", path.display())]
     Recommendation { path: PathBuf, reason: String },
     #[error("no tokenizer specified for {url}, which AIPerf needs to generate prompts")]
     NoTokenizer { url: String },

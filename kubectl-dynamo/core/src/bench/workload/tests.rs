@@ -79,6 +79,9 @@ fn traces_are_compared_by_their_content() {
     let one = with_trace("/a/trace.jsonl", "aa");
     assert_eq!(one.differences(&with_trace("/b/trace.jsonl", "aa")), [""; 0]);
     assert_eq!(one.differences(&with_trace("/a/trace.jsonl", "bb")), ["traceSha256: \"aa\", \"bb\""]);
+    let without_hash = BenchWorkload { trace_sha256: None, ..one.clone() };
+    assert_eq!(one.differences(&without_hash), [""; 0]);
+    assert_eq!(without_hash.differences(&one), [""; 0]);
 }
 
 #[test]

@@ -2,19 +2,10 @@
 
 use std::fs::File;
 
+use kubectl_dynamo_tests::model::{QWEN3_32B_CONFIG as CONFIG, QWEN3_32B_WEIGHTS as WEIGHTS};
 use serde_json::Value;
 
 use crate::requests::TestFolder;
-
-/// Configuration of Qwen3-32B on the hub.
-const CONFIG: &str = r#"{
-  "architectures": ["Qwen3ForCausalLM"], "hidden_size": 5120, "intermediate_size": 25600,
-  "max_position_embeddings": 40960, "num_attention_heads": 64, "num_hidden_layers": 64,
-  "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151936, "tie_word_embeddings": false,
-  "torch_dtype": "bfloat16"
-}"#;
-/// Total size in its safetensors index.
-const WEIGHTS: u64 = 65_524_246_528;
 
 /// Creates a folder with the model's configuration and a sparse file of the right size.
 fn folder_with_model(config: &str) -> TestFolder {

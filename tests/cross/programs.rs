@@ -5,20 +5,11 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
+use kubectl_dynamo_tests::model::{QWEN3_32B_CONFIG as CONFIG, QWEN3_32B_WEIGHTS as WEIGHTS};
 use kubectl_dynamo_tests::programs::{kubectl_dynamo, model_fetcher};
 use kubectl_dynamo_tests::{Outcome, ensure};
 
 use crate::Shared;
-
-/// The model of `fit`: the configuration of Qwen3-32B on the hub.
-const CONFIG: &str = r#"{
-  "architectures": ["Qwen3ForCausalLM"], "hidden_size": 5120, "intermediate_size": 25600,
-  "max_position_embeddings": 40960, "num_attention_heads": 64, "num_hidden_layers": 64,
-  "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151936, "tie_word_embeddings": false,
-  "torch_dtype": "bfloat16"
-}"#;
-/// The total size of its weights.
-const WEIGHTS: u64 = 65_524_246_528;
 
 /// Number of the program header of the dynamic linker's path.
 const PT_INTERP: u32 = 3;

@@ -7,6 +7,16 @@ use serde_json::{Map, Value, json};
 
 use crate::Outcome;
 
+/// The configuration of Qwen3-32B on the hub, for `fit`.
+pub const QWEN3_32B_CONFIG: &str = r#"{
+  "architectures": ["Qwen3ForCausalLM"], "hidden_size": 5120, "intermediate_size": 25600,
+  "max_position_embeddings": 40960, "num_attention_heads": 64, "num_hidden_layers": 64,
+  "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151936, "tie_word_embeddings": false,
+  "torch_dtype": "bfloat16"
+}"#;
+/// The total size in its safetensors index, in bytes.
+pub const QWEN3_32B_WEIGHTS: u64 = 65_524_246_528;
+
 /// The mocker emits the token IDs 1000 to 1999.
 const VOCABULARY_SIZE: usize = 2048;
 const CONTEXT_LENGTH: usize = 2048;

@@ -11,6 +11,7 @@ mod completion;
 mod config;
 mod diagnose;
 mod diff;
+mod docs;
 mod down;
 mod endpoint;
 mod events;
@@ -130,6 +131,8 @@ enum Verb {
     Events(Lazy<events::EventsArgs>),
     /// Explain a message code such as KD0604, or list all codes
     Explain(Lazy<explain::ExplainArgs>),
+    /// Print the documentation of a verb, or a page, without network access
+    Docs(Lazy<docs::DocsArgs>),
     /// Write a support bundle with objects, events, and logs, without secrets
     Report(Lazy<report::ReportArgs>),
     /// Print the merged logs of a deployment's pods
@@ -197,6 +200,7 @@ impl Verb {
             Self::Diagnose(_) => "diagnose",
             Self::Events(_) => "events",
             Self::Explain(_) => "explain",
+            Self::Docs(_) => "docs",
             Self::Report(_) => "report",
             Self::Logs(_) => "logs",
             Self::Chat(_) => "chat",
@@ -281,6 +285,7 @@ fn dispatch(verb: Verb, context: &Context) -> Result<Exit> {
         Verb::Diagnose(Lazy(args)) => block_on(diagnose::run(*args, context)),
         Verb::Events(Lazy(args)) => block_on(events::run(*args, context)),
         Verb::Explain(Lazy(args)) => explain::run(&args),
+        Verb::Docs(Lazy(args)) => docs::run(&args, context),
         Verb::Report(Lazy(args)) => block_on(report::run(*args, context)),
         Verb::Fit(Lazy(args)) => block_on(fit::run(*args, context)),
         Verb::Recommend(Lazy(args)) => block_on(recommend::run(*args, context)),

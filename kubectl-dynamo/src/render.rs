@@ -9,6 +9,7 @@ pub(crate) mod bench_prediction;
 pub(crate) mod check;
 pub(crate) mod deployment;
 pub(crate) mod diff;
+pub(crate) mod documentation;
 pub(crate) mod dry_run;
 pub(crate) mod events;
 pub(crate) mod fetch_status;

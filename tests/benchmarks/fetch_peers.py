@@ -101,7 +101,7 @@ class Hub:
 
 
 def command(client, found, into):
-    if client in ("model-fetcher", "unverified"):
+    if client in ("model-fetcher", "unverified", "previous"):
         words = [found[client], "fetch", MODEL, "--into", into, "--progress", "none"]
     elif client == "hf-hub":
         words = [found["hf-hub-snapshot"], MODEL, into / MODEL]

@@ -4,6 +4,7 @@
 mod bench;
 mod bench_driver;
 mod chat;
+mod docs;
 mod documentation;
 mod endpoints;
 mod fit;

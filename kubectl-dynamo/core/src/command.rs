@@ -52,7 +52,8 @@ pub struct CommandScope {
 }
 
 /// Verbs of this plugin that do not contact a cluster.
-const OFFLINE_VERBS: [&str; 7] = ["completion", "config", "explain", "fit", "rbac", "recommend", "version"];
+const OFFLINE_VERBS: [&str; 8] =
+    ["completion", "config", "docs", "explain", "fit", "rbac", "recommend", "version"];
 
 impl SuggestedCommand {
     /// A command of this plugin. `verb` may contain a subcommand, such as `cache pull`.

@@ -29,7 +29,7 @@ use crate::readiness::{
 pub use causal_chain::ChainStep;
 pub use context::{DiagnosisContext, FixTarget};
 pub use engine_log::{StartStep, start_step};
-pub use messages::{Explanation, explanation, explanations};
+pub use messages::{Explanation, MESSAGES_PAGE, explanation, explanations};
 pub use redaction::{redact, redact_object};
 pub use rules::{MessageSource, rule_codes as known_codes};
 

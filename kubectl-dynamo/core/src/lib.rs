@@ -11,6 +11,7 @@ pub mod chat_template;
 pub mod code;
 pub mod command;
 pub mod diagnosis;
+pub mod documentation;
 pub mod error;
 pub mod exit;
 pub mod finding;

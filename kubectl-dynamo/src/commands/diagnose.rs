@@ -88,6 +88,7 @@ fn screen(name: &str, diagnosis: &Diagnosis, failed_verdict: &str, skipped: &[St
             "  more     {}\n",
             SuggestedCommand::plugin("explain").operand(cause.code.as_str(), "CODE")
         );
+        text += &cause.code.address().map(|address| format!("           {address}\n")).unwrap_or_default();
     }
     for message in skipped {
         text += &format!("  skipped  {message}\n");

@@ -56,7 +56,8 @@ fn list() -> String {
 
 fn screen(entry: &Explanation) -> String {
     let advice = if entry.advice.is_empty() { String::new() } else { format!("\n{}\n", entry.advice) };
-    format!("{}: {}\n{advice}", entry.code, entry.meaning)
+    let address = entry.code.address().map(|address| format!("\n{address}\n")).unwrap_or_default();
+    format!("{}: {}\n{advice}{address}", entry.code, entry.meaning)
 }
 
 fn list_document() -> Value {
@@ -76,6 +77,6 @@ fn document(entry: &Explanation) -> Value {
 fn item(entry: &Explanation) -> Value {
     json!({
         "code": entry.code, "category": entry.code.category().title(), "exit": entry.code.exit() as u8,
-        "meaning": entry.meaning, "advice": entry.advice,
+        "meaning": entry.meaning, "advice": entry.advice, "address": entry.code.address(),
     })
 }

@@ -41,7 +41,9 @@ fn write_finding(text: &mut String, finding: &Finding) {
             let problem_text = problem.to_string();
             let hint = typed(problem.hint.clone());
             let (problem_text, hint) = (printable(&problem_text), printable(&hint));
-            writeln!(text, "{} {problem_text}\n    {:<17}{hint}", problem.code, "")
+            let address = problem.code.address().map(|address| format!("\n    {:<17}{address}", ""));
+            let address = address.unwrap_or_default();
+            writeln!(text, "{} {problem_text}\n    {:<17}{hint}{address}", problem.code, "")
         }
     };
 }

@@ -13,7 +13,8 @@ pub struct Explanation {
     pub advice: &'static str,
 }
 
-const PAGE: &str = include_str!("../../../../docs/messages.md");
+/// The text of `docs/messages.md`.
+pub const MESSAGES_PAGE: &str = include_str!("../../../../docs/messages.md");
 
 /// Returns the explanations of all codes, in the order of the page.
 pub fn explanations() -> Vec<Explanation> {
@@ -30,7 +31,8 @@ pub fn explanation(code: &str) -> Option<Explanation> {
 
 /// Returns the section of a code without its heading.
 fn advice(code: MessageCode) -> &'static str {
-    PAGE.split_once(&format!("\n### {code}\n"))
+    MESSAGES_PAGE
+        .split_once(&format!("\n### {code}\n"))
         .map(|(_, rest)| {
             rest.split("\n### ").next().unwrap_or_default().split("\n## ").next().unwrap_or_default()
         })
@@ -59,7 +61,7 @@ mod tests {
 
     #[test]
     fn sections_are_sorted_by_code() {
-        let codes: Vec<&str> = PAGE.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+        let codes: Vec<&str> = MESSAGES_PAGE.lines().filter_map(|line| line.strip_prefix("### ")).collect();
         assert!(codes.is_sorted_by(|one, next| one < next), "{codes:?}");
     }
 

@@ -13,6 +13,7 @@ use crate::local::state;
 use crate::output::printable;
 use crate::workflow::local::environment::folders;
 use kubectl_dynamo_cluster::{Cluster, ConnectOptions, Kind, NamespaceScope, contexts};
+use kubectl_dynamo_core::documentation::documentation_names;
 use kubectl_dynamo_core::object::ObjectView;
 use kubectl_dynamo_core::release::CATALOG;
 
@@ -106,6 +107,7 @@ fn add_names(command: Command, context: &CompletionContext) -> Command {
         "namespace" => arg.add(name_candidates(context, namespace_names)),
         "context" => arg.add(name_candidates(context, |context| contexts(&context.access))),
         "release" => arg.add(ArgValueCandidates::new(release_candidates)),
+        "page" => arg.add(ArgValueCandidates::new(page_candidates)),
         _ => arg,
     });
     subcommands.into_iter().fold(command, |command, subcommand| {
@@ -167,6 +169,11 @@ fn namespace_names(context: &CompletionContext) -> Vec<String> {
 
 fn release_candidates() -> Vec<CompletionCandidate> {
     CATALOG.iter().rev().map(|release| CompletionCandidate::new(release.version)).collect()
+}
+
+/// A name with a space would be completed as two words.
+fn page_candidates() -> Vec<CompletionCandidate> {
+    documentation_names().iter().map(|name| CompletionCandidate::new(name.replace(' ', "-"))).collect()
 }
 
 /// Returns the names of the objects, or none if the query does not finish within the time limit.

@@ -1,0 +1,172 @@
+//! Renders the embedded documentation: the list of its pages, and a page for a terminal. It does not print them.
+
+use anstyle::{AnsiColor, Style};
+use comfy_table::{ContentArrangement, Table, presets};
+use regex::{Captures, Regex};
+use textwrap::Options;
+
+use crate::render::table::columns;
+use kubectl_dynamo_core::documentation::DocumentationPage;
+
+const BOLD: Style = Style::new().bold();
+const CODE: Style = AnsiColor::Cyan.on_default();
+
+/// Lists the names and the topics of the pages below the headings of their sections.
+pub(crate) fn page_list(pages: &[DocumentationPage]) -> String {
+    let sections = pages.chunk_by(|one, next| one.section == next.section);
+    let section = |pages: &[DocumentationPage]| {
+        let rows = pages.iter().map(|page| vec![format!("  {}", page.name), page.topic.to_owned()]);
+        let title = pages.first().map_or("", |page| page.section);
+        format!("{title}\n{}\n", columns(rows, 3))
+    };
+    sections.map(section).collect::<Vec<_>>().join("\n")
+}
+
+/// Renders Markdown for a terminal with `width` columns. Links are replaced by their text, and comments are left out.
+/// Code is indented and never wrapped, so that it can be copied.
+pub(crate) fn page_for_terminal(markdown: &str, width: usize) -> String {
+    let mut text = String::new();
+    // Every second part is a block of code. The first line of each part is the rest of the line with the mark.
+    for (index, part) in format!("\n{markdown}").split("\n```").enumerate() {
+        let part = part.split_once('\n').map_or("", |(_, part)| part);
+        if index % 2 == 0 {
+            text += &blocks_for_terminal(&one_line_paragraphs(&without_links(part)), width);
+        } else {
+            text.push('\n');
+            part.lines().for_each(|line| text += &format!("    {line}\n"));
+        }
+    }
+    text
+}
+
+/// Renders headings, paragraphs, list items, and tables. Each but a row of a table is one line of `markdown`.
+fn blocks_for_terminal(markdown: &str, width: usize) -> String {
+    let mut text = String::new();
+    let mut lines = markdown.lines().peekable();
+    while let Some(line) = lines.next() {
+        if line.starts_with('|') {
+            let mut rows = vec![line];
+            rows.extend(std::iter::from_fn(|| lines.next_if(|line| line.starts_with('|'))));
+            text += &table_for_terminal(&rows, width);
+            text.push('\n');
+            continue;
+        }
+        if let Some(heading) = line.strip_prefix('#') {
+            let heading =
+                with_inline_styles(heading.trim_start_matches('#').trim(), Style::new(), Style::new());
+            text += &format!("{BOLD}{heading}{BOLD:#}\n");
+            continue;
+        }
+        let indent = line.len() - line.trim_start().len() + if is_list_item(line) { 2 } else { 0 };
+        let indent = " ".repeat(indent);
+        let options = Options::new(width).subsequent_indent(&indent);
+        for wrapped in textwrap::wrap(&with_inline_styles(line, CODE, BOLD), options) {
+            text += &format!("{wrapped}\n");
+        }
+    }
+    text
+}
+
+/// Renders the rows of a table, of which the second only separates the heading.
+fn table_for_terminal(rows: &[&str], width: usize) -> String {
+    let cells = |row: &&str| -> Vec<String> {
+        let row = row.trim().trim_matches('|').replace(r"\|", "\u{0}");
+        let plain =
+            |cell: &str| with_inline_styles(cell.trim(), Style::new(), Style::new()).replace('\u{0}', "|");
+        row.split('|').map(plain).collect()
+    };
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_width(u16::try_from(width).unwrap_or(u16::MAX));
+    table.set_header(rows.first().map(cells).unwrap_or_default());
+    table.add_rows(rows.iter().skip(2).map(cells));
+    table.trim_fmt()
+}
+
+/// Replaces the marks of code and of bold text by styles.
+fn with_inline_styles(text: &str, code: Style, bold: Style) -> String {
+    let marked = Regex::new(r"`([^`]+)`|\*\*([^*]+)\*\*").expect("a valid pattern");
+    let styled = marked.replace_all(text, |found: &Captures| match (found.get(1), found.get(2)) {
+        (Some(text), _) => format!("{code}{}{code:#}", text.as_str()),
+        (_, Some(text)) => format!("{bold}{}{bold:#}", text.as_str()),
+        _ => found[0].to_owned(),
+    });
+    styled.into_owned()
+}
+
+/// Replaces links by their text and the address of a website in parentheses. Inline code is not changed.
+fn without_links(markdown: &str) -> String {
+    let link = Regex::new(r"(`[^`]*`)|!?\[([^\]]+)\]\(([^)\s]+)\)").expect("a valid pattern");
+    let replaced = link.replace_all(markdown, |found: &Captures| match (found.get(2), found.get(3)) {
+        (Some(text), Some(target)) if target.as_str().contains("://") => {
+            format!("{} ({})", text.as_str(), target.as_str())
+        }
+        (Some(text), _) => text.as_str().to_owned(),
+        _ => found[0].to_owned(),
+    });
+    replaced.into_owned()
+}
+
+/// Joins the lines of each paragraph and of each list item, and leaves out comments.
+fn one_line_paragraphs(markdown: &str) -> String {
+    let mut text = String::new();
+    let mut is_open = false;
+    for line in markdown.lines().filter(|line| !line.starts_with("<!--")) {
+        let trimmed = line.trim_start();
+        let is_block = trimmed.is_empty() || trimmed.starts_with(['#', '|']);
+        if is_open && !is_block && !is_list_item(line) {
+            text += &format!(" {trimmed}");
+        } else {
+            text += &format!("\n{line}");
+        }
+        is_open = !is_block;
+    }
+    format!("{}\n", text.strip_prefix('\n').unwrap_or(&text))
+}
+
+fn is_list_item(line: &str) -> bool {
+    let line = line.trim_start();
+    let number = line.split_once(". ").map_or("", |(number, _)| number);
+    line.starts_with("- ") || (!number.is_empty() && number.bytes().all(|letter| letter.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_become_text_and_inline_code_stays() {
+        let markdown = "See [fit](explanation/fit.md#a), [krew](https://krew.sigs.k8s.io), and `[x](y)`.";
+        assert_eq!(without_links(markdown), "See fit, krew (https://krew.sigs.k8s.io), and `[x](y)`.");
+    }
+
+    #[test]
+    fn paragraphs_and_list_items_become_one_line() {
+        let markdown = "# A\n\none\ntwo\n\n- three\n  four\n- five\n1. six\n   seven\n\n| a |\n|---|\n<!-- x -->\n| b |\n";
+        let expected = "# A\n\none two\n\n- three four\n- five\n1. six seven\n\n| a |\n|---|\n| b |\n";
+        assert_eq!(one_line_paragraphs(markdown), expected);
+    }
+
+    #[test]
+    fn text_and_tables_fit_and_code_is_not_wrapped() {
+        let row = "| `--timeout <DURATION>` | Maximum time to wait, such as 90s or 30m, before the command gives up |";
+        let code = format!("kubectl dynamo up {}", "a".repeat(60));
+        let markdown = format!(
+            "# up\n\nWaits until\nit serves.\n\n```sh\n{code}\n```\n\n| Flag | Description |\n|---|---|\n{row}\n"
+        );
+        let text = page_for_terminal(&markdown, 60);
+        let plain = console::strip_ansi_codes(&text);
+        for part in [
+            "up\n",
+            "Waits until it serves.\n",
+            &format!("\n\n    {code}\n\n┌"),
+            "--timeout <DURATION>",
+            "before the command",
+        ] {
+            assert!(plain.contains(part), "{part:?} is missing:\n{plain}");
+        }
+        for line in plain.lines().filter(|line| !line.contains(&code)) {
+            assert!(console::measure_text_width(line) <= 60, "{line}");
+        }
+    }
+}

@@ -6,7 +6,6 @@ pub(crate) mod indexes;
 mod obstacles;
 mod receipt;
 
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,7 +26,7 @@ use crate::source::hugging_face::HuggingFace;
 use crate::source::mirror_folder::{MirrorFolder, mirror_path};
 use crate::source::tree::{self, find_case_conflict};
 use crate::store::staging::StagingDir;
-use crate::store::{ModelStore, hf_metadata};
+use crate::store::{ModelStore, hf_metadata, is_in_container_layer};
 use crate::transfer::{AlreadyPresent, Transfer, TransferJob, TransferPlace};
 use model_fetcher_contract::{Listing, ProgressEvent, Receipt, RemoteFile, WaitReason};
 
@@ -134,13 +133,6 @@ pub(crate) fn try_without_network(
         observe(&completion_event(options, receipt, 0, started.elapsed()));
     }
     Ok(receipt)
-}
-
-/// Returns whether this is the first process of a container and `folder` is in the container's own layer.
-fn is_in_container_layer(folder: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let device = |path: &Path| std::fs::metadata(path).map(|metadata| metadata.dev()).ok();
-    std::process::id() == 1 && device(folder) == device(Path::new("/"))
 }
 
 /// Lists the files of a revision. Queries the hub; does not access the model's folder.
@@ -301,7 +293,7 @@ async fn fetch_missing<S: ModelSource>(
     let (mut present, missing) = verify_existing(store, plan, &events).await?;
     present.iter().try_for_each(|file| indexes.check_content(store, &file.path))?;
     let staging =
-        Arc::new(StagingDir::recover(store.folder(), lease.token(), &boot_id(), lease.previous_holder())?);
+        Arc::new(StagingDir::recover(store.folder(), lease.token(), boot_id(), lease.previous_holder())?);
     let already_present =
         AlreadyPresent { files: present.len(), bytes: present.iter().map(|file| file.size).sum() };
     let missing_count = missing.len();

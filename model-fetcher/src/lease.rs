@@ -6,6 +6,7 @@
 //! (`store::staging`), so two writers never share a final name. Clocks of machines are never compared: each
 //! waiter measures how long the lock is unchanged.
 
+mod boot_id;
 mod lock_file;
 mod record;
 
@@ -21,7 +22,8 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use self::lock_file::LockFile;
-pub(crate) use record::{LeaseRecord, boot_id};
+pub(crate) use boot_id::boot_id;
+pub(crate) use record::LeaseRecord;
 
 use crate::error::FetcherError;
 use crate::store::staging::PreviousHolder;

@@ -219,6 +219,12 @@ pub(crate) fn is_unchanged(file: &ReceiptFile, metadata: &fs::Metadata) -> bool 
     metadata.len() == file.size && modified_nanoseconds(metadata) == file.modified
 }
 
+/// Returns whether this is the first process of a container and `folder` is in the container's own layer.
+pub(crate) fn is_in_container_layer(folder: &Path) -> bool {
+    let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).ok();
+    std::process::id() == 1 && device(folder) == device(Path::new("/"))
+}
+
 /// Writes a file and syncs its data.
 pub(crate) fn write_synced(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = File::create(path)?;

@@ -1,11 +1,13 @@
 //! The content of a lock file: who holds the lock and what the holder is doing.
-//! It parses any input, because other processes write the file. A new record reads the host and the boot from `/proc`.
+//! It parses any input, because other processes write the file.
 
 use std::fmt;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 
 use serde::{Deserialize, Serialize};
+
+use super::boot_id::boot_id;
 
 /// Length of every record in bytes, so that one write replaces it.
 const RECORD_LENGTH: usize = 512;
@@ -31,12 +33,12 @@ pub(crate) struct LeaseRecord {
 
 impl LeaseRecord {
     pub(crate) fn for_this_process(file: &File) -> Self {
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let system = rustix::system::uname();
         Self {
             token: format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..)),
-            host: truncate_chars(host.trim(), 64),
+            host: truncate_chars(&system.nodename().to_string_lossy(), 64),
             process: std::process::id(),
-            boot: boot_id(),
+            boot: boot_id().to_owned(),
             device: file.metadata().map(|metadata| metadata.dev()).unwrap_or_default(),
             beat: 0,
             activity: String::new(),
@@ -86,13 +88,6 @@ impl fmt::Display for LeaseRecord {
 
 fn truncate_chars(text: &str, characters: usize) -> String {
     text.chars().take(characters).collect()
-}
-
-/// Returns the kernel's boot ID, or an empty string if it is not available.
-pub(crate) fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        .map(|id| id.trim().to_owned())
-        .unwrap_or_default()
 }
 
 #[cfg(test)]

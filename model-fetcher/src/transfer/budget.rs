@@ -40,7 +40,7 @@ impl TransferLimits {
     }
 }
 
-/// Returns the memory limit of this process's cgroup, version 2 or 1, in bytes.
+/// Returns the memory limit of this process's cgroup, version 2 or 1, in bytes. Only Linux has cgroups.
 fn memory_limit() -> Option<u64> {
     let cgroup_text = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let limits = limit_files(&cgroup_text);

@@ -37,6 +37,8 @@ const INITIAL_RETRY_DELAY: Duration = Duration::from_millis(100);
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(2);
 /// Delay after a failed accept.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
+/// `OPEN_MAX` of macOS. There, the hard limit of open files is usually infinite, but a soft limit must not be.
+const MACOS_OPEN_MAX: u64 = 10_240;
 
 /// The pods and the port that connections are forwarded to.
 #[derive(Debug, Clone)]
@@ -160,7 +162,8 @@ async fn accept_loop<C, N: Future<Output = std::io::Result<C>>>(
 fn raise_open_file_limit() {
     let limit = getrlimit(Resource::Nofile);
     // If this fails, a later accept error is reported.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    let current = limit.maximum.or(Some(MACOS_OPEN_MAX));
+    let _ = setrlimit(Resource::Nofile, Rlimit { current, ..limit });
 }
 
 /// The state that all connections of one port-forward share.

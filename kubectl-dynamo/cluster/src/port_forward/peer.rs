@@ -18,7 +18,11 @@ pub(super) enum PeerState {
 
 /// The state of the socket `peer` in its connection with `local`.
 pub(super) fn peer_state(peer: SocketAddr, local: SocketAddr) -> PeerState {
-    system::peer_state(peer, local).unwrap_or(PeerState::Unknown)
+    match system::has_process(peer, local) {
+        Some(true) => PeerState::Open,
+        Some(false) => PeerState::Closed,
+        None => PeerState::Unknown,
+    }
 }
 
 #[cfg(target_os = "linux")]
@@ -29,8 +33,6 @@ mod system {
     use rustix::net::{
         AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with,
     };
-
-    use super::PeerState;
 
     /// `SOCK_DIAG_BY_FAMILY` of linux/sock_diag.h.
     const BY_FAMILY: u16 = 20;
@@ -43,8 +45,9 @@ mod system {
     /// Offset of `idiag_inode` in a response, including the header: linux/inet_diag.h.
     const INODE: usize = HEADER + 4 + 48 + 16;
 
-    /// Queries one socket. The kernel queues its response before `send` returns.
-    pub(super) fn peer_state(peer: SocketAddr, local: SocketAddr) -> Option<PeerState> {
+    /// Returns whether a process has the socket `peer` open; `None` if this is not known. The kernel queues its response
+    /// before `send` returns.
+    pub(super) fn has_process(peer: SocketAddr, local: SocketAddr) -> Option<bool> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(SOCK_DIAG)).ok()?;
         send(&socket, &request(peer, local), SendFlags::empty()).ok()?;
@@ -56,7 +59,7 @@ mod system {
         }
         // A socket without an inode does not belong to a process.
         let inode = u32::from_ne_bytes(*response.get(INODE..)?.first_chunk()?);
-        Some(if inode == 0 { PeerState::Closed } else { PeerState::Open })
+        Some(inode != 0)
     }
 
     /// `struct nlmsghdr` and `struct inet_diag_req_v2`.
@@ -93,9 +96,8 @@ mod system {
 mod system {
     use std::net::SocketAddr;
 
-    use super::PeerState;
-
-    pub(super) fn peer_state(_: SocketAddr, _: SocketAddr) -> Option<PeerState> {
+    /// Returns that nothing is known.
+    pub(super) fn has_process(_: SocketAddr, _: SocketAddr) -> Option<bool> {
         None
     }
 }

@@ -11,6 +11,7 @@
 
 mod commands;
 mod context;
+mod file_modes;
 mod full_screen;
 mod kube_flags;
 mod output;

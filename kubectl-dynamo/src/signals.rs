@@ -5,8 +5,9 @@
 //! thread that runs a command can also be blocked, in a prompt or in a write to a pipe without a reader. So a thread
 //! of its own watches the signals and ends the process if the command does not react.
 
+mod ignored;
+
 use std::convert::Infallible;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use rustix::process::getpgrp;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use self::ignored::is_handled;
 use kubectl_dynamo_core::error::{Exit, Result};
 
 /// How long a command may take to react to a signal, also on a busy machine. A command that does not react is blocked.
@@ -204,17 +206,4 @@ fn restore_terminal(mode: Option<&Termios>) {
         // A terminal that was closed does not have a mode any more.
         let _ = tcsetattr(&stdin, OptionalActions::Now, mode);
     }
-}
-
-/// Whether a signal was not ignored at startup.
-fn is_handled(kind: SignalKind) -> bool {
-    static IGNORED: OnceLock<u64> = OnceLock::new();
-    IGNORED.get_or_init(ignored_signals) & (1 << (kind.as_raw_value() - 1)) == 0
-}
-
-/// Returns the ignored signals of this process as a bit mask; 0 if the kernel does not provide them.
-fn ignored_signals() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }

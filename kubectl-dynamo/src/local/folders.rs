@@ -4,8 +4,6 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
-
 use super::LocalError;
 
 /// The two folders that the plugin owns on a machine.
@@ -63,14 +61,13 @@ pub(super) async fn lock(path: &Path, on_wait: impl FnOnce()) -> Result<File, Lo
         std::fs::create_dir_all(parent).map_err(LocalError::file("create", parent))?;
     }
     let file = File::create(path).map_err(LocalError::file("open", path))?;
-    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+    if file.try_lock().is_ok() {
         return Ok(file);
     }
     on_wait();
-    let waited =
-        tokio::task::spawn_blocking(move || flock(&file, FlockOperation::LockExclusive).map(|()| file));
+    let waited = tokio::task::spawn_blocking(move || file.lock().map(|()| file));
     match waited.await {
-        Ok(locked) => locked.map_err(|error| LocalError::file("lock", path)(error.into())),
+        Ok(locked) => locked.map_err(LocalError::file("lock", path)),
         Err(error) => Err(LocalError::file("lock", path)(std::io::Error::other(error))),
     }
 }

@@ -1,5 +1,6 @@
 //! Identifies processes by ID, start time, and boot, because the kernel reuses process IDs.
-//! It finds processes by environment variable and sends signals to them.
+//! It finds processes by environment variable and sends signals to them. It reads `/proc`, and finds no process on an
+//! operating system without it, where no verb starts one.
 
 use std::path::Path;
 
@@ -81,7 +82,7 @@ fn boot_id() -> String {
         .unwrap_or_default()
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
 

@@ -12,6 +12,7 @@ use super::LocalError;
 use super::folders::{Folders, write_atomically};
 use super::pid::{self, ProcessId};
 use super::processes::Process;
+use crate::file_modes;
 use kubectl_dynamo_core::intent::ServingIntent;
 pub(super) use running::RunRecord;
 pub use running::RunningProcess;
@@ -249,7 +250,5 @@ fn write<T: Serialize>(folder: &Path, name: &str, value: &T) -> Result<(), Local
 
 /// Makes a folder private, because values of `--env` may be confidential.
 fn restrict_to_owner(folder: &Path) -> Result<(), LocalError> {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))
-        .map_err(LocalError::file("protect", folder))
+    file_modes::make_private(folder).map_err(LocalError::file("protect", folder))
 }

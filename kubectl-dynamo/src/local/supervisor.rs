@@ -7,6 +7,7 @@
 
 mod process_group;
 mod serving;
+mod subreaper;
 mod tied_command;
 
 pub use serving::serve;

@@ -3,9 +3,9 @@
 
 use std::fs;
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::file_modes::make_executable;
 use kubectl_dynamo_core::code::MessageCode;
 use kubectl_dynamo_core::command::{Fix, SuggestedCommand};
 use kubectl_dynamo_core::error::{Explain, Result};
@@ -105,7 +105,7 @@ fn write(folder: &Path, content: &str) -> std::result::Result<bool, ShimError> {
     let write = || {
         let mut file = fs::File::create(&temporary)?;
         file.write_all(content.as_bytes())?;
-        file.set_permissions(fs::Permissions::from_mode(0o755))?;
+        make_executable(&file)?;
         drop(file);
         fs::rename(&temporary, &path)
     };

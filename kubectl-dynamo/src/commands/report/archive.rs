@@ -1,18 +1,17 @@
 //! The archive of `report`. It must not decide what the archive contains.
 
-use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use crate::file_modes::create_private_file;
 use crate::workflow::snapshot::BundleFile;
 
 /// Writes a gzipped tar archive with one folder. Only the owner can read it (mode 0600).
 pub(super) fn write(path: &Path, folder: &str, files: &[BundleFile]) -> io::Result<()> {
-    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let file = create_private_file(path)?;
     let mut archive = tar::Builder::new(GzEncoder::new(file, Compression::default()));
     let now = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default();
     for file in files {

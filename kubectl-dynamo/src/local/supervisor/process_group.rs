@@ -5,9 +5,10 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, set_child_subreaper, wait};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
 use tokio::sync::mpsc;
 
+use super::subreaper;
 use crate::local::pid;
 
 /// Time between SIGTERM and SIGKILL: Dynamo finishes running requests first.
@@ -26,9 +27,7 @@ pub(super) struct ProcessGroup {
 impl ProcessGroup {
     /// An empty group. This process becomes the parent of every descendant whose own parent exits.
     pub(super) fn new(env_marker: (&'static str, String)) -> Self {
-        // This fails only on kernels before 3.4; descendants that leave their group are then found by the
-        // marker.
-        let _ = set_child_subreaper(Some(rustix::process::getpid()));
+        subreaper::become_subreaper();
         Self { env_marker, pids: Vec::new(), exits: None }
     }
 

@@ -1,13 +1,13 @@
 //! The benchmark runs on this machine: one folder for each, with our record and AIPerf's own files. A run that was
 //! killed stays readable.
 
-use std::fs::{DirBuilder, File, TryLockError};
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use super::{BenchError, BenchResult};
+use crate::file_modes::private_folder;
 use crate::local::folders::write_atomically;
 use crate::workflow::local::environment;
 use kubectl_dynamo_core::bench::{BenchRun, BenchStatus};
@@ -80,7 +80,7 @@ impl BenchStore {
         let path = self.folder(name)?;
         std::fs::create_dir_all(&self.root).map_err(BenchError::file("create", &self.root))?;
         // Errors of a server can contain prompts.
-        match DirBuilder::new().mode(0o700).create(&path) {
+        match private_folder().create(&path) {
             // A command that was killed, or a full disk, can have left a folder without a record.
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && path.is_dir() => {
                 if path.join(RECORD).exists() || is_locked(&path) {

@@ -3,12 +3,12 @@
 
 use std::fmt::Write;
 use std::fs;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::Event;
 use serde_json::Value;
 
+use crate::file_modes::private_folder;
 use crate::workflow::local::environment as local_environment;
 use crate::workflow::snapshot::{DeploymentSnapshot, with_kind};
 use kubectl_dynamo_core::diagnosis::{Diagnosis, redact, redact_object};
@@ -66,7 +66,7 @@ pub(crate) fn save(
 ) -> Result<PathBuf> {
     let all = local_environment::folders()?.state.join(BUNDLE_FOLDER);
     let folder = all.join(unique_name(namespace, name));
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+    private_folder().recursive(true).create(&folder)?;
     for file in bundle_files(snapshot, Some(diagnosis)) {
         fs::write(folder.join(file.name), file.text)?;
     }

@@ -3,17 +3,18 @@
 
 pub(crate) mod edit;
 pub(crate) mod error;
+pub(crate) mod folders;
 pub(crate) mod starter_kit;
 mod write;
 
 use std::path::{Path, PathBuf};
 
-use etcetera::BaseStrategy;
 use model_fetcher::ProxySettings;
 use serde_json::{Map, Value};
 use toml_edit::{DocumentMut, Item};
 
 use crate::settings::error::{ApiKeyUnset, ConfigError};
+use crate::settings::folders::FolderKind;
 use kubectl_dynamo_core::error::Result;
 use kubectl_dynamo_core::intent::request::{Field, NAMESPACE, SettingSource, SettingsLayer, flatten};
 
@@ -45,14 +46,14 @@ pub(crate) fn is_dumb_terminal() -> bool {
     std::env::var("TERM").map_or(true, |term| term.is_empty() || term == "dumb")
 }
 
-/// Returns the path of the user config, which may not exist: `$KUBECTL_DYNAMO_CONFIG`, else in the XDG config
-/// folder.
+/// Returns the path of the user config, which may not exist: `$KUBECTL_DYNAMO_CONFIG`, else in the folder of the
+/// user's config files.
 pub(crate) fn user_path() -> std::result::Result<PathBuf, ConfigError> {
     if let Some(path) = std::env::var_os(CONFIG_PATH_VARIABLE).filter(|path| !path.is_empty()) {
         return Ok(path.into());
     }
-    let folders = etcetera::choose_base_strategy().map_err(|_| ConfigError::NoHomeDirectory)?;
-    Ok(folders.config_dir().join("kubectl-dynamo").join("config.toml"))
+    let folder = FolderKind::Config.path().ok_or(ConfigError::NoHomeDirectory)?;
+    Ok(folder.join("config.toml"))
 }
 
 /// Returns the path of the project config if it exists.

@@ -3,41 +3,22 @@
 
 use std::path::PathBuf;
 
-use etcetera::BaseStrategy;
 use model_fetcher::FetchOptions;
 use model_fetcher_contract::{DEFAULT_ENDPOINT, environment, user_agent};
 
 use crate::local::{Folders, LocalError};
+use crate::settings::folders::FolderKind;
 
-/// Folder name below the user's cache and state folders.
-const FOLDER_NAME: &str = "kubectl-dynamo";
-
-/// Returns the cache and state folders: `KUBECTL_DYNAMO_CACHE` and `KUBECTL_DYNAMO_STATE`, else the XDG
-/// folders.
+/// Returns the cache and state folders.
 ///
 /// # Errors
-/// Returns [`LocalError::NoHome`] if the user does not have a home folder.
+/// Returns [`LocalError::NoHomeDirectory`] if the user does not have a home folder.
 pub(crate) fn folders() -> Result<Folders, LocalError> {
-    let folder_variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let (cache, state) = (folder_variable("KUBECTL_DYNAMO_CACHE"), folder_variable("KUBECTL_DYNAMO_STATE"));
-    let base_strategy = etcetera::choose_base_strategy().map_err(|_| LocalError::NoHomeDirectory);
-    let cache = match cache {
-        Some(cache) => cache,
-        None => {
-            base_strategy.as_ref().map_err(|_| LocalError::NoHomeDirectory)?.cache_dir().join(FOLDER_NAME)
-        }
-    };
-    let state = match state {
-        Some(state) => state,
-        None => {
-            let base_strategy = base_strategy?;
-            base_strategy.state_dir().unwrap_or_else(|| base_strategy.data_dir()).join(FOLDER_NAME)
-        }
-    };
-    let absolute = |path: PathBuf| {
+    let find = |kind: FolderKind| {
+        let path = kind.path().ok_or(LocalError::NoHomeDirectory)?;
         std::path::absolute(&path).map_err(|source| LocalError::File { action: "find", path, source })
     };
-    Ok(Folders { cache: absolute(cache)?, state: absolute(state)? })
+    Ok(Folders { cache: find(FolderKind::Cache)?, state: find(FolderKind::State)? })
 }
 
 /// Returns the folder of the benchmark runs: `bench` in the user's data folder.
@@ -45,8 +26,7 @@ pub(crate) fn folders() -> Result<Folders, LocalError> {
 /// # Errors
 /// Returns [`LocalError::NoHomeDirectory`] if the user does not have a home folder.
 pub(crate) fn bench_folder() -> Result<PathBuf, LocalError> {
-    let base_strategy = etcetera::choose_base_strategy().map_err(|_| LocalError::NoHomeDirectory)?;
-    Ok(base_strategy.data_dir().join(FOLDER_NAME).join("bench"))
+    Ok(FolderKind::Data.path().ok_or(LocalError::NoHomeDirectory)?.join("bench"))
 }
 
 /// Returns the path of this executable, which starts again as the supervisor.

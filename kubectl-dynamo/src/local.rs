@@ -6,6 +6,7 @@
 
 pub mod aiperf;
 mod error;
+mod feature;
 pub mod folders;
 pub mod gpus;
 pub mod launch;
@@ -24,6 +25,7 @@ pub mod tiny_model;
 
 pub use error::LocalError;
 pub(crate) use error::local_command;
+pub use feature::LocalFeature;
 pub use folders::Folders;
 
 /// Progress of starting a local deployment.

@@ -201,6 +201,7 @@ message_codes! {
     NotEnoughLocalGpus = "KD0521", Image, exit DoesNotFit, "This machine does not have enough GPUs";
     LocalDeploymentNotRunning = "KD0522", Image, exit Failed, "A local deployment is no longer running";
     ClusterFlagWithLocal = "KD0523", Image, exit Usage, "A flag that needs a cluster was used with --local";
+    LocalSystemUnsupported = "KD0524", Image, exit Platform, "What the command runs on this machine needs Linux";
     ContainerOutOfMemory = "KD0530", Image, exit DoesNotFit, "A container exceeded its memory limit";
     ContainerKilled = "KD0531", Image, exit Failed, "A container was killed by Kubernetes";
     ImageArchitectureMismatch = "KD0532", Image, exit Failed, "The image is not built for the node's CPU architecture";

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::LocalFeature;
 use kubectl_dynamo_core::code::MessageCode;
 use kubectl_dynamo_core::command::{Fix, SuggestedCommand};
 use kubectl_dynamo_core::error::{Exit, Explain};
@@ -11,6 +12,8 @@ use kubectl_dynamo_core::release::DEFAULT_RELEASE;
 /// An error of `up --local` or of another verb with `--local`.
 #[derive(Debug, thiserror::Error)]
 pub enum LocalError {
+    #[error("{} needs Linux, but this is {system}", feature.name())]
+    UnsupportedSystem { feature: LocalFeature, system: String },
     #[error("Python not found in PATH; 3.10 or later is required")]
     NoPython,
     #[error("{} is Python {found}, but 3.10 or later is required", python.display())]
@@ -81,6 +84,7 @@ pub(crate) fn local_command(verb: &str, name: &str) -> SuggestedCommand {
 impl Explain for LocalError {
     fn code(&self) -> Option<MessageCode> {
         Some(match self {
+            Self::UnsupportedSystem { .. } => MessageCode::LocalSystemUnsupported,
             Self::NoPython => MessageCode::PythonNotFound,
             Self::PythonTooOld { .. } => MessageCode::PythonTooOld,
             Self::NoVenv { .. } => MessageCode::PythonModuleMissing,
@@ -111,6 +115,7 @@ impl Explain for LocalError {
     fn hint(&self) -> Option<Fix> {
         Some(match self {
             Self::Fetch(error) => return error.hint().map(Fix::from),
+            Self::UnsupportedSystem { feature, .. } => feature.alternative(),
             Self::NoPython => "install Python: sudo apt-get install python3 python3-venv".into(),
             Self::PythonTooOld { .. } => {
                 "install a newer Python, for example: sudo apt-get install python3.11 python3.11-venv".into()
@@ -159,7 +164,7 @@ impl Explain for LocalError {
     fn exit(&self) -> Exit {
         match self {
             Self::ClusterOnlyFlag { .. } | Self::AmbiguousDeployment { .. } => Exit::Usage,
-            Self::UnsupportedRelease { .. } => Exit::Platform,
+            Self::UnsupportedSystem { .. } | Self::UnsupportedRelease { .. } => Exit::Platform,
             Self::NoGpu { .. } | Self::TooFewGpus { .. } => Exit::DoesNotFit,
             Self::ReadyTimeout { .. } => Exit::NotReadyInTime,
             Self::ModelFolderNotFound { .. } | Self::IncompleteModel { .. } => Exit::Model,

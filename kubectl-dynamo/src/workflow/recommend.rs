@@ -14,6 +14,7 @@ pub(crate) use error::RecommendFailure;
 pub(crate) use model::WeightSource;
 
 use crate::context::Context;
+use crate::local::LocalFeature;
 use crate::local::predictor::{self, PACKAGE, Predictor};
 use crate::report::{Report, Stage};
 use crate::workflow::fit::{FitQuery, ModelWeights};
@@ -131,7 +132,7 @@ pub(crate) async fn recommend(options: RecommendOptions, context: &Context) -> R
 }
 
 async fn prepare_predictor(supervisor: &Path, report: &Report) -> Result<Predictor> {
-    let folders = environment::folders()?;
+    let folders = environment::folders_for(LocalFeature::Aiconfigurator)?;
     let observer = |progress| report_progress(progress, report);
     let predictor = predictor::prepare(&folders, supervisor, &observer).await?;
     let state = if predictor.reused { "already installed" } else { "installed" };

@@ -4,21 +4,20 @@
 use crate::context::Context;
 use crate::local::state::{self, LocalDeployment};
 use crate::report::Stage;
-use crate::workflow::local::{environment, lookup};
+use crate::workflow::local::lookup::{all_deployments, find_deployment};
 use kubectl_dynamo_core::error::{Exit, Result};
 
 /// Stops all deployments.
 pub(in crate::commands) async fn down_all(context: &Context) -> Result<Exit> {
-    stop(state::list(&environment::folders()?), context).await
+    stop(all_deployments()?, context).await
 }
 
 /// Stops the named deployments, or the only one if no name is given.
 pub(in crate::commands) async fn down(names: &[String], context: &Context) -> Result<Exit> {
-    let folders = environment::folders()?;
     let found = match names {
-        [] => vec![lookup::find_deployment(&folders, None)?],
+        [] => vec![find_deployment(None)?],
         names => {
-            let named = names.iter().map(|name| lookup::find_deployment(&folders, Some(name)));
+            let named = names.iter().map(|name| find_deployment(Some(name)));
             named.collect::<std::result::Result<_, _>>()?
         }
     };

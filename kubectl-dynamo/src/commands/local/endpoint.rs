@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crate::smoke_test;
-use crate::workflow::local::environment;
 use crate::workflow::local::lookup::find_deployment;
 use kubectl_dynamo_core::error::Result;
 
@@ -23,7 +22,7 @@ pub(in crate::commands) struct LocalEndpoint {
 /// # Errors
 /// The deployment does not exist.
 pub(in crate::commands) async fn endpoint(name: Option<&str>) -> Result<LocalEndpoint> {
-    let spec = find_deployment(&environment::folders()?, name)?.spec;
+    let spec = find_deployment(name)?.spec;
     let url = spec.base_url();
     let models = smoke_test::models(&url, MODELS_TIMEOUT).await.unwrap_or_default();
     let models = if models.is_empty() { vec![spec.intent.served_model_name.clone()] } else { models };

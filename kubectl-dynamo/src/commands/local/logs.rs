@@ -7,7 +7,7 @@ use crate::local::logs::{self, LogFollower};
 use crate::local::state::{self, LocalDeployment};
 use crate::output::print_data;
 use crate::signals::run_until_signal;
-use crate::workflow::local::{environment, lookup};
+use crate::workflow::local::lookup::find_deployment;
 use kubectl_dynamo_core::error::{Exit, Result};
 
 /// Options of `logs --local`.
@@ -22,7 +22,7 @@ pub(in crate::commands) struct LocalLogsOptions<'a> {
 
 /// Prints the logs in chronological order, and new lines with `--follow`.
 pub(in crate::commands) async fn logs(args: &LocalLogsOptions<'_>) -> Result<Exit> {
-    let found = lookup::find_deployment(&environment::folders()?, Some(args.name))?;
+    let found = find_deployment(Some(args.name))?;
     let is_selected = |process: &str| {
         let component = args.component;
         component

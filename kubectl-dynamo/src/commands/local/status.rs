@@ -8,14 +8,13 @@ use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::local::local_command;
-use crate::local::state::{self, LocalDeployment};
+use crate::local::state::LocalDeployment;
 use crate::output::{ListFormat, PrintFormat, TextFormat, print_data};
 use crate::render::list::ListColumns;
 use crate::render::table::table;
 use crate::render::top::numbers;
 use crate::smoke_test;
-use crate::workflow::local::environment;
-use crate::workflow::local::lookup::{find_deployment, names};
+use crate::workflow::local::lookup::{all_deployments, find_deployment, names};
 use crate::workflow::summary::age;
 use crate::workflow::top::request_totals;
 use kubectl_dynamo_core::code::MessageCode;
@@ -28,7 +27,7 @@ const MODELS_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Prints the local deployments in the given format.
 pub(in crate::commands) fn list(output: &PrintFormat<ListFormat>, context: &Context) -> Result<Exit> {
-    let all = state::list(&environment::folders()?);
+    let all = all_deployments()?;
     if all.is_empty() && !output.is_document() {
         context.report.info("no local deployments found");
         return Ok(Exit::Ok);
@@ -101,11 +100,10 @@ pub(in crate::commands) async fn status(
     output: &PrintFormat<TextFormat>,
     context: &Context,
 ) -> Result<Exit> {
-    let folders = environment::folders()?;
-    if name.is_none() && state::list(&folders).len() != 1 {
+    if name.is_none() && all_deployments()?.len() != 1 {
         return list(&output.map_own(|TextFormat::Text| ListFormat::Table), context);
     }
-    let found = find_deployment(&folders, name)?;
+    let found = find_deployment(name)?;
     report_leftovers(&found, context);
     let intent = &found.spec.intent;
     let models = smoke_test::models(&found.spec.base_url(), MODELS_TIMEOUT).await.unwrap_or_default();

@@ -7,6 +7,7 @@ use super::target::{self, BenchTargetName, DirectTarget};
 use super::{BenchError, BenchResult, cluster_run};
 use crate::context::Context;
 use crate::local::aiperf::{self, Aiperf};
+use crate::local::{Folders, LocalFeature};
 use crate::render::bench::plan_lines;
 use crate::report::{Event, Report, Stage};
 use crate::signals::ShutdownSignals;
@@ -30,6 +31,7 @@ pub(crate) async fn run(options: BenchRunOptions, context: &Context) -> Result<B
 /// Runs AIPerf on this machine.
 async fn run_here(target: &DirectTarget, options: &BenchRunOptions, context: &Context) -> Result<BenchRun> {
     let report = &context.report;
+    let folders = environment::folders_for(LocalFeature::Aiperf)?;
     let store = BenchStore::new(options.output_dir.as_deref())?;
     let workload = resolve_workload(options.workload.clone(), options.trace.as_deref())?;
     if let Some(name) = &options.name {
@@ -39,7 +41,7 @@ async fn run_here(target: &DirectTarget, options: &BenchRunOptions, context: &Co
     let target = target::find(target, &options.model).await?;
     let mut signals = ShutdownSignals::new();
     let aiperf = tokio::select! {
-        aiperf = prepare_aiperf(report) => aiperf?.with_key(key),
+        aiperf = prepare_aiperf(&folders, report) => aiperf?.with_key(key),
         () = signals.next() => {
             let name = options.name.clone().unwrap_or_default();
             let total = workload.measurements().len();
@@ -57,10 +59,9 @@ async fn run_here(target: &DirectTarget, options: &BenchRunOptions, context: &Co
     session.measure_all(record, &workload, &mut signals).await
 }
 
-async fn prepare_aiperf(report: &Report) -> Result<Aiperf> {
-    let folders = environment::folders()?;
+async fn prepare_aiperf(folders: &Folders, report: &Report) -> Result<Aiperf> {
     let observer = |progress| report_progress(progress, report);
-    let aiperf = aiperf::prepare(&folders, &environment::current_executable()?, &observer).await?;
+    let aiperf = aiperf::prepare(folders, &environment::current_executable()?, &observer).await?;
     let state = if aiperf.reused { "already installed" } else { "installed" };
     report.done(Stage::Runtime, format!("AIPerf {AIPERF_VERSION} {state}"));
     Ok(aiperf)

@@ -11,10 +11,9 @@ use tokio::time::timeout;
 use super::error::GatewayError;
 use crate::chat::{Endpoint, EndpointKind};
 use crate::context::Context;
-use crate::local::state::{self, LocalDeployment};
+use crate::local::state::LocalDeployment;
 use crate::smoke_test;
-use crate::workflow::local::environment;
-use crate::workflow::local::lookup::find_running;
+use crate::workflow::local::lookup::{all_deployments, find_running};
 use crate::workflow::lookup;
 use crate::workflow::summary::frontend_url;
 use kubectl_dynamo_cluster::{Cluster, Kind, Platform};
@@ -166,10 +165,7 @@ async fn ask_graph(graph: &Value, cluster: &Cluster) -> FoundDeployment {
 
 async fn find_local(names: &[String]) -> Result<Vec<FoundDeployment>> {
     let deployments: Vec<LocalDeployment> = match names {
-        [] => {
-            let all = state::list(&environment::folders()?);
-            all.into_iter().filter(LocalDeployment::is_supervised).collect()
-        }
+        [] => all_deployments()?.into_iter().filter(LocalDeployment::is_supervised).collect(),
         names => names.iter().map(|name| find_running(Some(name))).collect::<Result<_>>()?,
     };
     let mut all = Vec::new();

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use model_fetcher::FetchOptions;
 use model_fetcher_contract::{DEFAULT_ENDPOINT, environment, user_agent};
 
-use crate::local::{Folders, LocalError};
+use crate::local::{Folders, LocalError, LocalFeature};
 use crate::settings::folders::FolderKind;
 
 /// Returns the cache and state folders.
@@ -19,6 +19,15 @@ pub(crate) fn folders() -> Result<Folders, LocalError> {
         std::path::absolute(&path).map_err(|source| LocalError::File { action: "find", path, source })
     };
     Ok(Folders { cache: find(FolderKind::Cache)?, state: find(FolderKind::State)? })
+}
+
+/// Returns the cache and state folders for a feature that needs Linux.
+///
+/// # Errors
+/// Returns [`LocalError::UnsupportedSystem`] on another operating system.
+pub(crate) fn folders_for(feature: LocalFeature) -> Result<Folders, LocalError> {
+    feature.check_system(std::env::consts::OS)?;
+    folders()
 }
 
 /// Returns the folder of the benchmark runs: `bench` in the user's data folder.

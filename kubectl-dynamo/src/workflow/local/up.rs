@@ -10,7 +10,7 @@ use crate::local::processes::{self, LaunchEnvironment};
 use crate::local::runtime::{self, Runtime, RuntimeRequest};
 use crate::local::state::{self, LocalDeployment, LocalDeploymentSpec};
 use crate::local::supervisor::Lifetime;
-use crate::local::{Folders, LocalError, LocalObserver, model};
+use crate::local::{Folders, LocalError, LocalFeature, LocalObserver, model};
 use crate::render::local::{closing_lines, model_line, plan_lines, runtime_line};
 use crate::report::{Event, Report, Stage};
 use crate::signals::ShutdownSignals;
@@ -52,7 +52,7 @@ enum LocalStart {
 pub(crate) async fn run(args: LocalUpOptions, context: &Context) -> Result<Exit> {
     let mut interrupts = ShutdownSignals::new();
     let report = &context.report;
-    let folders = environment::folders()?;
+    let folders = environment::folders_for(LocalFeature::Runtime)?;
     let local_intent = resolve_local_intent(&args.serving, &args.cluster_flags).await?;
     let name = local_intent.intent.name.clone();
     let prepared = async {

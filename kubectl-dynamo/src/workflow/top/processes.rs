@@ -5,9 +5,8 @@ use serde_json::Value;
 
 use super::connections::{MetricsAddress, ProcessKey};
 use crate::context::Context;
-use crate::local::state::{self, LocalDeployment};
-use crate::workflow::local::environment;
-use crate::workflow::local::lookup::find_running;
+use crate::local::state::LocalDeployment;
+use crate::workflow::local::lookup::{all_deployments, find_running};
 use crate::workflow::lookup;
 use crate::workflow::metrics_port::metrics_port;
 use crate::workflow::summary::{stored_intent, summarize};
@@ -154,7 +153,7 @@ impl ProcessSource {
 
 /// Returns all running deployments of this machine. If there is none, the error is that of a lookup without a name.
 fn running_deployments() -> Result<Vec<LocalDeployment>> {
-    let mut all = state::list(&environment::folders()?);
+    let mut all = all_deployments()?;
     all.retain(LocalDeployment::is_supervised);
     if all.is_empty() {
         all.push(find_running(None)?);

@@ -7,6 +7,7 @@ mod report;
 mod rules;
 mod signatures;
 mod source;
+mod systems;
 mod table;
 mod typed_commands;
 
@@ -82,6 +83,12 @@ fn only_the_catalog_contains_dynamo_versions() {
         _ if is_of_plugin(package) => rules::version_violations(&ParsedSource::parse(path, text)),
         _ => Vec::new(),
     });
+}
+
+#[test]
+fn only_listed_files_know_the_operating_system() {
+    check_every_file(systems::system_violations);
+    check_every_file(systems::unix_violations);
 }
 
 #[test]

@@ -169,7 +169,8 @@ fn parsers_are_not_derived_without_a_cluster() {
     let folder = TestFolder::new();
     let stderr = |more: &[&str]| {
         let base = ["render", "Qwen/Qwen3-0.6B", "--release", "1.6.1", "--graph-api", "v1beta1"];
-        let output = folder.run(&[&base[..], more].concat());
+        let image = ["--fetcher-image=registry.test/fetcher:1"];
+        let output = folder.run(&[&base[..], &image, more].concat());
         assert!(
             output.status.success() && !String::from_utf8_lossy(&output.stdout).contains("--dyn-reasoning")
         );

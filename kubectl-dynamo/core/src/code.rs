@@ -208,6 +208,7 @@ message_codes! {
     NvidiaRuntimeFailure = "KD0533", Image, exit Platform, "The NVIDIA container runtime of the node fails";
     CommandNotExecutable = "KD0534", Image, exit Failed, "The command of a container cannot be executed";
     PodNetworkFailure = "KD0535", Image, exit Failed, "The node cannot set up the network of a pod";
+    UnreleasedBuild = "KD0536", Image, exit Ok, "The build of the plugin is unreleased, so its default fetcher image may not exist";
 
     InvalidWorkerFlags = "KD0601", Engine, exit Usage, "Flags about workers or their engine contradict each other, or a count is zero";
     ContainerCrashLoop = "KD0602", Engine, exit Failed, "A container crashes repeatedly";

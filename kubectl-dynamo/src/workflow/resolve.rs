@@ -97,6 +97,13 @@ impl ResolvedDeployment {
         }
     }
 
+    /// Adds the warning of an unreleased build.
+    fn warn_if_unreleased(&mut self, settings: &MergedSettings) {
+        if let Some(plan) = &mut self.plan {
+            plan.warnings.extend(images::unreleased_image_warning(settings));
+        }
+    }
+
     /// Returns the warnings of the plan.
     pub(crate) fn plan_warnings(&self) -> impl Iterator<Item = &PlanWarning> {
         self.plan.iter().flat_map(|plan| &plan.warnings)
@@ -129,6 +136,7 @@ pub(crate) fn resolve_offline(
     let mut deployment =
         build(resolved, &settings, assumptions.namespace, assumptions.graph_api, environment)?;
     detection.report_in(&mut deployment);
+    deployment.warn_if_unreleased(&settings);
     Ok(deployment)
 }
 
@@ -219,6 +227,9 @@ pub(crate) async fn resolve_on_cluster(
     deployment.exists = live.is_some();
     deployment.operators = operators;
     detection.report_in(&mut deployment);
+    if live.is_none() {
+        deployment.warn_if_unreleased(&settings);
+    }
     if let Some(graph) = live.as_ref().filter(|graph| adopted::is_adopted(graph)) {
         let weaker_layers =
             layers.layers.iter().filter(|layer| !layer.source.is_deployment_specific()).cloned();

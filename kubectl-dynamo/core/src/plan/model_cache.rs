@@ -10,8 +10,25 @@ use crate::intent::{Cache, ModelRef, ServingIntent, TokenSecret, engine_flags};
 /// Path at which every pod mounts the cache volume.
 pub const CACHE_MOUNT_PATH: &str = DEFAULT_INTO;
 
-/// Default image of the fetch containers, with the plugin's version as its tag.
-pub const FETCHER_IMAGE: &str = concat!("ghcr.io/kubectl-dynamo/model-fetcher:", env!("CARGO_PKG_VERSION"));
+/// The image that the build of a release sets. `None` in an unreleased build.
+const RELEASED_FETCHER_IMAGE: Option<&str> = non_empty(option_env!("KUBECTL_DYNAMO_RELEASE_FETCHER_IMAGE"));
+
+/// Default image of the fetch containers. An unreleased build uses the name that a release would have.
+pub const FETCHER_IMAGE: &str = match RELEASED_FETCHER_IMAGE {
+    Some(image) => image,
+    None => concat!("ghcr.io/kubectl-dynamo/model-fetcher:", env!("CARGO_PKG_VERSION")),
+};
+
+/// Whether this is the build of a release, whose default fetcher image is published.
+pub const IS_RELEASED: bool = RELEASED_FETCHER_IMAGE.is_some();
+
+/// An empty variable of the build counts as unset.
+const fn non_empty(setting: Option<&str>) -> Option<&str> {
+    match setting {
+        Some(text) if text.is_empty() => None,
+        setting => setting,
+    }
+}
 
 /// Where the fetch step runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,5 +119,22 @@ pub fn token_variable(secret: &TokenSecret) -> EnvironmentVariable {
     EnvironmentVariable {
         name: TokenSecret::DEFAULT_KEY.into(),
         value: EnvironmentValue::Secret { name: secret.name.clone(), key: secret.key.clone() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::intent::image::check_image_reference;
+
+    #[test]
+    fn default_image_is_the_one_of_the_release_build() {
+        assert_eq!(non_empty(None), None);
+        assert_eq!(non_empty(Some("")), None);
+        assert_eq!(non_empty(Some("registry.test/fetcher:1")), Some("registry.test/fetcher:1"));
+        assert_eq!(check_image_reference(FETCHER_IMAGE), Ok(()));
+        let is_set =
+            option_env!("KUBECTL_DYNAMO_RELEASE_FETCHER_IMAGE").is_some_and(|image| !image.is_empty());
+        assert_eq!(IS_RELEASED, is_set);
     }
 }

@@ -28,6 +28,8 @@ pub enum PlanWarning {
     NoParser { kinds: Vec<ParserKind>, reason: String, hint: Option<String> },
     /// The parser needs the second version of Dynamo's parsers.
     SecondParserVersion { name: String },
+    /// The default fetcher image of an unreleased build may not exist.
+    UnreleasedFetcherImage { image: &'static str },
 }
 
 impl PlanWarning {
@@ -43,6 +45,7 @@ impl PlanWarning {
             Self::UnknownParser { .. } => MessageCode::UnknownParser,
             Self::NoParser { .. } => MessageCode::ParserNotFound,
             Self::SecondParserVersion { .. } => MessageCode::SecondParserVersion,
+            Self::UnreleasedFetcherImage { .. } => MessageCode::UnreleasedBuild,
         }
     }
 }
@@ -83,6 +86,10 @@ impl fmt::Display for PlanWarning {
             Self::SecondParserVersion { name } => write!(
                 f,
                 "the tool-call parser \"{name}\" leaves the calls in the text unless {PARSER_VERSION_VARIABLE} is 2; add --env {PARSER_VERSION_VARIABLE}=2"
+            ),
+            Self::UnreleasedFetcherImage { image } => write!(
+                f,
+                "this is an unreleased build, and its fetcher image \"{image}\" may not exist; push one that manifests/build-image builds, and set it with --fetcher-image REGISTRY/NAME:TAG"
             ),
         }
     }

@@ -47,6 +47,9 @@ pub(super) async fn run(args: CachePullArgs, context: &Context) -> Result<Exit> 
     let deployment = resolve::resolve_fetch(&layers, complete_folder, &cluster).await?;
     let plan = deployment.plan.as_ref().expect("a request has a plan");
     let (model, pvc) = (plan.intent.model.to_string(), plan.intent.cache.pvc().to_owned());
+    for warning in deployment.plan_warnings() {
+        context.report.warn(Some(warning.code()), warning.to_string(), None);
+    }
     for warning in &deployment.warnings {
         context.report.warn(Some(MessageCode::PvcDiffersFromRequest), warning, None);
     }

@@ -5,7 +5,8 @@ use kubectl_dynamo_core::intent::request::{
     MergedSettings, ResolvedSetting, Setting, SettingSource, SettingsLayer, find_field,
 };
 use kubectl_dynamo_core::intent::{IntentError, ServingIntent};
-use kubectl_dynamo_core::plan::model_cache::FETCHER_IMAGE;
+use kubectl_dynamo_core::plan::PlanWarning;
+use kubectl_dynamo_core::plan::model_cache::{FETCHER_IMAGE, IS_RELEASED};
 use kubectl_dynamo_core::release::Release;
 
 /// A runtime version, its release, and its source.
@@ -127,6 +128,13 @@ pub(crate) fn resolve_images(
     });
 }
 
+/// Returns the warning of an unreleased build if neither a setting nor a mirror replaces its fetcher image.
+pub(crate) fn unreleased_image_warning(settings: &MergedSettings) -> Option<PlanWarning> {
+    let is_default = settings.get("fetcherImage").is_none_or(|image| image.source == SettingSource::Default);
+    let is_replaced = !is_default || settings.get("registryMirror").is_some();
+    (!IS_RELEASED && !is_replaced).then_some(PlanWarning::UnreleasedFetcherImage { image: FETCHER_IMAGE })
+}
+
 /// Returns the release for the tag of Dynamo's own image; `None` if the catalog has only a similar release. A
 /// development build, such as `1.6.0-deepseek-v4.1-flash-dev.1`, can differ from its release.
 pub(crate) fn release_from_image(image: &str) -> Option<&'static Release> {
@@ -229,6 +237,20 @@ mod tests {
         // The image of a live deployment is the result of an earlier mirror or default.
         let (_, _, fetcher) = fetcher_from(SettingSource::Live("x".into()));
         assert!(fetcher.starts_with("mirror.example/kubectl-dynamo/model-fetcher:"), "{fetcher}");
+    }
+
+    #[test]
+    fn unreleased_build_warns_only_about_its_own_image() {
+        let warning_with = |assignments: &[&str]| {
+            let default = format!("fetcherImage={FETCHER_IMAGE}");
+            let defaults: (SettingSource, &[&str]) = (SettingSource::Default, &[&default]);
+            unreleased_image_warning(&merged_settings(&[defaults, (SettingSource::Flag, assignments)]))
+        };
+        let expected = PlanWarning::UnreleasedFetcherImage { image: FETCHER_IMAGE };
+        assert_eq!(warning_with(&["model=a/b"]), (!IS_RELEASED).then_some(expected));
+        for replacement in ["fetcherImage=registry.test/fetcher:1", "registryMirror=mirror.test"] {
+            assert_eq!(warning_with(&["model=a/b", replacement]), None, "{replacement}");
+        }
     }
 
     #[test]

@@ -57,6 +57,7 @@ pub(crate) async fn resolve_fetch(
         deployment.resources = resources::render(plan, &cluster.namespace, GraphApi::V1Beta1);
     }
     deployment.resources.retain(|one| ["PersistentVolumeClaim", "Job"].contains(&one.kind()));
+    deployment.warn_if_unreleased(&settings);
     deployment.warnings = pvc.map(|pvc| pvc_differences(&intent_cache, &pvc)).unwrap_or_default();
     Ok(deployment)
 }

@@ -1,5 +1,6 @@
 //! A successful fetch, its receipt, and the cost of a second fetch.
 
+use kubectl_dynamo_tests::cuttable_proxy::ConnectProxy;
 use kubectl_dynamo_tests::hub::{HubHost, HubSettings, TlsIdentity};
 use model_fetcher_contract::{FailureReason, ProgressEvent};
 
@@ -35,6 +36,25 @@ async fn fetches_model_with_tls() {
         let platform = agent.strip_prefix(concat!("model-fetcher/", env!("CARGO_PKG_VERSION"), " "));
         assert!(matches!(platform, Some("(linux/amd64)" | "(linux/arm64)")), "{agent}");
     }
+}
+
+/// As in a corporate network: only the proxy reaches the hub, and only the file in `SSL_CERT_FILE` has its authority.
+#[tokio::test(flavor = "multi_thread")]
+async fn fetches_through_a_proxy_with_a_private_certificate_authority() {
+    let identity = TlsIdentity::generate(&["hub.test", "127.0.0.1"]).unwrap();
+    let settings = HubSettings { identity: Some(identity), ..HubSettings::default() };
+    let mut fixture = HubFixture::with_settings(settings, 1 << 20).await;
+    let address = fixture.hub.url.trim_start_matches("https://").parse().unwrap();
+    let proxy = ConnectProxy::start_to(address).await.unwrap();
+    fixture.variables.extend([
+        ("HF_ENDPOINT", "https://hub.test".to_owned()),
+        ("HTTPS_PROXY", proxy.url()),
+        // The storage to which the hub redirects.
+        ("NO_PROXY", "127.0.0.1".to_owned()),
+    ]);
+    fixture.fetch(&[]).await.assert_exit_code(0);
+    fixture.assert_complete();
+    assert!(proxy.connections() > 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

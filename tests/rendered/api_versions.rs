@@ -46,6 +46,7 @@ fn every_placement_setting_converts_to_the_same_graph() {
         labels: pair("team", "search"),
         annotations: pair("example.com/owner", "search team"),
         env: vec![("DYN_LOG".into(), "debug".into()), ("EMPTY".into(), String::new())],
+        ca_bundle: Some("corporate-ca".parse().expect("a ConfigMap")),
         shared_memory: Some("16Gi".into()),
         ..Placement::default()
     };

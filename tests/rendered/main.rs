@@ -3,6 +3,7 @@
 mod api_versions;
 mod compatibility_page;
 mod contradictions;
+mod corporate_network;
 mod odd_documents;
 mod parser_names;
 mod random;

@@ -3,9 +3,9 @@
 
 use kubectl_dynamo_core::error::Explain;
 use kubectl_dynamo_core::intent::{
-    AccessMode, Backend, Cache, DiskTier, DiskVolume, KvOffload, ModelRef, OutputParsers, Parallelism,
-    Placement, Router, RouterMode, ServingIntent, TokenSecret, Toleration, TolerationEffect, Topology,
-    WorkerGroup,
+    AccessMode, Backend, CaBundle, Cache, DiskTier, DiskVolume, KvOffload, ModelRef, OutputParsers,
+    Parallelism, Placement, Router, RouterMode, ServingIntent, TokenSecret, Toleration, TolerationEffect,
+    Topology, WorkerGroup,
 };
 use kubectl_dynamo_core::plan::{FetchPlacement, Logging, ModelLocation, RenderEnvironment, plan};
 use kubectl_dynamo_core::release::{CATALOG, Release};
@@ -91,27 +91,33 @@ fn placement() -> impl Strategy<Value = Placement> {
     let toleration = (text(), option::of(text()), option::of(effect))
         .prop_map(|(key, value, effect)| Toleration { key, value, effect });
     let names = (option::of(text()), option::of(text()), option::of(text()), option::of(text()));
+    let ca_bundle = option::of((text(), text()).prop_map(|(config_map, key)| CaBundle { config_map, key }));
     let image = option::of(prop_oneof![text(), Just("registry.test/vllm@sha256:00".to_owned())]);
     (
         names,
         vec(text(), 0..2),
         vec(toleration, 0..3),
-        (pairs(), pairs(), pairs(), pairs()),
+        (pairs(), pairs(), pairs(), pairs(), pairs()),
         option::of(size()),
         image,
+        ca_bundle,
     )
-        .prop_map(|(names, image_pull_secrets, tolerations, pairs, shared_memory, image)| Placement {
-            image,
-            fetcher_image: names.0,
-            image_pull_secrets,
-            node_selector: pairs.0,
-            tolerations,
-            priority_class: names.1,
-            service_account: names.2,
-            labels: pairs.1,
-            annotations: pairs.2,
-            env: pairs.3,
-            shared_memory,
+        .prop_map(|(names, image_pull_secrets, tolerations, pairs, shared_memory, image, ca_bundle)| {
+            Placement {
+                image,
+                fetcher_image: names.0,
+                image_pull_secrets,
+                node_selector: pairs.0,
+                tolerations,
+                priority_class: names.1,
+                service_account: names.2,
+                labels: pairs.1,
+                annotations: pairs.2,
+                env: pairs.3,
+                fetcher_env: pairs.4,
+                ca_bundle,
+                shared_memory,
+            }
         })
 }
 

@@ -164,6 +164,15 @@ impl Drop for ConnectProxy {
 
 impl ConnectProxy {
     pub async fn start() -> Outcome<Self> {
+        Self::start_with_target(None).await
+    }
+
+    /// Starts a proxy whose tunnels all lead to one server, whatever the client asks for.
+    pub async fn start_to(server: SocketAddr) -> Outcome<Self> {
+        Self::start_with_target(Some(server)).await
+    }
+
+    async fn start_with_target(server: Option<SocketAddr>) -> Outcome<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let connections = Arc::new(AtomicUsize::new(0));
@@ -171,7 +180,7 @@ impl ConnectProxy {
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let counter = counter.clone();
-                tokio::spawn(async move { tunnel(client, &counter).await });
+                tokio::spawn(async move { tunnel(client, server, &counter).await });
             }
         });
         Ok(Self { address, connections, accepting })
@@ -187,7 +196,11 @@ impl ConnectProxy {
     }
 }
 
-async fn tunnel(mut client: TcpStream, counter: &AtomicUsize) -> std::io::Result<()> {
+async fn tunnel(
+    mut client: TcpStream,
+    server: Option<SocketAddr>,
+    counter: &AtomicUsize,
+) -> std::io::Result<()> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(client.read_u8().await?);
@@ -196,7 +209,10 @@ async fn tunnel(mut client: TcpStream, counter: &AtomicUsize) -> std::io::Result
     let Some(target) = head.strip_prefix("CONNECT ").and_then(|rest| rest.split(' ').next()) else {
         return client.write_all(b"HTTP/1.1 405 Method Not Allowed\r\n\r\n").await;
     };
-    let mut upstream = TcpStream::connect(target).await?;
+    let mut upstream = match server {
+        Some(server) => TcpStream::connect(server).await?,
+        None => TcpStream::connect(target).await?,
+    };
     counter.fetch_add(1, Ordering::SeqCst);
     client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await?;
     copy_bidirectional(&mut client, &mut upstream).await.map(drop)

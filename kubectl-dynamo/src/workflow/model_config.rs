@@ -90,13 +90,12 @@ pub(crate) async fn from_hub(intent: &ServingIntent, report: &Report) -> Fact<Mo
     if options.offline {
         return Fact::NotQueried;
     }
-    let endpoint = intent.placement.env.iter().find(|(name, _)| name == environment::HF_ENDPOINT);
-    if let Some((_, endpoint)) = endpoint {
+    if let Some(endpoint) = intent.placement.fetch_variable(environment::HF_ENDPOINT) {
         // A folder in the pods does not exist on this machine.
         if endpoint.starts_with("file:") {
             return Fact::NotQueried;
         }
-        options.hub = HubAccess { endpoint: endpoint.as_str().into(), token: None, ..options.hub };
+        options.hub = HubAccess { endpoint: endpoint.into(), token: None, ..options.hub };
     } else {
         let token = options.hub.token.take().filter(|_| intent.token_secret.is_some());
         options.hub = HubAccess { endpoint: DEFAULT_ENDPOINT.into(), token, ..options.hub };

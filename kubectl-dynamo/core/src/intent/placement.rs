@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::name::is_dns1123_subdomain;
 use super::{StringEnum, ValueError};
 
 /// Placement settings of all pods. Node selector and tolerations apply only to workers.
@@ -26,8 +27,59 @@ pub struct Placement {
     pub annotations: Vec<(String, String)>,
     /// Additional environment variables for all Dynamo containers.
     pub env: Vec<(String, String)>,
+    /// Additional environment variables for the fetch containers only. They replace those of `env`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fetcher_env: Vec<(String, String)>,
+    /// CA certificates that all containers trust.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_bundle: Option<CaBundle>,
     /// Size of /dev/shm in workers, as a Kubernetes quantity.
     pub shared_memory: Option<String>,
+}
+
+impl Placement {
+    /// Returns a variable that the user set for the fetch containers.
+    pub fn fetch_variable(&self, name: &str) -> Option<&str> {
+        let variables = self.fetcher_env.iter().rev().chain(self.env.iter().rev());
+        variables.into_iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Reference to the key of a ConfigMap that contains CA certificates in PEM format.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CaBundle {
+    /// Name of the ConfigMap in the deployment's namespace.
+    pub config_map: String,
+    pub key: String,
+}
+
+impl CaBundle {
+    /// The key in the ConfigMaps of Kubernetes and of cert-manager's trust-manager.
+    pub const DEFAULT_KEY: &'static str = "ca.crt";
+}
+
+impl std::fmt::Display for CaBundle {
+    /// Writes the notation that `from_str` parses.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.config_map)?;
+        if self.key == Self::DEFAULT_KEY { Ok(()) } else { write!(f, "/{}", self.key) }
+    }
+}
+
+impl std::str::FromStr for CaBundle {
+    type Err = ValueError;
+
+    /// Parses `CONFIGMAP` or `CONFIGMAP/KEY`.
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let (config_map, key) = text.split_once('/').unwrap_or((text, Self::DEFAULT_KEY));
+        // The characters that Kubernetes allows in the keys of ConfigMaps.
+        let is_key = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+        if !is_dns1123_subdomain(config_map) || !is_key {
+            return Err(ValueError::Expected("a ConfigMap as NAME or NAME/KEY"));
+        }
+        Ok(Self { config_map: config_map.into(), key: key.into() })
+    }
 }
 
 /// A toleration, in the notation of `kubectl taint`: `KEY[=VALUE][:EFFECT]`.
@@ -103,6 +155,31 @@ impl std::str::FromStr for Toleration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ca_bundles_round_trip() {
+        for (text, config_map, key) in [
+            ("corporate-ca", "corporate-ca", "ca.crt"),
+            ("trust.example/bundle.pem", "trust.example", "bundle.pem"),
+        ] {
+            let bundle = CaBundle { config_map: config_map.into(), key: key.into() };
+            assert_eq!(bundle.to_string(), text);
+            assert_eq!(text.parse(), Ok(bundle), "{text}");
+        }
+        for text in ["", "/ca.crt", "Corporate", "ca/", "ca/a/b", "ca/a b"] {
+            assert!(text.parse::<CaBundle>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn fetch_containers_prefer_their_own_variables() {
+        let pairs = |value: &str| vec![("HF_ENDPOINT".to_owned(), value.to_owned())];
+        let both = Placement { env: pairs("all"), fetcher_env: pairs("fetch"), ..Placement::default() };
+        assert_eq!(both.fetch_variable("HF_ENDPOINT"), Some("fetch"));
+        let common = Placement { env: pairs("all"), ..Placement::default() };
+        assert_eq!(common.fetch_variable("HF_ENDPOINT"), Some("all"));
+        assert_eq!(common.fetch_variable("OTHER"), None);
+    }
 
     #[test]
     fn tolerations_round_trip_in_kubectl_taint_syntax() {

@@ -242,7 +242,7 @@ fn resolve_placement(settings: &MergedSettings) -> Result<Placement, IntentError
     let is_token = |found: &&ResolvedSetting| {
         found.setting.key.as_deref().is_some_and(|key| TOKEN_VARIABLES.contains(&key))
     };
-    if let Some(found) = settings.all("env").find(is_token) {
+    if let Some(found) = settings.all("env").chain(settings.all("fetcherEnv")).find(is_token) {
         let variable = found.setting.key.as_deref().unwrap_or_default();
         let setting = match found.source {
             SettingSource::Flag => found.describe(),
@@ -276,6 +276,11 @@ fn resolve_placement(settings: &MergedSettings) -> Result<Placement, IntentError
         labels: key_values(settings, "labels"),
         annotations: key_values(settings, "annotations"),
         env: key_values(settings, "env"),
+        fetcher_env: key_values(settings, "fetcherEnv"),
+        ca_bundle: settings
+            .get("caBundle")
+            .map(|found| found.text().parse().map_err(|reason| invalid_value(found, reason)))
+            .transpose()?,
         shared_memory: string_value(settings, "sharedMemory"),
     })
 }

@@ -52,12 +52,12 @@ pub(super) fn common_variables(intent: &ServingIntent, logging: Logging) -> Vec<
         Logging::Plain => None,
         Logging::Json => Some(EnvironmentVariable::literal(JSON_LOGGING, "true")),
     };
-    merge_variables(logging_variable.into_iter().chain(user_variables(intent)))
+    merge_variables(logging_variable.into_iter().chain(user_variables(&intent.placement.env)))
 }
 
-/// Variables from `--env`.
-pub(super) fn user_variables(intent: &ServingIntent) -> impl Iterator<Item = EnvironmentVariable> + '_ {
-    intent.placement.env.iter().map(|(name, value)| EnvironmentVariable::literal(name, value))
+/// Variables from `--env` or `--fetcher-env`.
+pub(super) fn user_variables(pairs: &[(String, String)]) -> impl Iterator<Item = EnvironmentVariable> + '_ {
+    pairs.iter().map(|(name, value)| EnvironmentVariable::literal(name, value))
 }
 
 /// Merges variables. If a name occurs twice, the later value wins.

@@ -5,7 +5,7 @@ use model_fetcher_contract::weights::LoadFormat;
 use model_fetcher_contract::{DEFAULT_INTO, DEFAULT_REVISION, environment};
 
 use super::{EnvironmentValue, EnvironmentVariable, PlanError};
-use crate::intent::{Cache, ModelRef, ServingIntent, TokenSecret, engine_flags};
+use crate::intent::{CaBundle, Cache, ModelRef, ServingIntent, TokenSecret, engine_flags};
 
 /// Path at which every pod mounts the cache volume.
 pub const CACHE_MOUNT_PATH: &str = DEFAULT_INTO;
@@ -57,6 +57,8 @@ pub struct FetchStep {
     pub revision: String,
     pub args: Vec<String>,
     pub environment: Vec<EnvironmentVariable>,
+    /// CA certificates for requests to the hub.
+    pub ca_bundle: Option<CaBundle>,
 }
 
 /// Plans the model cache of an intent.
@@ -75,7 +77,8 @@ pub fn plan_model_cache(intent: &ServingIntent, placement: FetchPlacement) -> Re
         std::iter::once(EnvironmentVariable::literal(environment::PROGRESS, "json"))
             .chain(load_format_variable(intent))
             .chain(intent.token_secret.as_ref().map(token_variable))
-            .chain(super::environment::user_variables(intent)),
+            .chain(super::environment::user_variables(&intent.placement.env))
+            .chain(super::environment::user_variables(&intent.placement.fetcher_env)),
     );
     Ok(ModelCache {
         cache: intent.cache.clone(),
@@ -87,6 +90,7 @@ pub fn plan_model_cache(intent: &ServingIntent, placement: FetchPlacement) -> Re
             revision: revision.into(),
             args,
             environment,
+            ca_bundle: intent.placement.ca_bundle.clone(),
         },
     })
 }

@@ -65,8 +65,7 @@ pub(super) fn hub_endpoint(facts: &ClusterFacts, input: &PreflightInput<'_>) -> 
     let plan = input.plan?;
     let model = &plan.cache.as_ref()?.fetch.repository;
     let local = facts.local_hub_endpoint.as_deref()?;
-    let is_endpoint = |name: &str| name == environment::HF_ENDPOINT;
-    if plan.intent.placement.env.iter().any(|(name, _)| is_endpoint(name)) {
+    if plan.intent.placement.fetch_variable(environment::HF_ENDPOINT).is_some() {
         return Some(CheckResult::Passed("the pods have their own HF_ENDPOINT".into()));
     }
     let local = redact_userinfo(local);

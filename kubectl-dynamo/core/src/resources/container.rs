@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::intent::{DiskVolume, Placement, StringEnum, Toleration, WorkerRole};
+use crate::intent::{CaBundle, DiskVolume, Placement, StringEnum, Toleration, WorkerRole};
 use crate::plan::kv_offload::OFFLOAD_DISK_PATH;
 use crate::plan::model_cache::CACHE_MOUNT_PATH;
 use crate::plan::{
@@ -18,7 +18,7 @@ pub const FETCH_CONTAINER: &str = "model-fetch";
 const DYNAMO_UID: u32 = 1000;
 
 /// `env` entries of a container.
-pub(super) fn env_entries(variables: &[EnvironmentVariable]) -> Value {
+fn env_entries(variables: &[EnvironmentVariable]) -> Value {
     variables
         .iter()
         .map(|variable| match &variable.value {
@@ -32,6 +32,40 @@ pub(super) fn env_entries(variables: &[EnvironmentVariable]) -> Value {
             }),
         })
         .collect()
+}
+
+/// The variables from which programs read the path of CA certificates: Rust, Go, and OpenSSL the first one, and Python's
+/// requests the second one.
+const CA_VARIABLES: [&str; 2] = ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"];
+const CA_VOLUME: &str = "ca-bundle";
+const CA_MOUNT_PATH: &str = "/etc/kubectl-dynamo/ca";
+const CA_FILE: &str = "ca.crt";
+
+/// The variables of a container, with those of the CA certificates. The user's variables win.
+pub(super) fn container_env(variables: &[EnvironmentVariable], ca_bundle: Option<&CaBundle>) -> Value {
+    let is_set = |name: &str| variables.iter().any(|variable| variable.name == name);
+    let ca_variables = CA_VARIABLES.into_iter().filter(|name| ca_bundle.is_some() && !is_set(name));
+    let ca_variables =
+        ca_variables.map(|name| EnvironmentVariable::literal(name, format!("{CA_MOUNT_PATH}/{CA_FILE}")));
+    let all: Vec<EnvironmentVariable> = ca_variables.chain(variables.iter().cloned()).collect();
+    env_entries(&all)
+}
+
+/// The pod's volume with the CA certificates.
+pub(super) fn ca_volume(bundle: &CaBundle) -> Value {
+    let items = json!([{ "key": bundle.key, "path": CA_FILE }]);
+    json!({ "name": CA_VOLUME, "configMap": { "name": bundle.config_map, "items": items } })
+}
+
+/// The volume mount of the CA certificates.
+fn ca_mount() -> Value {
+    json!({ "name": CA_VOLUME, "mountPath": CA_MOUNT_PATH, "readOnly": true })
+}
+
+/// The mounts of a main container besides the cache: the disk tier, and the CA certificates.
+pub(super) fn further_mounts(plan: &ServingPlan, component: &PlanComponent) -> Vec<Value> {
+    let disk = component.offload_disk.iter().map(|_| offload_mount());
+    disk.chain(plan.intent.placement.ca_bundle.iter().map(|_| ca_mount())).collect()
 }
 
 /// The volume mount of the cache. The volume has the name of the PVC, as in the operator.
@@ -50,12 +84,14 @@ pub(super) fn cache_volume(cache: &ModelCache) -> Value {
 /// The container of a fetch step. It does not need capabilities and only writes below the mount. It uses 64
 /// MiB; the higher limit allows for page cache.
 pub(super) fn fetch_container(fetch: &FetchStep, cache: &ModelCache) -> Value {
+    let mounts: Vec<Value> =
+        std::iter::once(cache_mount(cache)).chain(fetch.ca_bundle.iter().map(|_| ca_mount())).collect();
     json!({
         "name": FETCH_CONTAINER,
         "image": fetch.image,
         "args": fetch.args,
-        "env": env_entries(&fetch.environment),
-        "volumeMounts": [cache_mount(cache)],
+        "env": container_env(&fetch.environment, fetch.ca_bundle.as_ref()),
+        "volumeMounts": mounts,
         "resources": {
             "requests": { "cpu": "250m", "memory": "128Mi" },
             "limits": { "memory": "512Mi" },
@@ -110,8 +146,10 @@ pub(super) fn pod_settings(plan: &ServingPlan, component: &PlanComponent) -> Map
     if let Some(cache) = plan.cache.as_ref().filter(|_| component.needs_model) {
         settings.insert("initContainers".into(), json!([fetch_container(&cache.fetch, cache)]));
     }
-    if let Some(disk) = &component.offload_disk {
-        settings.insert("volumes".into(), json!([offload_volume(disk)]));
+    let disk = component.offload_disk.iter().map(offload_volume);
+    let volumes: Vec<Value> = disk.chain(placement.ca_bundle.iter().map(ca_volume)).collect();
+    if !volumes.is_empty() {
+        settings.insert("volumes".into(), volumes.into());
     }
     settings
 }
@@ -135,7 +173,7 @@ pub(super) fn to_map(pairs: &[(String, String)]) -> Map<String, Value> {
 const OFFLOAD_VOLUME: &str = "kv-offload";
 
 /// The volume mount of the disk tier in the main container.
-pub(super) fn offload_mount() -> Value {
+fn offload_mount() -> Value {
     json!({ "name": OFFLOAD_VOLUME, "mountPath": OFFLOAD_DISK_PATH })
 }
 

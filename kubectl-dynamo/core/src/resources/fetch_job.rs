@@ -5,7 +5,8 @@ use model_fetcher_contract::{environment, exit};
 use serde_json::{Value, json};
 
 use super::container::{
-    FETCH_CONTAINER, cache_volume, fetch_container, pod_security_context, pull_secrets, to_map, tolerations,
+    FETCH_CONTAINER, ca_volume, cache_volume, fetch_container, pod_security_context, pull_secrets, to_map,
+    tolerations,
 };
 use super::{MODEL_ANNOTATION, MODEL_LABEL, NAME_LABEL, managed_labels, short_hash};
 use crate::intent::name::default_name;
@@ -89,6 +90,8 @@ pub(super) fn model_job(intent: &ServingIntent, action: ModelJobAction, namespac
     }
     step.args.extend(["--into", CACHE_MOUNT_PATH].map(ToOwned::to_owned));
     step.environment.retain(|variable| variable.name == environment::PROGRESS);
+    // It does not ask the hub.
+    step.ca_bundle = None;
     let spec = json!({
         "backoffLimit": 0,
         "template": {
@@ -112,10 +115,12 @@ pub(super) fn model_job(intent: &ServingIntent, action: ModelJobAction, namespac
 }
 
 fn pod_spec(step: &FetchStep, cache: &ModelCache, placement: &Placement) -> Value {
+    let volumes: Vec<Value> =
+        std::iter::once(cache_volume(cache)).chain(step.ca_bundle.iter().map(ca_volume)).collect();
     let mut pod = json!({
         "restartPolicy": "Never",
         "containers": [fetch_container(step, cache)],
-        "volumes": [cache_volume(cache)],
+        "volumes": volumes,
         "securityContext": pod_security_context(),
         // The Job tolerates the same taints as workers, because the cluster may only have GPU nodes.
         "tolerations": tolerations(placement, 1),

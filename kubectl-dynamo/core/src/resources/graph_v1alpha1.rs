@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::container::{
-    env_entries, main_container, offload_mount, pod_metadata, pod_settings, resource_requirements,
+    container_env, further_mounts, main_container, pod_metadata, pod_settings, resource_requirements,
     worker_liveness,
 };
 use super::{SPEC_HASH_ANNOTATION, graph_metadata, has_version_tag, short_hash};
@@ -53,8 +53,9 @@ fn render_service(plan: &ServingPlan, component: &PlanComponent) -> Value {
     let mut container = main_container(component, &plan.image);
     // The operator fills in this field. Without it, the operator's write would change the generation.
     container["name"] = "main".into();
-    if component.offload_disk.is_some() {
-        container["volumeMounts"] = json!([offload_mount()]);
+    let mounts = further_mounts(plan, component);
+    if !mounts.is_empty() {
+        container["volumeMounts"] = mounts.into();
     }
     pod.insert("mainContainer".into(), container);
     let (component_type, sub_type) = component_type(component.role);
@@ -70,8 +71,9 @@ fn render_service(plan: &ServingPlan, component: &PlanComponent) -> Value {
     if let Some(metadata) = pod_metadata(placement) {
         value["extraPodMetadata"] = metadata;
     }
-    if !component.environment.is_empty() {
-        value["envs"] = env_entries(&component.environment);
+    let env = container_env(&component.environment, placement.ca_bundle.as_ref());
+    if env.as_array().is_some_and(|env| !env.is_empty()) {
+        value["envs"] = env;
     }
     if component.nodes > 1 {
         value["multinode"] = json!({ "nodeCount": component.nodes });

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::container::{
-    cache_mount, cache_volume, env_entries, main_container, offload_mount, pod_metadata, pod_settings,
+    cache_mount, cache_volume, container_env, further_mounts, main_container, pod_metadata, pod_settings,
     resource_requirements, worker_liveness,
 };
 use super::{graph_metadata, has_version_tag};
@@ -53,17 +53,17 @@ fn pod_spec(plan: &ServingPlan, component: &PlanComponent) -> Map<String, Value>
     // containers.
     container["name"] = "main".into();
     container["resources"] = resource_requirements(component, "nvidia.com/gpu");
-    if !component.environment.is_empty() {
-        container["env"] = env_entries(&component.environment);
+    let env = container_env(&component.environment, plan.intent.placement.ca_bundle.as_ref());
+    if env.as_array().is_some_and(|env| !env.is_empty()) {
+        container["env"] = env;
     }
     if component.role != WorkerRole::Frontend {
         container["livenessProbe"] = worker_liveness();
     }
     let mut pod = pod_settings(plan, component);
     let cache = plan.cache.as_ref().filter(|_| component.needs_model);
-    let disk = component.offload_disk.as_ref();
     let mounts: Vec<Value> =
-        cache.map(cache_mount).into_iter().chain(disk.map(|_| offload_mount())).collect();
+        cache.map(cache_mount).into_iter().chain(further_mounts(plan, component)).collect();
     if !mounts.is_empty() {
         container["volumeMounts"] = mounts.into();
     }

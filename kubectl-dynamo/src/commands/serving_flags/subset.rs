@@ -39,7 +39,7 @@ impl FieldSubset for MemoryFields {
 
 impl FieldSubset for FetchFields {
     fn contains(field: &Field) -> bool {
-        const FETCH_FIELDS: [&str; 13] = [
+        const FETCH_FIELDS: [&str; 15] = [
             "revision",
             "hfTokenSecret",
             "cache.claim",
@@ -53,6 +53,8 @@ impl FieldSubset for FetchFields {
             "labels",
             "annotations",
             "env",
+            "fetcherEnv",
+            "caBundle",
         ];
         FETCH_FIELDS.contains(&field.path)
     }

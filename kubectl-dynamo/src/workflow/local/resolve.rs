@@ -104,6 +104,8 @@ fn refuse_cluster_flags(cluster_flags: &[(&'static str, bool)], request: &Reques
         "serviceAccount",
         "labels",
         "annotations",
+        "fetcherEnv",
+        "caBundle",
         "sharedMemory",
         "kvOffload.cpu",
     ];

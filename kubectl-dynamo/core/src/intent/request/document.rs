@@ -345,6 +345,8 @@ impl IntentSettings {
         self.push_map("labels", &placement.labels);
         self.push_map("annotations", &placement.annotations);
         self.push_map("env", &placement.env);
+        self.push_map("fetcherEnv", &placement.fetcher_env);
+        self.push("caBundle", placement.ca_bundle.as_ref().map(ToString::to_string));
         self.push("sharedMemory", placement.shared_memory.clone());
     }
 }

@@ -201,7 +201,7 @@ mod tests {
         variables.dedup();
         assert_eq!((paths.len(), variables.len()), (count, count));
         // These variables set local folders and the progress format.
-        for reserved in ["CACHE", "STATE", "PROGRESS", "CONFIG", "COMPLETE"] {
+        for reserved in ["CACHE", "STATE", "PROGRESS", "CONFIG", "COMPLETE", "IMAGE_CHECK"] {
             assert!(!variables.contains(&format!("KUBECTL_DYNAMO_{reserved}")), "{reserved}");
         }
     }

@@ -336,6 +336,22 @@ const PLACEMENT: &[Field] = &[
         .with_value("NAME=VALUE", "DYN_LOG=debug")
         .with_heading(Heading::Placement),
     field(
+        "fetcherEnv",
+        "--fetcher-env",
+        FieldType::Map,
+        "Additional environment variable for the fetch containers only (repeatable)",
+    )
+    .with_value("NAME=VALUE", "HTTPS_PROXY=http://proxy.example:3128")
+    .with_heading(Heading::Placement),
+    field(
+        "caBundle",
+        "--ca-bundle",
+        FieldType::String,
+        "ConfigMap with the CA certificates that all containers trust (key ca.crt) [default: none]",
+    )
+    .with_value("CONFIGMAP[/KEY]", "corporate-ca")
+    .with_heading(Heading::Placement),
+    field(
         "sharedMemory",
         "--shared-memory",
         FieldType::Quantity,

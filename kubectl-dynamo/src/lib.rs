@@ -24,6 +24,7 @@ mod workflow;
 
 pub mod chat;
 pub mod local;
+pub mod registry;
 pub mod report;
 pub mod smoke_test;
 

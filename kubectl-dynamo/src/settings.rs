@@ -28,6 +28,11 @@ pub(crate) fn proxy() -> ProxySettings {
     ProxySettings::from_variables(|name| std::env::var(name).ok())
 }
 
+/// Returns whether the preflight checks may ask registries for images (`KUBECTL_DYNAMO_IMAGE_CHECK` is not `off`).
+pub(crate) fn is_image_check_enabled() -> bool {
+    std::env::var("KUBECTL_DYNAMO_IMAGE_CHECK").map_or(true, |value| value != "off")
+}
+
 /// Returns the API key in a variable. A value that is not valid text is rejected later as a key.
 pub(crate) fn api_key(variable: &str) -> std::result::Result<String, ApiKeyUnset> {
     match std::env::var_os(variable) {

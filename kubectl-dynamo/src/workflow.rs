@@ -24,6 +24,7 @@ pub(crate) mod follow_status;
 pub(crate) mod gateway;
 mod grace_period;
 pub(crate) mod hub_token;
+pub(crate) mod image_lookup;
 pub(crate) mod interrupt;
 pub(crate) mod local;
 pub(crate) mod logs;

@@ -15,6 +15,7 @@ mod manifests;
 mod recipes;
 mod recommend;
 mod reference_pages;
+mod registry;
 mod requests;
 mod scale;
 mod scripted_server;

@@ -22,6 +22,7 @@ pub mod pod_monitor;
 pub mod probe_pod;
 pub mod processes;
 pub mod programs;
+pub mod registry;
 pub mod suite;
 pub mod terminal;
 pub mod test_machine;

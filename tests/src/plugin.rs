@@ -10,6 +10,9 @@ use tokio::process::{Child, ChildStderr, Command};
 
 use crate::{Outcome, ensure, programs};
 
+/// The variable that decides whether the plugin asks registries for images.
+pub const IMAGE_CHECK: &str = "KUBECTL_DYNAMO_IMAGE_CHECK";
+
 /// `kubectl dynamo` for one user in one namespace.
 #[derive(Debug, Clone)]
 pub struct Plugin {
@@ -38,11 +41,12 @@ impl Plugin {
         Self { home: home.to_owned(), ..self }
     }
 
-    /// Returns a command with these arguments; settings of the machine's user do not reach it.
+    /// Returns a command with these arguments; settings of the machine's user do not reach it. It does not ask
+    /// registries for images, because they are not on this machine.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.arg("--kubeconfig").arg(&self.kubeconfig).arg("--namespace").arg(&self.namespace).args(args);
-        command.env_clear().env("HOME", &self.home);
+        command.env_clear().env("HOME", &self.home).env(IMAGE_CHECK, "off");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         command
     }

@@ -7,6 +7,8 @@ use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use crate::plugin::IMAGE_CHECK;
+
 /// Maximum time to wait for expected output.
 const OUTPUT_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -48,6 +50,7 @@ impl TestTerminal {
             .arg("/dev/null")
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
+            .env(IMAGE_CHECK, "off")
             .envs(variables.iter().copied())
             .current_dir(folder)
             .stdin(Stdio::piped())

@@ -33,6 +33,7 @@ pub(crate) const CORE_MODULES: &[&str] = &[
     "crate::rbac",
     "crate::fit",
     "crate::finding",
+    "crate::registry",
     "crate::preflight",
     "crate::prometheus",
     "crate::probe",

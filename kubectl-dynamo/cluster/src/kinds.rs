@@ -4,7 +4,7 @@
 use k8s_openapi::Metadata;
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim, Pod, Secret};
+use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim, Pod, Secret, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{ApiResource, GroupVersionKind};
 use serde::de::DeserializeOwned;
@@ -49,6 +49,7 @@ pub enum Kind {
     ScalingAdapter(GraphApi),
     Secret,
     Service,
+    ServiceAccount,
     StatefulSet,
     StorageClass,
     ValidatingWebhookConfiguration,
@@ -147,6 +148,7 @@ impl Kind {
             ),
             Self::Secret => ("", "v1", "Secret", "secrets"),
             Self::Service => ("", "v1", "Service", "services"),
+            Self::ServiceAccount => ("", "v1", "ServiceAccount", "serviceaccounts"),
             Self::StatefulSet => ("apps", "v1", "StatefulSet", "statefulsets"),
             Self::StorageClass => ("storage.k8s.io", "v1", "StorageClass", "storageclasses"),
             Self::ValidatingWebhookConfiguration => (
@@ -175,7 +177,17 @@ macro_rules! typed_kinds {
     };
 }
 
-typed_kinds!(ControllerRevision, Deployment, Event, Job, PersistentVolumeClaim, Pod, Secret, StatefulSet);
+typed_kinds!(
+    ControllerRevision,
+    Deployment,
+    Event,
+    Job,
+    PersistentVolumeClaim,
+    Pod,
+    Secret,
+    ServiceAccount,
+    StatefulSet
+);
 
 impl std::fmt::Display for Kind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -209,6 +209,7 @@ message_codes! {
     CommandNotExecutable = "KD0534", Image, exit Failed, "The command of a container cannot be executed";
     PodNetworkFailure = "KD0535", Image, exit Failed, "The node cannot set up the network of a pod";
     UnreleasedBuild = "KD0536", Image, exit Ok, "The build of the plugin is unreleased, so its default fetcher image may not exist";
+    ImageNotChecked = "KD0537", Image, exit Ok, "An image is not checked, because its registry does not give this machine a usable response";
 
     InvalidWorkerFlags = "KD0601", Engine, exit Usage, "Flags about workers or their engine contradict each other, or a count is zero";
     ContainerCrashLoop = "KD0602", Engine, exit Failed, "A container crashes repeatedly";

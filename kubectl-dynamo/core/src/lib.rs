@@ -31,6 +31,7 @@ pub mod quantity;
 pub mod rbac;
 pub mod readiness;
 pub mod recommend;
+pub mod registry;
 pub mod release;
 pub mod resources;
 pub mod top;

@@ -8,6 +8,7 @@ mod cache;
 mod capacity;
 mod cluster_gpus;
 mod facts;
+mod images;
 mod limits;
 mod memory;
 mod placement;
@@ -39,11 +40,16 @@ pub struct PreflightInput<'a> {
     pub pvc: Option<&'a PvcFacts>,
     /// The number of pods that will start, by component name. `None` means all pods.
     pub starting_pods: Option<&'a [(String, u64)]>,
-    /// The command that will run, by its name in the permission table; `None` is `up`.
+    /// The command that will run, by its name in the permission table; `None` is `check`, for a later `up`.
     pub command: Option<&'static str>,
 }
 
 impl PreflightInput<'_> {
+    /// Returns whether the findings are all that the command prints.
+    fn is_check(&self) -> bool {
+        self.command.is_none()
+    }
+
     /// Returns the command whose permissions are checked.
     fn command(&self) -> &'static str {
         self.command.unwrap_or("up")
@@ -79,6 +85,7 @@ pub const CHECKS: &[PreflightCheck] = &[
     PreflightCheck { category: Category::Platform, name: "orchestrator", run: platform::orchestrator },
     PreflightCheck { category: Category::Platform, name: "kai-scheduler", run: platform::kai_scheduler },
     PreflightCheck { category: Category::Platform, name: "image-tag", run: platform::image_tag },
+    PreflightCheck { category: Category::Platform, name: "runtime-image", run: images::runtime_image },
     PreflightCheck { category: Category::Platform, name: "pod-monitor", run: platform::pod_monitor },
     PreflightCheck { category: Category::Gpu, name: "gpus", run: capacity::gpus },
     PreflightCheck { category: Category::Gpu, name: "gpu-placement", run: capacity::gpu_placement },
@@ -86,6 +93,7 @@ pub const CHECKS: &[PreflightCheck] = &[
     PreflightCheck { category: Category::Storage, name: "storage-class", run: storage::storage_class },
     PreflightCheck { category: Category::Storage, name: "pvc", run: storage::existing_pvc },
     PreflightCheck { category: Category::Storage, name: "access-mode", run: storage::access_mode },
+    PreflightCheck { category: Category::Cache, name: "fetcher-image", run: images::fetcher_image },
     PreflightCheck { category: Category::Cache, name: "token-secret", run: cache::token_secret },
     PreflightCheck { category: Category::Cache, name: "hub", run: cache::hub },
     PreflightCheck { category: Category::Cache, name: "hub-endpoint", run: cache::hub_endpoint },

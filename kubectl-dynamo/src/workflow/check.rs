@@ -1,13 +1,15 @@
 //! Runs the preflight checks for the cluster alone, for a new deployment, or for a change of one. It must not
 //! change anything on the cluster.
 
+use std::collections::BTreeMap;
+
 use crate::context::Context;
 use crate::report::{Report, Stage};
 use crate::workflow::local::environment;
 use crate::workflow::resolve::{self, ResolvedDeployment, TokenSecretCheck};
 use crate::workflow::serving_input::ServingInput;
 use crate::workflow::sources::{RequestInput, collect_input};
-use crate::workflow::{confirm_change, model_config};
+use crate::workflow::{confirm_change, image_lookup, model_config};
 use kubectl_dynamo_cluster::{Cluster, ClusterError, ConflictPolicy, FactsRequest, Platform};
 use kubectl_dynamo_core::code::MessageCode;
 use kubectl_dynamo_core::error::{Error, Exit, Result};
@@ -15,6 +17,7 @@ use kubectl_dynamo_core::preflight::{
     Category, CheckProblem, CheckResult, ClusterFacts, Fact, Finding, FindingCounts, ModelLookup,
     PreflightInput, component_requests, run_checks,
 };
+use kubectl_dynamo_core::registry::ImageLookup;
 
 /// The result of all checks.
 pub(crate) struct CheckReport {
@@ -96,11 +99,14 @@ async fn check_cluster(
     let needs_operators = operators == Fact::NotQueried;
     let facts_request = FactsRequest { operators: needs_operators, ..build_facts_request(&subject) };
     let asked = deployment.as_ref().map_or(Fact::NotQueried, |one| one.model.clone());
-    let (cluster_facts, model) =
-        tokio::join!(cluster.collect_facts(&facts_request), query_model(&subject, asked, report));
+    let (cluster_facts, model, images) = tokio::join!(
+        cluster.collect_facts(&facts_request),
+        query_model(&subject, asked, report),
+        look_up_images(cluster, &subject)
+    );
     let local_hub_endpoint = environment::local_hub_endpoint();
-    let mut facts =
-        ClusterFacts { platform: Fact::Known(platform), model, local_hub_endpoint, ..cluster_facts? };
+    let platform = Fact::Known(platform);
+    let mut facts = ClusterFacts { platform, model, images, local_hub_endpoint, ..cluster_facts? };
     if !needs_operators {
         facts.operators = operators;
     }
@@ -124,6 +130,14 @@ async fn query_model(
         _ if asked != Fact::NotQueried => asked,
         Some(plan) => model_config::from_hub(&plan.intent, report).await,
         None => Fact::NotQueried,
+    }
+}
+
+/// Looks up the images of the plan in their registries.
+async fn look_up_images(cluster: &Cluster, subject: &PreflightInput<'_>) -> BTreeMap<String, ImageLookup> {
+    match subject.plan {
+        Some(plan) => Box::pin(image_lookup::look_up_images(cluster, plan)).await,
+        None => BTreeMap::new(),
     }
 }
 

@@ -2,20 +2,24 @@
 //! An existing one gets only the checks of permissions and operator and, if pods will start, the capacity checks for
 //! those pods.
 
+use std::collections::BTreeMap;
+
 use crate::render::deployment::plan_lines;
 use crate::report::Report;
 use crate::typed_command::typed;
 use crate::workflow::local::environment;
 use crate::workflow::resolve::ResolvedDeployment;
-use crate::workflow::{confirm_change, lookup, model_config, summary};
+use crate::workflow::{confirm_change, image_lookup, lookup, model_config, summary};
 use kubectl_dynamo_cluster::{Change, Cluster, FactsRequest, Platform};
 use kubectl_dynamo_core::change::GraphChange;
 use kubectl_dynamo_core::code::MessageCode;
 use kubectl_dynamo_core::error::Result;
+use kubectl_dynamo_core::intent::ServingIntent;
 use kubectl_dynamo_core::preflight::{
     CheckProblem, CheckResult, ClusterFacts, Fact, Finding, FindingCounts, ModelLookup, PreflightInput,
     component_requests, run_checks,
 };
+use kubectl_dynamo_core::registry::ImageLookup;
 
 /// The facts and findings about a deployment so far.
 pub(crate) struct Preflight<'a> {
@@ -54,14 +58,16 @@ impl<'a> Preflight<'a> {
             let storage = self.deployment.pvc.as_ref().is_none_or(|pvc| !pvc.bound);
             FactsRequest { permissions: true, operators, webhooks: true, storage, ..capacity }
         };
-        let (collected, model, model_fetched_by) = tokio::join!(
+        let (collected, model, images, model_fetched_by) = tokio::join!(
             self.cluster.collect_facts(&request),
             self.model_lookup(),
+            self.image_lookups(),
             self.complete_fetch_job()
         );
         let local_hub_endpoint = environment::local_hub_endpoint().filter(|_| !self.deployment.exists);
         let platform = Fact::Known(Some(*self.platform));
-        self.facts = ClusterFacts { platform, model, model_fetched_by, local_hub_endpoint, ..collected? };
+        self.facts =
+            ClusterFacts { platform, model, images, model_fetched_by, local_hub_endpoint, ..collected? };
         if !operators {
             self.facts.operators = self.deployment.operators.clone();
         }
@@ -80,6 +86,16 @@ impl<'a> Preflight<'a> {
             }
             Some(plan) if !self.deployment.exists => model_config::from_hub(&plan.intent, self.report).await,
             _ => Fact::NotQueried,
+        }
+    }
+
+    /// Looks up the images of a new deployment in their registries.
+    async fn image_lookups(&self) -> BTreeMap<String, ImageLookup> {
+        match &self.deployment.plan {
+            Some(plan) if !self.deployment.exists => {
+                Box::pin(image_lookup::look_up_images(self.cluster, plan)).await
+            }
+            _ => BTreeMap::new(),
         }
     }
 
@@ -135,9 +151,12 @@ impl<'a> Preflight<'a> {
             return Ok(());
         }
         let request = self.capacity_request(Some(&starts));
-        let (collected, model) =
-            tokio::join!(self.cluster.collect_facts(&request), self.changed_model_lookup(changes));
-        let facts = ClusterFacts { model, ..collected? };
+        let (collected, model, images) = tokio::join!(
+            self.cluster.collect_facts(&request),
+            self.changed_model_lookup(changes),
+            self.changed_image_lookups(changes)
+        );
+        let facts = ClusterFacts { model, images, ..collected? };
         let config = facts.model().and_then(|model| model.config.as_ref());
         if let Some(plan) = &self.deployment.plan {
             model_config::check_config(config, &plan.intent)?;
@@ -186,6 +205,21 @@ impl<'a> Preflight<'a> {
             described @ Fact::Known(ModelLookup::Found(_)) => described,
             lookup if model_changed => lookup,
             _ => Fact::NotQueried,
+        }
+    }
+
+    /// Looks up the images of a change in their registries, if the change is about an image.
+    async fn changed_image_lookups(&self, changes: &[Change]) -> BTreeMap<String, ImageLookup> {
+        let live = changes.iter().filter_map(|change| change.live.as_ref()).find_map(summary::stored_intent);
+        let images_of = |intent: &ServingIntent| {
+            let placement = &intent.placement;
+            (placement.image.clone(), placement.fetcher_image.clone())
+        };
+        match (&self.deployment.plan, live) {
+            (Some(plan), Some(live)) if images_of(&plan.intent) != images_of(&live) => {
+                Box::pin(image_lookup::look_up_images(self.cluster, plan)).await
+            }
+            _ => BTreeMap::new(),
         }
     }
 

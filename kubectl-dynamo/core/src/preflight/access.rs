@@ -10,7 +10,7 @@ use crate::command::{Fix, SuggestedCommand};
 use crate::intent::Cache;
 use crate::rbac::table::{
     ADAPTERS, COMPONENTS, COMPUTE_DOMAINS, CONFIG_MAPS, GRAPHS, JOBS, LEADER_WORKER_SETS, POD_CLIQUE_SETS,
-    PORT_FORWARDS, PVCS, RESOURCE_CLAIM_TEMPLATES, SECRETS,
+    PORT_FORWARDS, PVCS, RESOURCE_CLAIM_TEMPLATES, SECRETS, SERVICE_ACCOUNTS,
 };
 use crate::rbac::{
     Permission, Persona, Requirement, command_permissions, generate_command, needs_cluster_role,
@@ -64,6 +64,8 @@ impl PermissionCheck {
             (JOBS, _) => self.creates_job,
             // A token given on stdin is written before this check runs.
             (SECRETS, _) => false,
+            // Only a registry that requires credentials needs it.
+            (SERVICE_ACCOUNTS, _) => false,
             // Only a component with a scaling adapter needs them.
             (ADAPTERS, _) => false,
             // `get` is only needed behind a proxy that allows WebSockets only.

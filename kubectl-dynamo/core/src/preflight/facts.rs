@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::chat_template::ChatTemplate;
 use crate::command::Fix;
 use crate::error::Exit;
+use crate::registry::ImageLookup;
 use crate::resources::GraphApi;
 
 /// A value that may be known, unavailable, or not queried.
@@ -62,6 +63,8 @@ pub struct ClusterFacts {
     pub volumes: Fact<Vec<Volume>>,
     /// The keys with a value in the Secret of the hub token, or `None` if the Secret does not exist.
     pub token_secret: Fact<Option<Vec<String>>>,
+    /// What the registries responded for the images of the plan, by image. An image that was not looked up is missing.
+    pub images: BTreeMap<String, ImageLookup>,
     /// The hub's response for the model, with the same credentials as the pods.
     pub model: Fact<ModelLookup>,
     /// The complete Job that fetched this revision of the model to the PVC.

@@ -17,6 +17,7 @@ pub(super) const LOGS: &str = "pods/log";
 pub const PORT_FORWARDS: &str = "pods/portforward";
 pub(super) const EVENTS: &str = "events";
 pub const SECRETS: &str = "secrets";
+pub const SERVICE_ACCOUNTS: &str = "serviceaccounts";
 pub(super) const NAMESPACES: &str = "namespaces";
 pub const CONFIG_MAPS: &str = "configmaps";
 pub const RESOURCE_CLAIM_TEMPLATES: &str = "resourceclaimtemplates.resource.k8s.io";
@@ -105,6 +106,8 @@ pub(super) const PREFLIGHT: &[ResourcePermissions] = &[
     optional("endpointslices.discovery.k8s.io", &["list"]),
     optional("storageclasses.storage.k8s.io", &["list"]),
     optional("persistentvolumes", &["list"]),
+    // Their pull Secrets, if a registry requires credentials.
+    optional(SERVICE_ACCOUNTS, &["get"]),
 ];
 
 /// The checks of a command that changes an existing deployment. It does not change its volume, and the operator has

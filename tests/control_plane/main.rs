@@ -14,11 +14,13 @@ mod down;
 mod faults;
 mod fetch_job;
 mod fixture_self_check;
+mod images;
 mod interrupts;
 mod model;
 mod old_objects;
 mod operator;
 mod plugin;
+mod pod_security;
 mod preflight;
 mod rbac;
 mod recorded;
@@ -213,6 +215,11 @@ fn main() -> ExitCode {
         cache::cache_verify_exits_7_for_a_changed_file,
         documents::json_of_deployments,
         documents::json_of_checks,
+        images::missing_image_is_reported_before_the_job_waits,
+        images::pull_secrets_of_pods_are_used_for_the_registry,
+        images::image_for_another_architecture_is_reported,
+        pod_security::jobs_are_admitted_in_a_restricted_namespace,
+        pod_security::only_the_containers_of_the_operator_are_denied_in_a_restricted_namespace,
         old_objects::rendered_objects_are_unchanged,
         old_objects::revisions_are_listed_and_restored,
     ];

@@ -190,6 +190,8 @@ fn is_not_exercised_here(verb: &str, permission: Permission) -> bool {
         ("pods/portforward", "create") => is_not_reached(verb, permission),
         // Used if a log breaks off.
         ("pods", "get") => true,
+        // Registries are not asked here.
+        ("serviceaccounts", "get") => true,
         // The mocker needs no GPU, so it does not list nodes.
         ("nodes", _) => verb != "check",
         ("configmaps", "get") => ["scale", "rollout undo", "rollout restart"].contains(&verb),

@@ -1,0 +1,138 @@
+//! Namespaces with restricted Pod Security: which of the rendered pods a real API server admits there.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use kubectl_dynamo_core::intent::Placement;
+use kubectl_dynamo_core::resources::{
+    BenchJob, BenchJobMeasurement, FETCH_CONTAINER, ModelJobAction, PvcNodes, Resource, model_job,
+};
+use kubectl_dynamo_tests::kubernetes::case_namespace::CaseNamespace;
+use kubectl_dynamo_tests::kubernetes::definitions::GraphGeneration::V1Beta1;
+use kubectl_dynamo_tests::plugin::Plugin;
+use kubectl_dynamo_tests::{Outcome, ensure};
+use serde_json::{Value, json};
+
+use crate::Shared;
+use crate::plugin::UP;
+
+/// The flags of `up` for a network with its own certificate authority and proxy.
+const NETWORK_FLAGS: [&str; 2] =
+    ["--ca-bundle=corporate-ca", "--fetcher-env=HTTPS_PROXY=http://proxy.test:3128"];
+
+pub(crate) async fn jobs_are_admitted_in_a_restricted_namespace(shared: Arc<Shared>) -> Outcome {
+    let (namespace, plugin) = shared.user_in_namespace(V1Beta1, "restricted").await?;
+    restrict(&namespace).await?;
+    let bare = json!({ "containers": [{ "name": "main", "image": "registry.test/x:1" }] });
+    let denial = admission_denial(&namespace, &bare).await?.ok_or("the namespace is not restricted")?;
+    ensure!(denial.contains("violates PodSecurity \"restricted"), "{denial}");
+    for flags in [&[][..], &NETWORK_FLAGS] {
+        let fetch = rendered(&plugin, flags).await?;
+        let fetch = fetch.iter().find(|one| one["kind"] == "Job").ok_or("no fetch Job")?;
+        ensure_admitted(&namespace, fetch).await?;
+    }
+    let intent = kubectl_dynamo_tests::intents::default_intent();
+    for action in [ModelJobAction::Check, ModelJobAction::Verify, ModelJobAction::Remove] {
+        let job = model_job(&intent, action, namespace.name()).ok_or("the model is not on a PVC")?;
+        ensure_admitted(&namespace, &job.object).await?;
+    }
+    ensure_admitted(&namespace, &bench_job(namespace.name()).object).await?;
+
+    // The real Job controller creates a pod of the fetch Job.
+    plugin.run(&[&UP[..], &NETWORK_FLAGS].concat()).await?.expect(0)?;
+    let pods: Api<Pod> = Api::namespaced(namespace.client(), namespace.name());
+    let is_created = async {
+        while pods.list(&Default::default()).await?.items.iter().all(|pod| !is_fetch_pod(pod)) {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        Outcome::Ok(())
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), is_created).await??;
+    namespace.delete().await
+}
+
+/// The operator creates the pods of a deployment. Their main containers do not have the fields that `restricted`
+/// requires, but the init container that fetches the model has them.
+pub(crate) async fn only_the_containers_of_the_operator_are_denied_in_a_restricted_namespace(
+    shared: Arc<Shared>,
+) -> Outcome {
+    let (namespace, plugin) = shared.user_in_namespace(V1Beta1, "restricted-graph").await?;
+    restrict(&namespace).await?;
+    let objects = rendered(&plugin, &NETWORK_FLAGS).await?;
+    let graph = objects.last().ok_or("no graph")?;
+    let components = graph["spec"]["components"].as_array().ok_or("no components")?;
+    let worker = components.iter().find(|one| one["name"] == "worker").ok_or("no worker")?;
+    let mut pod = worker["podTemplate"]["spec"].clone();
+    let denial = admission_denial(&namespace, &pod).await?.ok_or("the pod was admitted")?;
+    ensure!(denial.contains("container \"main\" must set securityContext"), "{denial}");
+    // The profile is a field of the pod, which the operator sets.
+    pod["securityContext"] = json!({ "seccompProfile": { "type": "RuntimeDefault" } });
+    let denial = admission_denial(&namespace, &pod).await?.ok_or("the pod was admitted")?;
+    ensure!(denial.contains("\"main\"") && !denial.contains(FETCH_CONTAINER), "{denial}");
+    pod["containers"][0]["securityContext"] = json!({
+        "allowPrivilegeEscalation": false, "runAsNonRoot": true, "capabilities": { "drop": ["ALL"] },
+    });
+    ensure!(admission_denial(&namespace, &pod).await?.is_none(), "the pod was denied");
+    namespace.delete().await
+}
+
+async fn restrict(namespace: &CaseNamespace) -> Outcome {
+    let labels = json!({ "metadata": { "labels": { "pod-security.kubernetes.io/enforce": "restricted" } } });
+    let namespaces: Api<Namespace> = Api::all(namespace.client());
+    namespaces.patch(namespace.name(), &PatchParams::default(), &Patch::Merge(labels)).await?;
+    Ok(())
+}
+
+/// Returns the objects that `up` applies, with these flags.
+async fn rendered(plugin: &Plugin, flags: &[&str]) -> Outcome<Vec<Value>> {
+    let args: Vec<&str> = UP.into_iter().filter(|arg| *arg != "--detach").skip(1).collect();
+    let output = plugin.run(&[&["render"][..], &args, flags, &["-o=json"]].concat()).await?.expect(0)?;
+    let list: Value = serde_json::from_str(&output.out)?;
+    Ok(list["items"].as_array().cloned().unwrap_or_default())
+}
+
+fn bench_job(namespace: &str) -> Resource {
+    let measurements =
+        vec![BenchJobMeasurement { folder: "/results/a".into(), arguments: vec!["profile".into()] }];
+    BenchJob {
+        run: "tiny-1",
+        namespace,
+        deployment: "tiny",
+        image: "registry.test/aiperf:1".into(),
+        placement: &Placement::default(),
+        model_pvc: "model-cache",
+        model_pvc_nodes: PvcNodes::Any,
+        tokenizer: "/models/acme/tiny",
+        results_pvc: Some("results"),
+        has_trace: true,
+        workers: 1,
+        millicpu: None,
+        deadline_seconds: 60,
+        measurements,
+    }
+    .render()
+}
+
+async fn ensure_admitted(namespace: &CaseNamespace, job: &Value) -> Outcome {
+    let denial = admission_denial(namespace, &job["spec"]["template"]["spec"]).await?;
+    ensure!(denial.is_none(), "{}: {denial:?}", job["metadata"]["name"]);
+    Ok(())
+}
+
+/// Sends a pod as a server-side dry run, and returns why Pod Security denies it.
+async fn admission_denial(namespace: &CaseNamespace, spec: &Value) -> Outcome<Option<String>> {
+    let pods: Api<Pod> = Api::namespaced(namespace.client(), namespace.name());
+    let pod = json!({ "metadata": { "name": "dry-run" }, "spec": spec });
+    let parameters = PostParams { dry_run: true, ..PostParams::default() };
+    match pods.create(&parameters, &serde_json::from_value(pod)?).await {
+        Ok(_) => Ok(None),
+        Err(kube::Error::Api(status)) if status.code == 403 => Ok(Some(status.message.clone())),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn is_fetch_pod(pod: &Pod) -> bool {
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    containers.into_iter().any(|container| container.name == FETCH_CONTAINER)
+}

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::krew::KrewPackage;
+use crate::krew;
 use crate::programs;
 
 /// kubectl with an installed plugin and an otherwise empty environment.
@@ -13,11 +13,11 @@ pub(crate) struct KrewInstallation {
 }
 
 impl KrewInstallation {
-    /// Installs the plugin; returns `None` if there is no kubectl to run it.
+    /// Installs the plugin with krew; returns `None` if krew or kubectl is not compiled.
     pub(crate) fn new() -> Option<Self> {
         let kubectl = programs::kubectl()?;
         let root = tempfile::tempdir().expect("can create a temporary folder");
-        KrewPackage::for_plugin().install(root.path());
+        krew::install_plugin(root.path())?;
         Some(Self { kubectl, root })
     }
 

@@ -1,5 +1,5 @@
-//! The packages as users get them: the krew archive and manifest, installed as krew does and run through the
-//! real kubectl, the fetcher image, and the examples.
+//! The packages as users get them: the krew archive and manifest, installed with krew and run through the
+//! real kubectl, the other files of a release, the fetcher image, and the examples.
 
 mod completion;
 mod examples;
@@ -7,3 +7,6 @@ mod image;
 mod krew;
 mod kubectl;
 mod programs;
+mod release;
+mod sbom;
+mod signature;

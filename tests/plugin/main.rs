@@ -10,3 +10,4 @@ mod programs;
 mod release;
 mod sbom;
 mod signature;
+mod version_bump;

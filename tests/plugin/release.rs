@@ -145,22 +145,22 @@ fn archive_files(archive: &Path) -> Vec<Entry> {
 #[test]
 fn archives_contain_program_license_completion_and_man_pages() {
     let folder = tempfile::tempdir().expect("can create a temporary folder");
-    let man_pages = folder.path().join("man");
-    fs::create_dir(&man_pages).expect("the folder is writable");
-    fs::write(man_pages.join("kubectl-dynamo.1"), ".TH kubectl-dynamo 1\n").expect("the folder is writable");
-    let man_pages = man_pages.to_str().expect("temporary paths are UTF-8");
     let programs = stand_ins(folder.path());
-    let release = Release::pack(&programs[2..3], &folder.path().join("dist"), &["--man-pages", man_pages]);
+    let release = Release::pack(&programs[2..3], &folder.path().join("dist"), &[]);
 
     let entry = |path: &str, mode| Entry { path: path.into(), mode, modified: 0, owner: 0 };
     let plugin = archive_files(&release.file(&format!("kubectl-dynamo-v{VERSION}-linux-amd64.tar.gz")));
+    let (man_pages, plugin): (Vec<Entry>, Vec<Entry>) =
+        plugin.into_iter().partition(|entry| entry.path.starts_with("man/"));
+    for name in ["kubectl-dynamo", "kubectl-dynamo-bench-run", "model-fetcher-fetch"] {
+        assert!(man_pages.contains(&entry(&format!("man/{name}.1"), 0o644)), "{name}: {man_pages:?}");
+    }
     let expected = [
         entry("LICENSE", 0o644),
         entry("completions/_kubectl-dynamo", 0o644),
         entry("completions/kubectl-dynamo.bash", 0o644),
         entry("completions/kubectl-dynamo.fish", 0o644),
         entry("kubectl-dynamo", 0o755),
-        entry("man/kubectl-dynamo.1", 0o644),
     ];
     assert_eq!(plugin, expected);
     let fetcher = archive_files(&release.file(&format!("model-fetcher-v{VERSION}-linux-amd64.tar.gz")));
@@ -169,7 +169,7 @@ fn archives_contain_program_license_completion_and_man_pages() {
     let package = release.file(&format!("kubectl-dynamo_{VERSION}_amd64.deb"));
     let listed = run("dpkg-deb", &[Path::new("--contents"), &package]);
     let listed = String::from_utf8(listed.stdout).expect("paths are UTF-8");
-    assert!(listed.contains("./usr/share/man/man1/kubectl-dynamo.1.gz"), "{listed}");
+    assert!(listed.contains("./usr/share/man/man1/kubectl-dynamo-bench-run.1.gz"), "{listed}");
 }
 
 #[test]

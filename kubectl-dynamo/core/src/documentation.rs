@@ -50,6 +50,7 @@ const FILES: &[(&str, &str)] = embedded![
     "how-to/restricted-namespaces.md"
     "how-to/serve-locally.md"
     "how-to/tool-calls.md"
+    "how-to/verify-release.md"
     "how-to/verify.md"
     "how-to/volumes.md"
     "model-fetcher.md"

@@ -11,17 +11,20 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
 use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Client, Response, StatusCode, Url};
 use serde::Deserialize;
+use tokio::time::timeout;
 
 use crate::chat::innermost_cause;
 use crate::settings;
 use challenge::Challenge;
 use kubectl_dynamo_core::registry::{
-    RegistryCredentials, RegistryImage, RegistryManifest, image_architecture,
+    RegistryCredentials, RegistryImage, RegistryManifest, image_architecture, is_loopback,
 };
 use kubectl_dynamo_core::user_agent;
 
 /// The time after which a registry counts as unreachable, as in an isolated network.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// The maximum time to read the configuration of an image, which only has its architecture.
+const CONFIG_TIMEOUT: Duration = Duration::from_millis(500);
 /// The maximum size of a document. Registries reject manifests that are larger.
 const MAX_DOCUMENT_BYTES: usize = 4 << 20;
 const MAX_REDIRECTS: usize = 5;
@@ -105,8 +108,10 @@ impl<'a> RegistryClient<'a> {
             RegistryManifest::Index { architectures } => Ok(architectures),
             RegistryManifest::Image { config: None } => Ok(Vec::new()),
             RegistryManifest::Image { config: Some(digest) } => {
-                let config = self.read_blob(&digest, authorization).await;
-                Ok(config.ok().and_then(|config| image_architecture(&config)).into_iter().collect())
+                // Without it, the image is still known to exist.
+                let config = timeout(CONFIG_TIMEOUT, self.read_blob(&digest, authorization)).await;
+                let config = config.ok().and_then(Result::ok);
+                Ok(config.and_then(|config| image_architecture(&config)).into_iter().collect())
             }
         }
     }
@@ -141,7 +146,7 @@ impl<'a> RegistryClient<'a> {
             Challenge::Basic => basic.ok_or(RegistryError::Denied),
             Challenge::Bearer { realm, service, scope } => {
                 let mut url = parse_url(realm)?;
-                if url.scheme() != "https" && !self.image.is_on_this_machine() {
+                if url.scheme() != "https" && !url.host_str().is_some_and(is_loopback) {
                     return Err(RegistryError::Inconclusive("names a token service without TLS".into()));
                 }
                 url.query_pairs_mut()

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::process::{Command, Stdio};
 
 use kubectl_dynamo_tests::help::help_of_all;
 use kubectl_dynamo_tests::programs;
@@ -52,6 +51,33 @@ fn fits_a_page_into_a_terminal() {
         let width = line.trim_end().chars().count();
         assert!(width <= 80, "{width} columns: {line}");
         assert!(!line.contains("](") && !line.contains("|---"), "not rendered: {line}");
+    }
+}
+
+/// Commands can be copied from a terminal: each line of code is a line of the output.
+#[test]
+fn code_of_every_page_is_not_wrapped() {
+    let home = tempfile::tempdir().expect("a temporary folder");
+    let list = stdout(&["docs"]);
+    let names: Vec<&str> =
+        list.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next()).collect();
+    let program = programs::kubectl_dynamo().display().to_string();
+    let loop_over_pages = format!("for page in {}; do {program} docs $page; done", names.join(" "));
+    let terminal = TestTerminal::start(&format!("sh -c '{loop_over_pages}'"), home.path(), &[]);
+    let (status, output) = terminal.expect("script runs").finish().expect("the pages are printed");
+    assert!(status.success(), "{output}");
+    let output = console::strip_ansi_codes(&output).replace('\r', "");
+    for name in names {
+        let page = stdout(&["docs", name]);
+        let mut is_code = false;
+        for line in page.lines() {
+            if line.trim_start().starts_with("```") {
+                is_code = !is_code;
+            } else if is_code {
+                assert!(output.contains(&format!("\n    {line}\n")), "{name}: {line}");
+            }
+        }
+        assert!(!is_code, "{name} has a block of code without an end");
     }
 }
 

@@ -47,7 +47,8 @@ pub(crate) async fn missing_image_is_reported_before_the_job_waits(shared: Arc<S
 
     // Only a change of an image is looked up again.
     let before = registry.requests().len();
-    run(&plugin, &["up", "tiny", "--env=A=b", "--detach"]).await?;
+    let (code, _, err) = run(&plugin, &["up", "tiny", "--env=A=b", "--detach"]).await?;
+    ensure!(code == Some(0), "{err}");
     ensure!(registry.requests().len() == before, "{:?}", registry.requests());
     let (code, _, err) =
         run(&plugin, &["up", "tiny", "--image", &missing, "--release=1.6.1", "--detach"]).await?;

@@ -14,6 +14,11 @@ impl Repository {
         let folder = tempfile::tempdir().expect("can create a temporary folder");
         programs::run_repository_command("krew/copy-source", &[folder.path().join("tree")]);
         let repository = Self(folder);
+        // After a release, the first section is dated.
+        let changelog = repository.text("CHANGELOG.md");
+        let heading = changelog.lines().find(|line| line.starts_with("## ")).expect("there are sections");
+        let changed = changelog.replacen(heading, "## 0.0.1, unreleased", 1);
+        fs::write(repository.0.path().join("tree/CHANGELOG.md"), changed).expect("it is writable");
         repository.git(&["init", "--quiet"]);
         repository.git(&["add", "--all"]);
         repository.git(&["commit", "--quiet", "--message", "tree"]);
@@ -24,6 +29,13 @@ impl Repository {
         let tree = self.0.path().join("tree");
         let mut command = Command::new(program);
         command.args(arguments).current_dir(tree);
+        // A hook of this repository that runs the tests sets variables that name it.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("GIT_") {
+                command.env_remove(name);
+            }
+        }
+        command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
         for role in ["AUTHOR", "COMMITTER"] {
             command
                 .env(format!("GIT_{role}_NAME"), "test")
@@ -85,7 +97,9 @@ fn one_commit_sets_the_version_and_dates_the_changelog() {
 #[test]
 fn changed_tree_and_wrong_versions_are_rejected() {
     let repository = Repository::new();
-    for (version, message) in [("v1.0.0", "is not a version"), ("1.0", "is not a version")] {
+    for (version, message) in
+        [("v1.0.0", "is not a version"), ("1.0", "is not a version"), ("1.0.0-rc.1", "is not a version")]
+    {
         let refused = repository.prepare(version);
         assert!(String::from_utf8_lossy(&refused.stderr).contains(message), "{refused:?}");
     }

@@ -1,4 +1,4 @@
-// Pins krew with its validator of manifests, and the linter of GitHub workflows. It is a module of its own, so that a new
+// Pins krew with its validator of manifests, and the linter of GitHub workflows. It is a separate module, so that a new
 // version does not compile Kubernetes again.
 module kubectl-dynamo.invalid/tests/release-tools
 

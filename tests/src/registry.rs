@@ -18,7 +18,7 @@ use tokio_rustls::server::TlsStream;
 use crate::Outcome;
 use crate::hub::identity::TlsIdentity;
 
-/// The user and the password with which the registry gives out images of `private` and `basic`.
+/// The user and the password with which the registry provides images of `private` and `basic`.
 pub const LOGIN: (&str, &str) = ("puller", "pull-password");
 /// `puller:pull-password` in base64.
 const ENCODED_LOGIN: &str = "cHVsbGVyOnB1bGwtcGFzc3dvcmQ=";
@@ -182,7 +182,7 @@ fn challenge(repository: &str, base: &str, authorization: Option<&str>) -> Optio
     (authorization != Some(&expected)).then(|| challenge.parse().ok()).flatten()
 }
 
-/// Gives out a token for the scope. `private` needs the login.
+/// Returns a token for the scope. `private` needs the login.
 fn token_response(query: &str, authorization: Option<&str>) -> Response<Body> {
     let query = query.replace("%3A", ":");
     let scope = query.split('&').find_map(|pair| pair.strip_prefix("scope=")).unwrap_or_default();

@@ -162,7 +162,7 @@ async fn accept_loop<C, N: Future<Output = std::io::Result<C>>>(
 fn raise_open_file_limit() {
     let limit = getrlimit(Resource::Nofile);
     // If this fails, a later accept error is reported.
-    let current = limit.maximum.or(Some(MACOS_OPEN_MAX));
+    let current = limit.maximum.or(limit.current.map(|current| current.max(MACOS_OPEN_MAX)));
     let _ = setrlimit(Resource::Nofile, Rlimit { current, ..limit });
 }
 

@@ -33,13 +33,14 @@ impl RegistryImage {
             Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
             _ => (name, None),
         };
-        let (registry, repository) = match name.split_once('/') {
+        let (registry, path) = match name.split_once('/') {
             Some((registry, path)) if registry.contains(['.', ':']) || registry == "localhost" => {
-                (registry, path.to_owned())
+                (registry, path)
             }
-            Some(_) => (DEFAULT_REGISTRY, name.to_owned()),
-            None => (DEFAULT_REGISTRY, format!("library/{name}")),
+            _ => (DEFAULT_REGISTRY, name),
         };
+        let is_official = is_default_registry(registry) && !path.contains('/');
+        let repository = if is_official { format!("library/{path}") } else { path.to_owned() };
         let reference = digest.or(tag).unwrap_or("latest").to_owned();
         Self { registry: registry.into(), repository, reference }
     }
@@ -48,10 +49,7 @@ impl RegistryImage {
     pub fn is_on_this_machine(&self) -> bool {
         let is_port = |port: &str| port.bytes().all(|digit| digit.is_ascii_digit());
         let host = self.registry.rsplit_once(':').filter(|(_, port)| is_port(port));
-        let host = host.map_or(self.registry.as_str(), |(host, _)| host);
-        let is_address =
-            host.split('.').count() == 4 && host.split('.').all(|part| part.parse::<u8>().is_ok());
-        host == "localhost" || host == "[::1]" || (is_address && host.starts_with("127."))
+        is_loopback(host.map_or(self.registry.as_str(), |(host, _)| host))
     }
 
     /// URL of the manifest or the index.
@@ -71,12 +69,19 @@ impl RegistryImage {
 
     fn repository_url(&self) -> String {
         let scheme = if self.is_on_this_machine() { "http" } else { "https" };
-        let host = match self.registry.as_str() {
-            DEFAULT_REGISTRY | "index.docker.io" => DEFAULT_REGISTRY_HOST,
-            host => host,
-        };
+        let host = if is_default_registry(&self.registry) { DEFAULT_REGISTRY_HOST } else { &self.registry };
         format!("{scheme}://{host}/v2/{}", self.repository)
     }
+}
+
+fn is_default_registry(host: &str) -> bool {
+    [DEFAULT_REGISTRY, DEFAULT_REGISTRY_HOST, "index.docker.io"].contains(&host)
+}
+
+/// Whether a host, without a port, is this machine.
+pub fn is_loopback(host: &str) -> bool {
+    let is_address = host.split('.').count() == 4 && host.split('.').all(|part| part.parse::<u8>().is_ok());
+    host == "localhost" || host == "[::1]" || (is_address && host.starts_with("127."))
 }
 
 /// What is known about an image after its registry was asked.
@@ -111,6 +116,8 @@ mod tests {
     fn names_get_the_defaults_of_container_runtimes() {
         for (image, url) in [
             ("busybox", "https://registry-1.docker.io/v2/library/busybox/manifests/latest"),
+            ("docker.io/busybox:1", "https://registry-1.docker.io/v2/library/busybox/manifests/1"),
+            ("index.docker.io/busybox", "https://registry-1.docker.io/v2/library/busybox/manifests/latest"),
             ("acme/tiny:1", "https://registry-1.docker.io/v2/acme/tiny/manifests/1"),
             ("docker.io/acme/tiny", "https://registry-1.docker.io/v2/acme/tiny/manifests/latest"),
             (

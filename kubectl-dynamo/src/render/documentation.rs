@@ -25,18 +25,23 @@ pub(crate) fn page_list(pages: &[DocumentationPage]) -> String {
 /// Renders Markdown for a terminal with `width` columns. Links are replaced by their text, and comments are left out.
 /// Code is indented and never wrapped, so that it can be copied.
 pub(crate) fn page_for_terminal(markdown: &str, width: usize) -> String {
-    let mut text = String::new();
-    // Every second part is a block of code. The first line of each part is the rest of the line with the mark.
-    for (index, part) in format!("\n{markdown}").split("\n```").enumerate() {
-        let part = part.split_once('\n').map_or("", |(_, part)| part);
-        if index % 2 == 0 {
-            text += &blocks_for_terminal(&one_line_paragraphs(&without_links(part)), width);
+    let (mut text, mut prose, mut is_code) = (String::new(), String::new(), false);
+    for line in markdown.lines() {
+        if line.trim_start().starts_with("```") {
+            // Code in a list item is indented.
+            text += &prose_for_terminal(&std::mem::take(&mut prose), width);
+            is_code = !is_code;
+        } else if is_code {
+            text += &format!("    {line}\n");
         } else {
-            text.push('\n');
-            part.lines().for_each(|line| text += &format!("    {line}\n"));
+            prose += &format!("{line}\n");
         }
     }
-    text
+    text + &prose_for_terminal(&prose, width)
+}
+
+fn prose_for_terminal(markdown: &str, width: usize) -> String {
+    blocks_for_terminal(&one_line_paragraphs(&without_links(markdown)), width)
 }
 
 /// Renders headings, paragraphs, list items, and tables. Each but a row of a table is one line of `markdown`.
@@ -151,6 +156,9 @@ mod tests {
     fn text_and_tables_fit_and_code_is_not_wrapped() {
         let row = "| `--timeout <DURATION>` | Maximum time to wait, such as 90s or 30m, before the command gives up |";
         let code = format!("kubectl dynamo up {}", "a".repeat(60));
+        let listed = format!("1. Run:\n\n   ```sh\n   {code}\n   ```\n");
+        let indented = page_for_terminal(&listed, 60);
+        assert_eq!(indented, format!("1. Run:\n\n       {code}\n"));
         let markdown = format!(
             "# up\n\nWaits until\nit serves.\n\n```sh\n{code}\n```\n\n| Flag | Description |\n|---|---|\n{row}\n"
         );

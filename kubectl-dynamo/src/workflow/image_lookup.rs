@@ -11,6 +11,7 @@ use crate::registry::{RegistryClient, RegistryError};
 use crate::settings;
 use kubectl_dynamo_cluster::{Cluster, ClusterError};
 use kubectl_dynamo_core::intent::image::check_image_reference;
+use kubectl_dynamo_core::plan::model_cache::FetchPlacement;
 use kubectl_dynamo_core::plan::{PlanWarning, ServingPlan};
 use kubectl_dynamo_core::registry::{
     ImageLookup, RegistryCredentials, RegistryImage, TriedCredentials, credentials_for,
@@ -19,16 +20,19 @@ use kubectl_dynamo_core::registry::{
 /// The maximum time that a command waits for registries.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The ServiceAccount of pods that do not name one.
-const DEFAULT_SERVICE_ACCOUNT: &str = "default";
+/// The ServiceAccount of the pods of a fetch Job.
+const JOB_SERVICE_ACCOUNT: &str = "default";
 
 /// The keys of Secrets with credentials for registries.
 const SECRET_KEYS: [&str; 2] = [".dockerconfigjson", ".dockercfg"];
 
-/// An image, and the ServiceAccount of the pods that pull it.
+/// An image, and what is known about the pods that pull it.
 struct PodImage<'a> {
     image: &'a str,
-    service_account: &'a str,
+    /// `None` if Dynamo's operator chooses it.
+    service_account: Option<&'a str>,
+    /// Whether Dynamo's operator creates the pods. It adds every pull Secret of the namespace for the registry.
+    is_of_operator: bool,
 }
 
 /// Looks up the images of a plan in their registries. Returns no entry for an image that is not looked up.
@@ -37,21 +41,33 @@ pub(crate) async fn look_up_images(cluster: &Cluster, plan: &ServingPlan) -> BTr
         return BTreeMap::new();
     }
     let placement = &plan.intent.placement;
-    let service_account = placement.service_account.as_deref().unwrap_or(DEFAULT_SERVICE_ACCOUNT);
-    let runtime = PodImage { image: &plan.image, service_account };
+    let of_operator = |image| PodImage {
+        image,
+        service_account: placement.service_account.as_deref(),
+        is_of_operator: true,
+    };
+    let runtime = of_operator(plan.image.as_str());
     // The warning of an unreleased build says more than a registry without the image.
     let is_unreleased = |warning: &PlanWarning| matches!(warning, PlanWarning::UnreleasedFetcherImage { .. });
-    let fetcher = plan
-        .cache
-        .as_ref()
-        .filter(|_| !plan.warnings.iter().any(is_unreleased))
-        .map(|cache| PodImage { image: &cache.fetch.image, service_account: DEFAULT_SERVICE_ACCOUNT });
+    let fetcher = plan.cache.as_ref().filter(|_| !plan.warnings.iter().any(is_unreleased)).map(|cache| {
+        match cache.fetch.placement {
+            FetchPlacement::InitContainersOnly => of_operator(cache.fetch.image.as_str()),
+            FetchPlacement::Job => PodImage {
+                image: &cache.fetch.image,
+                service_account: Some(JOB_SERVICE_ACCOUNT),
+                is_of_operator: false,
+            },
+        }
+    });
     let images = fetcher.into_iter().chain([runtime]);
     let lookups =
         images.filter(|one| check_image_reference(one.image).is_ok()).map(async |one: PodImage<'_>| {
             let lookup = look_up(cluster, &placement.image_pull_secrets, &one);
             let timeout = || {
-                ImageLookup::Inconclusive(format!("does not respond within {} s", LOOKUP_TIMEOUT.as_secs()))
+                ImageLookup::Inconclusive(format!(
+                    "did not answer all requests within {} s",
+                    LOOKUP_TIMEOUT.as_secs()
+                ))
             };
             let found = tokio::time::timeout(LOOKUP_TIMEOUT, lookup).await.unwrap_or_else(|_| timeout());
             (one.image.to_owned(), found)
@@ -77,7 +93,7 @@ async fn look_up(cluster: &Cluster, secrets: &[String], pod: &PodImage<'_>) -> I
             break;
         }
     }
-    to_lookup(result, pull_secrets.tried())
+    to_lookup(result, pull_secrets.tried(pod))
 }
 
 fn to_lookup(result: Result<Vec<String>, RegistryError>, tried: TriedCredentials) -> ImageLookup {
@@ -104,17 +120,19 @@ impl PullSecrets {
     async fn read(
         cluster: &Cluster,
         secrets: &[String],
-        service_account: &str,
+        service_account: Option<&str>,
         image: &RegistryImage,
     ) -> Self {
         let mut found = Self::default();
         let mut names = secrets.to_vec();
-        match cluster.get_object::<ServiceAccount>(service_account).await {
-            Ok(account) => {
-                let of_account = account.and_then(|account| account.image_pull_secrets.clone());
-                names.extend(of_account.into_iter().flatten().map(|secret| secret.name));
+        if let Some(service_account) = service_account {
+            match cluster.get_object::<ServiceAccount>(service_account).await {
+                Ok(account) => {
+                    let of_account = account.and_then(|account| account.image_pull_secrets.clone());
+                    names.extend(of_account.into_iter().flatten().map(|secret| secret.name));
+                }
+                Err(error) => found.unreadable = Some(unreadable_reason(error)),
             }
-            Err(error) => found.unreadable = Some(unreadable_reason(error)),
         }
         for name in names {
             match cluster.get_object::<Secret>(&name).await {
@@ -132,11 +150,14 @@ impl PullSecrets {
         found
     }
 
-    fn tried(self) -> TriedCredentials {
+    fn tried(self, pod: &PodImage<'_>) -> TriedCredentials {
         let mut names: Vec<String> = self.credentials.into_iter().map(|(name, _)| name).collect();
         names.dedup();
         match self.unreadable {
             Some(reason) => TriedCredentials::Unreadable(reason),
+            None if names.is_empty() && pod.is_of_operator => TriedCredentials::Unreadable(
+                "Dynamo's operator adds the pull Secrets of the namespace for this registry, which are not read".into(),
+            ),
             None if names.is_empty() => TriedCredentials::None,
             None => TriedCredentials::Secrets(names),
         }

@@ -72,7 +72,13 @@ fn check_image(
             format!(
                 "registry \"{registry}\" denies image \"{image}\" without credentials, and the pods do not have a Secret for it"
             ),
-            "name a Secret with --image-pull-secret NAME, unless the nodes have credentials".into(),
+            match named_secrets(input).as_slice() {
+                [] => "name a Secret with --image-pull-secret NAME, unless the nodes have credentials".into(),
+                names => format!(
+                    "check that Secret \"{}\" exists and has an entry for \"{registry}\", unless the nodes have credentials",
+                    names.join("\" and \"")
+                ),
+            },
         ),
         ImageLookup::Denied(TriedCredentials::Secrets(names)) => warning(
             MessageCode::RegistryAccessDenied,
@@ -96,6 +102,11 @@ fn check_image(
             CheckResult::Skipped(format!("registry \"{registry}\" {reason}"))
         }
     })
+}
+
+/// Returns the Secrets that the request names for pulling images.
+fn named_secrets(input: &PreflightInput<'_>) -> Vec<String> {
+    input.plan.map(|plan| plan.intent.placement.image_pull_secrets.clone()).unwrap_or_default()
 }
 
 /// Returns a node that can run workers of the plan but has another architecture than the image, with this architecture.
@@ -162,6 +173,14 @@ mod tests {
             assert_eq!(problem.code, code);
             assert!(problem.text.contains(part) && problem.text.contains(IMAGE), "{problem}");
         }
+        let plan =
+            plan_from_fields(&[&format!("fetcherImage={IMAGE}"), "placement.imagePullSecrets=regcred"]);
+        let images = [(IMAGE.to_owned(), denied(TriedCredentials::None))].into();
+        let facts = ClusterFacts { images, ..ClusterFacts::default() };
+        let result =
+            fetcher_image(&facts, &PreflightInput { plan: Some(&plan), ..PreflightInput::default() });
+        let hint = result.and_then(|result| result.problem().cloned()).expect("a warning").hint.to_string();
+        assert!(hint.contains("Secret \"regcred\" exists") && !hint.contains("NAME"), "{hint}");
         let unreadable = denied(TriedCredentials::Unreadable("missing permission to get secrets".into()));
         assert!(matches!(check(unreadable, Vec::new(), None), CheckResult::Skipped(_)));
     }

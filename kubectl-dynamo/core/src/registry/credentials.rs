@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{DEFAULT_REGISTRY, DEFAULT_REGISTRY_HOST, RegistryImage};
+use super::{RegistryImage, is_default_registry};
 use crate::lenient;
 
 /// A user name and a password for a registry. They are never printed.
@@ -39,17 +40,17 @@ struct Login {
     username: Option<String>,
     #[serde(deserialize_with = "lenient::value")]
     password: Option<String>,
-    /// `username:password` in base64.
+    /// `username:password` in base64, with or without padding. It takes precedence, as in the kubelet.
     #[serde(deserialize_with = "lenient::value")]
     auth: Option<String>,
 }
 
 impl Login {
     fn into_credentials(self) -> Option<RegistryCredentials> {
-        if let (Some(username), Some(password)) = (self.username, self.password) {
-            return Some(RegistryCredentials { username, password });
-        }
-        let decoded = base64::engine::general_purpose::STANDARD.decode(self.auth?.trim()).ok()?;
+        let Some(auth) = self.auth.filter(|auth| !auth.trim().is_empty()) else {
+            return Some(RegistryCredentials { username: self.username?, password: self.password? });
+        };
+        let decoded = STANDARD_NO_PAD.decode(auth.trim().trim_end_matches('=')).ok()?;
         let text = String::from_utf8(decoded).ok()?;
         let (username, password) = text.split_once(':')?;
         Some(RegistryCredentials { username: username.into(), password: password.into() })
@@ -83,10 +84,8 @@ fn applies_to(entry: &str, image: &RegistryImage) -> bool {
 }
 
 fn host_matches(pattern: &str, registry: &str) -> bool {
-    let is_default =
-        |host: &str| [DEFAULT_REGISTRY, DEFAULT_REGISTRY_HOST, "index.docker.io"].contains(&host);
-    if is_default(pattern) || is_default(registry) {
-        return is_default(pattern) && is_default(registry);
+    if is_default_registry(pattern) || is_default_registry(registry) {
+        return is_default_registry(pattern) && is_default_registry(registry);
     }
     let (patterns, parts) = (pattern.split('.'), registry.split('.'));
     patterns.clone().count() == parts.clone().count()
@@ -153,6 +152,11 @@ mod tests {
         let auths = |login: Value| json!({ "registry.test": login });
         // `encoded:se:cret`
         assert_eq!(users("registry.test/a", &auths(json!({ "auth": "ZW5jb2RlZDpzZTpjcmV0" }))), ["encoded"]);
+        // `one:two`, with and without padding, and next to empty fields.
+        for auth in ["b25lOnR3bw==", "b25lOnR3bw"] {
+            let login = json!({ "username": "", "password": "", "auth": auth });
+            assert_eq!(users("registry.test/a", &auths(login)), ["one"]);
+        }
         for broken in [json!({}), json!({ "auth": "%" }), json!({ "username": "u" }), json!(3)] {
             assert_eq!(users("registry.test/a", &auths(broken)), [""; 0]);
         }

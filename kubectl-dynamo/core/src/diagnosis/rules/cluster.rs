@@ -299,6 +299,13 @@ pub(super) const RULES: &[DiagnosisRule] = &[
         fix: &[Text("create it with "), Kubectl(&["create", "secret", "generic", "$1"])],
     },
     DiagnosisRule {
+        code: MessageCode::ConfigMapNotFound,
+        source: MessageSource::Mount,
+        pattern: r#"FailedMount: .*configmap "([^"]+)" not found"#,
+        message: "ConfigMap \"$1\" not found",
+        fix: &[Text("create it with "), Kubectl(&["create", "configmap", "$1"])],
+    },
+    DiagnosisRule {
         code: MessageCode::VolumeNotMounted,
         source: MessageSource::Mount,
         pattern: r"(?:FailedMount|FailedAttachVolume): (.+)",

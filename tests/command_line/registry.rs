@@ -210,7 +210,9 @@ async fn registry_with_a_private_certificate_authority_is_asked_through_the_prox
         let registry = TestRegistry::start_with_tls(&identity, realm_scheme).await.expect("a registry");
         let proxy = ConnectProxy::start_to(registry.address()).await.expect("a proxy");
         let args = ["check", "acme/tiny", "--backend=mocker", "--release=1.6.1", "-o=json", "--image", image];
-        let mut command = plugin.command(&[&args[..], &["--fetcher-image=registry.test/open:1"]].concat());
+        let mut command = plugin.command(
+            &[&args[..], &["--fetcher-image=registry.test/open:1", "--image-pull-secret=right"]].concat(),
+        );
         command.env_remove(IMAGE_CHECK).env("HF_HUB_OFFLINE", "1");
         command.env("HTTPS_PROXY", proxy.url()).env("NO_PROXY", "127.0.0.1").env("SSL_CERT_FILE", &authority);
         let output = command.output().await.expect("it runs");

@@ -41,6 +41,9 @@ pub(crate) fn page_for_terminal(markdown: &str, width: usize) -> String {
 }
 
 fn prose_for_terminal(markdown: &str, width: usize) -> String {
+    if markdown.is_empty() {
+        return String::new();
+    }
     blocks_for_terminal(&one_line_paragraphs(&without_links(markdown)), width)
 }
 

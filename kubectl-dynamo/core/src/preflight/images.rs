@@ -173,8 +173,7 @@ mod tests {
             assert_eq!(problem.code, code);
             assert!(problem.text.contains(part) && problem.text.contains(IMAGE), "{problem}");
         }
-        let plan =
-            plan_from_fields(&[&format!("fetcherImage={IMAGE}"), "placement.imagePullSecrets=regcred"]);
+        let plan = plan_from_fields(&[&format!("fetcherImage={IMAGE}"), "imagePullSecrets=regcred"]);
         let images = [(IMAGE.to_owned(), denied(TriedCredentials::None))].into();
         let facts = ClusterFacts { images, ..ClusterFacts::default() };
         let result =

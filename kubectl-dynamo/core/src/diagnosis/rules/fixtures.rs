@@ -9,12 +9,7 @@ use crate::code::MessageCode;
 /// Message code, source, message, and a fragment of the expected text.
 pub(in crate::diagnosis) const SAMPLES: &[(MessageCode, MessageSource, &str, &str)] = &[
     // R operator-1.5/multinode-without-orchestrator, operator-0.9.1 of the same name
-    (
-        MessageCode::MultinodeOrchestratorMissing,
-        Operator,
-        "no multinode orchestrator available",
-        "neither Grove",
-    ),
+    (MessageCode::MultinodeOrchestratorMissing, Operator, "no multinode orchestrator available", "Grove"),
     (
         MessageCode::MultinodeOrchestratorMissing,
         Operator,
@@ -242,6 +237,12 @@ pub(in crate::diagnosis) const SAMPLES: &[(MessageCode, MessageSource, &str, &st
         Mount,
         r#"FailedMount: MountVolume.SetUp failed for volume "token" : secret "hub" not found"#,
         "Secret \"hub\" not found",
+    ),
+    (
+        MessageCode::ConfigMapNotFound,
+        Mount,
+        r#"FailedMount: MountVolume.SetUp failed for volume "ca-bundle" : configmap "corporate-ca" not found"#,
+        "ConfigMap \"corporate-ca\" not found",
     ),
     (
         MessageCode::VolumeNotMounted,

@@ -65,8 +65,7 @@ fn blocks_for_terminal(markdown: &str, width: usize) -> String {
             text += &format!("{BOLD}{heading}{BOLD:#}\n");
             continue;
         }
-        let indent = line.len() - line.trim_start().len() + if is_list_item(line) { 2 } else { 0 };
-        let indent = " ".repeat(indent);
+        let indent = " ".repeat(line.len() - line.trim_start().len() + list_mark_length(line));
         let options = Options::new(width).subsequent_indent(&indent);
         for wrapped in textwrap::wrap(&with_inline_styles(line, CODE, BOLD), options) {
             text += &format!("{wrapped}\n");
@@ -122,7 +121,7 @@ fn one_line_paragraphs(markdown: &str) -> String {
     for line in markdown.lines().filter(|line| !line.starts_with("<!--")) {
         let trimmed = line.trim_start();
         let is_block = trimmed.is_empty() || trimmed.starts_with(['#', '|']);
-        if is_open && !is_block && !is_list_item(line) {
+        if is_open && !is_block && list_mark_length(line) == 0 {
             text += &format!(" {trimmed}");
         } else {
             text += &format!("\n{line}");
@@ -132,10 +131,16 @@ fn one_line_paragraphs(markdown: &str) -> String {
     format!("{}\n", text.strip_prefix('\n').unwrap_or(&text))
 }
 
-fn is_list_item(line: &str) -> bool {
+/// Returns the length of the mark of a list item, such as `- ` or `12. `, or 0 if the line does not start an item.
+fn list_mark_length(line: &str) -> usize {
     let line = line.trim_start();
-    let number = line.split_once(". ").map_or("", |(number, _)| number);
-    line.starts_with("- ") || (!number.is_empty() && number.bytes().all(|letter| letter.is_ascii_digit()))
+    match line.split_once(". ") {
+        _ if line.starts_with("- ") => 2,
+        Some((number, _)) if !number.is_empty() && number.bytes().all(|one| one.is_ascii_digit()) => {
+            number.len() + 2
+        }
+        _ => 0,
+    }
 }
 
 #[cfg(test)]
@@ -159,6 +164,8 @@ mod tests {
     fn text_and_tables_fit_and_code_is_not_wrapped() {
         let row = "| `--timeout <DURATION>` | Maximum time to wait, such as 90s or 30m, before the command gives up |";
         let code = format!("kubectl dynamo up {}", "a".repeat(60));
+        let item = page_for_terminal("10. Waits until it serves.\n- Waits until.\n", 14);
+        assert_eq!(item, "10. Waits\n    until it\n    serves.\n- Waits until.\n");
         let listed = format!("1. Run:\n\n   ```sh\n   {code}\n   ```\n");
         let indented = page_for_terminal(&listed, 60);
         assert_eq!(indented, format!("1. Run:\n\n       {code}\n"));

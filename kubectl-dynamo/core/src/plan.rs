@@ -51,6 +51,13 @@ pub struct ServingPlan {
     pub intent: ServingIntent,
 }
 
+impl ServingPlan {
+    /// Returns the warning that the plan uses the default fetcher image of an unreleased build.
+    pub fn unreleased_image_warning(&self) -> Option<&PlanWarning> {
+        self.warnings.iter().find(|warning| matches!(warning, PlanWarning::UnreleasedFetcherImage { .. }))
+    }
+}
+
 /// Location of the model files for the components of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModelLocation {

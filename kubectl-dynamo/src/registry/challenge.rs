@@ -10,7 +10,7 @@ use super::RegistryError;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Challenge {
     Basic,
-    /// With a token that the service at `realm` gives out.
+    /// With a token that the service at `realm` returns.
     Bearer {
         realm: String,
         service: Option<String>,

@@ -1,5 +1,7 @@
 //! Renders the embedded documentation: the list of its pages, and a page for a terminal. It does not print them.
 
+use std::sync::LazyLock;
+
 use anstyle::{AnsiColor, Style};
 use comfy_table::{ContentArrangement, Table, presets};
 use regex::{Captures, Regex};
@@ -10,6 +12,13 @@ use kubectl_dynamo_core::documentation::DocumentationPage;
 
 const BOLD: Style = Style::new().bold();
 const CODE: Style = AnsiColor::Cyan.on_default();
+
+/// Code or bold text, with the text in the first or the second group.
+static MARKED_TEXT: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"`([^`]+)`|\*\*([^*]+)\*\*").expect("a valid pattern"));
+/// Inline code in the first group, or a link with its text and its target in the others.
+static LINK: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"(`[^`]*`)|!?\[([^\]]+)\]\(([^)\s]+)\)").expect("a valid pattern"));
 
 /// Lists the names and the topics of the pages below the headings of their sections.
 pub(crate) fn page_list(pages: &[DocumentationPage]) -> String {
@@ -92,8 +101,7 @@ fn table_for_terminal(rows: &[&str], width: usize) -> String {
 
 /// Replaces the marks of code and of bold text by styles.
 fn with_inline_styles(text: &str, code: Style, bold: Style) -> String {
-    let marked = Regex::new(r"`([^`]+)`|\*\*([^*]+)\*\*").expect("a valid pattern");
-    let styled = marked.replace_all(text, |found: &Captures| match (found.get(1), found.get(2)) {
+    let styled = MARKED_TEXT.replace_all(text, |found: &Captures| match (found.get(1), found.get(2)) {
         (Some(text), _) => format!("{code}{}{code:#}", text.as_str()),
         (_, Some(text)) => format!("{bold}{}{bold:#}", text.as_str()),
         _ => found[0].to_owned(),
@@ -103,8 +111,7 @@ fn with_inline_styles(text: &str, code: Style, bold: Style) -> String {
 
 /// Replaces links by their text and the address of a website in parentheses. Inline code is not changed.
 fn without_links(markdown: &str) -> String {
-    let link = Regex::new(r"(`[^`]*`)|!?\[([^\]]+)\]\(([^)\s]+)\)").expect("a valid pattern");
-    let replaced = link.replace_all(markdown, |found: &Captures| match (found.get(2), found.get(3)) {
+    let replaced = LINK.replace_all(markdown, |found: &Captures| match (found.get(2), found.get(3)) {
         (Some(text), Some(target)) if target.as_str().contains("://") => {
             format!("{} ({})", text.as_str(), target.as_str())
         }

@@ -11,8 +11,8 @@ use crate::registry::{RegistryClient, RegistryError};
 use crate::settings;
 use kubectl_dynamo_cluster::{Cluster, ClusterError};
 use kubectl_dynamo_core::intent::image::check_image_reference;
+use kubectl_dynamo_core::plan::ServingPlan;
 use kubectl_dynamo_core::plan::model_cache::FetchPlacement;
-use kubectl_dynamo_core::plan::{PlanWarning, ServingPlan};
 use kubectl_dynamo_core::registry::{
     ImageLookup, RegistryCredentials, RegistryImage, TriedCredentials, credentials_for,
 };
@@ -48,16 +48,14 @@ pub(crate) async fn look_up_images(cluster: &Cluster, plan: &ServingPlan) -> BTr
     };
     let runtime = of_operator(plan.image.as_str());
     // The warning of an unreleased build says more than a registry without the image.
-    let is_unreleased = |warning: &PlanWarning| matches!(warning, PlanWarning::UnreleasedFetcherImage { .. });
-    let fetcher = plan.cache.as_ref().filter(|_| !plan.warnings.iter().any(is_unreleased)).map(|cache| {
-        match cache.fetch.placement {
-            FetchPlacement::InitContainersOnly => of_operator(cache.fetch.image.as_str()),
-            FetchPlacement::Job => PodImage {
-                image: &cache.fetch.image,
-                service_account: Some(JOB_SERVICE_ACCOUNT),
-                is_of_operator: false,
-            },
-        }
+    let cache = plan.cache.as_ref().filter(|_| plan.unreleased_image_warning().is_none());
+    let fetcher = cache.map(|cache| match cache.fetch.placement {
+        FetchPlacement::InitContainersOnly => of_operator(cache.fetch.image.as_str()),
+        FetchPlacement::Job => PodImage {
+            image: &cache.fetch.image,
+            service_account: Some(JOB_SERVICE_ACCOUNT),
+            is_of_operator: false,
+        },
     });
     let images = fetcher.into_iter().chain([runtime]);
     let lookups =

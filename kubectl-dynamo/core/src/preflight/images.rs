@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use super::capacity::{gpu_components, usable_nodes};
 use super::{CheckProblem, CheckResult, ClusterFacts, PreflightInput};
 use crate::code::MessageCode;
-use crate::plan::PlanWarning;
 use crate::registry::{ImageLookup, RegistryImage, TriedCredentials};
 
 /// The well-known label of a node with its CPU architecture.
@@ -21,10 +20,8 @@ pub(super) fn runtime_image(facts: &ClusterFacts, input: &PreflightInput<'_>) ->
 /// Checks the image of the fetch containers.
 pub(super) fn fetcher_image(facts: &ClusterFacts, input: &PreflightInput<'_>) -> Option<CheckResult> {
     let plan = input.plan?;
-    let unreleased =
-        plan.warnings.iter().find(|warning| matches!(warning, PlanWarning::UnreleasedFetcherImage { .. }));
     // `up` prints the warnings of the plan itself.
-    if let Some(warning) = unreleased.filter(|_| input.is_check()) {
+    if let Some(warning) = plan.unreleased_image_warning().filter(|_| input.is_check()) {
         let hint = "push an image, and set it with --fetcher-image REGISTRY/NAME:TAG";
         return Some(CheckResult::Warning(CheckProblem::new(warning.code(), warning.to_string(), hint)));
     }
@@ -129,6 +126,7 @@ fn unsupported_node<'a>(
 mod tests {
     use super::*;
     use crate::error::Exit;
+    use crate::plan::PlanWarning;
     use crate::preflight::storage::tests::plan_from_fields;
     use crate::preflight::{Fact, Node};
     use crate::resources::{GraphApi, render};

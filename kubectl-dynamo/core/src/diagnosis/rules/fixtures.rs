@@ -1,5 +1,4 @@
 //! Sample messages for every diagnosis rule, with the expected code and a fragment of the expected text.
-//!
 //! Sources: `R` is a recording or a real run of this project. `K` is built from the format strings of
 //! Kubernetes, `V` from those of the vLLM wheel of the default release. `L` is a message of another library.
 
@@ -9,7 +8,12 @@ use crate::code::MessageCode;
 /// Message code, source, message, and a fragment of the expected text.
 pub(in crate::diagnosis) const SAMPLES: &[(MessageCode, MessageSource, &str, &str)] = &[
     // R operator-1.5/multinode-without-orchestrator, operator-0.9.1 of the same name
-    (MessageCode::MultinodeOrchestratorMissing, Operator, "no multinode orchestrator available", "Grove"),
+    (
+        MessageCode::MultinodeOrchestratorMissing,
+        Operator,
+        "no multinode orchestrator available",
+        "neither Grove",
+    ),
     (
         MessageCode::MultinodeOrchestratorMissing,
         Operator,

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flate2::read::GzDecoder;
+use kubectl_dynamo_tests::images::fetcher::build_archive_of;
 use kubectl_dynamo_tests::programs::model_fetcher;
-use kubectl_dynamo_tests::{Outcome, cache, ensure};
+use kubectl_dynamo_tests::{Outcome, ensure};
 use serde::Deserialize;
 
 use crate::Shared;
@@ -32,14 +33,8 @@ struct ExportedImage {
 
 pub(crate) async fn containerd_selects_the_program_of_each_platform(shared: Arc<Shared>) -> Outcome {
     let folder = tempfile::tempdir()?;
-    let archive = folder.path().join("index.tar");
     let programs = [("linux/amd64", model_fetcher()), ("linux/arm64", shared.program("model-fetcher"))];
-    let output = Command::new(cache::repository().join("manifests/build-image"))
-        .args(programs.iter().map(|(_, program)| program))
-        .arg(&archive)
-        .arg(REFERENCE)
-        .output()?;
-    ensure!(output.status.success(), "build-image: {}", String::from_utf8_lossy(&output.stderr));
+    let archive = build_archive_of(&programs.clone().map(|(_, program)| program), folder.path(), REFERENCE)?;
 
     let mut containerd = Containerd::start(folder.path()).await?;
     containerd.ctr(&["images", "import", "--all-platforms", path(&archive)?])?;

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use kubectl_dynamo_tests::{Outcome, cache, cases, suite};
 use tokio::runtime::Runtime;
 
-/// The variable that refers to the folder that `tests/cross/build` wrote.
+/// The variable that refers to the folder with the programs and the commands that run them, from `tests/cross/run`.
 const FOLDER: &str = "KUBECTL_DYNAMO_TEST_ARM64";
 
 /// State that the cases share.
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// Returns what `tests/cross/build` did not write.
+/// Returns what is missing in the folder.
 fn missing_program(folder: &Path) -> Option<String> {
     ["kubectl-dynamo", "kubectl-dynamo.arm64", "model-fetcher", "model-fetcher.arm64"]
         .map(|name| folder.join(name))

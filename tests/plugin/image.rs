@@ -4,21 +4,18 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use flate2::read::GzDecoder;
 use kubectl_dynamo_tests::cache;
+use kubectl_dynamo_tests::images::fetcher::{AARCH64, X86_64, write_program_header};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::programs;
 
 const REFERENCE: &str = "registry.example:5000/team/model-fetcher:1";
-
-/// The machines of ELF headers.
-const X86_64: u8 = 62;
-const AARCH64: u8 = 183;
 
 /// The files of an archive by path.
 type Files = BTreeMap<String, Vec<u8>>;
@@ -52,17 +49,6 @@ fn fail_to_build(folder: &Path, programs: &[&Path]) -> String {
     assert_eq!(result.status.code(), Some(1));
     assert!(!output.exists(), "an archive was written");
     String::from_utf8(result.stderr).expect("messages are UTF-8")
-}
-
-/// Writes the header of a 64-bit little-endian ELF program for the machine with this number, which is all that
-/// `manifests/build-image` reads.
-fn write_program(folder: &Path, name: &str, machine: u8) -> PathBuf {
-    let mut header = [0; 64];
-    header[..7].copy_from_slice(&[0x7f, b'E', b'L', b'F', 2, 1, 1]);
-    header[18] = machine;
-    let path = folder.join(name);
-    fs::write(&path, header).expect("the folder is writable");
-    path
 }
 
 fn unpack(tar: impl Read) -> Files {
@@ -141,8 +127,8 @@ fn assert_is_image(files: &Files, descriptor: &Value, architecture: &str, progra
 #[test]
 fn image_of_two_programs_is_an_index_of_two_platforms() {
     let folder = tempfile::tempdir().expect("can create a temporary folder");
-    let amd64 = write_program(folder.path(), "amd64", X86_64);
-    let arm64 = write_program(folder.path(), "arm64", AARCH64);
+    let amd64 = write_program_header(folder.path(), "amd64", X86_64).expect("the folder is writable");
+    let arm64 = write_program_header(folder.path(), "arm64", AARCH64).expect("the folder is writable");
     let archive = build_image_of(folder.path(), "index.tar", &[&amd64, &arm64]);
     let files = unpack(archive.as_slice());
 
@@ -169,7 +155,9 @@ fn image_of_two_programs_is_an_index_of_two_platforms() {
 #[test]
 fn programs_of_other_or_equal_platforms_are_refused() {
     let folder = tempfile::tempdir().expect("can create a temporary folder");
-    let program = |name: &str, machine| write_program(folder.path(), name, machine);
+    let program = |name: &str, machine| {
+        write_program_header(folder.path(), name, machine).expect("the folder is writable")
+    };
     let (one, other) = (program("one", AARCH64), program("other", AARCH64));
     let message = fail_to_build(folder.path(), &[&one, &other]);
     assert!(message.ends_with("/other are both for linux/arm64\n"), "{message}");

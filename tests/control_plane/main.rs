@@ -219,7 +219,8 @@ fn main() -> ExitCode {
         images::pull_secrets_of_pods_are_used_for_the_registry,
         images::image_for_another_architecture_is_reported,
         pod_security::jobs_are_admitted_in_a_restricted_namespace,
-        pod_security::only_the_containers_of_the_operator_are_denied_in_a_restricted_namespace,
+        pod_security::deployment_is_admitted_in_a_restricted_namespace_if_it_asks_for_it,
+        pod_security::only_a_disk_tier_on_the_node_is_denied_in_a_baseline_namespace,
         old_objects::rendered_objects_are_unchanged,
         old_objects::revisions_are_listed_and_restored,
     ];

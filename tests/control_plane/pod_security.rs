@@ -1,9 +1,9 @@
-//! Namespaces with restricted Pod Security: which of the rendered pods a real API server admits there.
+//! Namespaces that enforce a Pod Security Standard: which of the rendered pods a real API server admits there.
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Namespace, Pod};
-use kube::api::{Api, Patch, PatchParams, PostParams};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, PostParams};
 use kubectl_dynamo_core::intent::Placement;
 use kubectl_dynamo_core::resources::{
     BenchJob, BenchJobMeasurement, FETCH_CONTAINER, ModelJobAction, PvcNodes, Resource, model_job,
@@ -23,7 +23,7 @@ const NETWORK_FLAGS: [&str; 2] =
 
 pub(crate) async fn jobs_are_admitted_in_a_restricted_namespace(shared: Arc<Shared>) -> Outcome {
     let (namespace, plugin) = shared.user_in_namespace(V1Beta1, "restricted").await?;
-    restrict(&namespace).await?;
+    namespace.enforce_pod_security("restricted").await?;
     let bare = json!({ "containers": [{ "name": "main", "image": "registry.test/x:1" }] });
     let denial = admission_denial(&namespace, &bare).await?.ok_or("the namespace is not restricted")?;
     ensure!(denial.contains("violates PodSecurity \"restricted"), "{denial}");
@@ -52,44 +52,88 @@ pub(crate) async fn jobs_are_admitted_in_a_restricted_namespace(shared: Arc<Shar
     namespace.delete().await
 }
 
-/// The operator creates the pods of a deployment. Their main containers do not have the fields that `restricted`
-/// requires, but the init container that fetches the model has them.
-pub(crate) async fn only_the_containers_of_the_operator_are_denied_in_a_restricted_namespace(
+/// The operator creates the pods of a deployment. It does not change the security context of their containers.
+pub(crate) async fn deployment_is_admitted_in_a_restricted_namespace_if_it_asks_for_it(
     shared: Arc<Shared>,
 ) -> Outcome {
     let (namespace, plugin) = shared.user_in_namespace(V1Beta1, "restricted-graph").await?;
-    restrict(&namespace).await?;
-    let objects = rendered(&plugin, &NETWORK_FLAGS).await?;
-    let graph = objects.last().ok_or("no graph")?;
-    let components = graph["spec"]["components"].as_array().ok_or("no components")?;
-    let worker = components.iter().find(|one| one["name"] == "worker").ok_or("no worker")?;
-    let mut pod = worker["podTemplate"]["spec"].clone();
-    let denial = admission_denial(&namespace, &pod).await?.ok_or("the pod was admitted")?;
-    ensure!(denial.contains("container \"main\" must set securityContext"), "{denial}");
-    // The profile is a field of the pod, which the operator sets.
-    pod["securityContext"] = json!({ "seccompProfile": { "type": "RuntimeDefault" } });
-    let denial = admission_denial(&namespace, &pod).await?.ok_or("the pod was admitted")?;
-    ensure!(denial.contains("\"main\"") && !denial.contains(FETCH_CONTAINER), "{denial}");
-    pod["containers"][0]["securityContext"] = json!({
-        "allowPrivilegeEscalation": false, "runAsNonRoot": true, "capabilities": { "drop": ["ALL"] },
-    });
-    ensure!(admission_denial(&namespace, &pod).await?.is_none(), "the pod was denied");
+    namespace.enforce_pod_security("restricted").await?;
+    for (flags, is_admitted) in [
+        (&NETWORK_FLAGS[..], false),
+        (&["--pod-security=baseline"], false),
+        (&["--pod-security=restricted"], true),
+        (
+            &[
+                "--pod-security=restricted",
+                "--backend=vllm",
+                "--mode=disagg",
+                "--kv-offload=cpu=1Gi,disk=2Gi",
+            ],
+            true,
+        ),
+    ] {
+        let pods = component_pods(&plugin, flags).await?;
+        ensure!(pods.len() > 1, "{flags:?}: {pods:?}");
+        for (component, pod) in pods {
+            let denial = admission_denial(&namespace, &pod).await?;
+            ensure!(denial.is_none() == is_admitted, "{flags:?} {component}: {denial:?}");
+            let names_main = |denial: &String| denial.contains("container \"main\" must set securityContext");
+            ensure!(denial.as_ref().is_none_or(names_main), "{denial:?}");
+        }
+    }
     namespace.delete().await
 }
 
-async fn restrict(namespace: &CaseNamespace) -> Outcome {
-    let labels = json!({ "metadata": { "labels": { "pod-security.kubernetes.io/enforce": "restricted" } } });
-    let namespaces: Api<Namespace> = Api::all(namespace.client());
-    namespaces.patch(namespace.name(), &PatchParams::default(), &Patch::Merge(labels)).await?;
-    Ok(())
+/// A `hostPath` volume is the only field of a rendered pod that `baseline` denies.
+pub(crate) async fn only_a_disk_tier_on_the_node_is_denied_in_a_baseline_namespace(
+    shared: Arc<Shared>,
+) -> Outcome {
+    let (namespace, plugin) = shared.user_in_namespace(V1Beta1, "baseline").await?;
+    namespace.enforce_pod_security("baseline").await?;
+    let disk_tier = ["--backend=vllm", "--kv-offload=cpu=1Gi,disk=2Gi"];
+    let on_node = [&disk_tier[..], &["--kv-offload-disk-volume=hostPath=/mnt/nvme"]].concat();
+    for (flags, denied) in [
+        (&NETWORK_FLAGS[..], &[][..]),
+        (&["--backend=vllm", "--mode=disagg"], &[]),
+        (&disk_tier[..], &[]),
+        (&on_node[..], &["worker"]),
+    ] {
+        let objects = rendered(&plugin, flags).await?;
+        let graph = objects.last().ok_or("no graph")?;
+        let mut denials = Vec::new();
+        for component in graph["spec"]["components"].as_array().ok_or("no components")? {
+            if let Some(denial) = admission_denial(&namespace, &component["podTemplate"]["spec"]).await? {
+                ensure!(
+                    denial.contains("violates PodSecurity \"baseline:latest\": hostPath volumes"),
+                    "{denial}"
+                );
+                denials.push(component["name"].as_str().unwrap_or_default());
+            }
+        }
+        ensure!(denials == denied, "{flags:?}: {denials:?}");
+    }
+    namespace.delete().await
 }
 
-/// Returns the objects that `up` applies, with these flags.
+/// Returns the objects that `up` applies, with these flags. They can replace the backend.
 async fn rendered(plugin: &Plugin, flags: &[&str]) -> Outcome<Vec<Value>> {
-    let args: Vec<&str> = UP.into_iter().filter(|arg| *arg != "--detach").skip(1).collect();
+    let is_backend = |arg: &str| arg.starts_with("--backend=");
+    let mut args: Vec<&str> = UP.into_iter().filter(|arg| *arg != "--detach").skip(1).collect();
+    args.retain(|arg| !is_backend(arg) || !flags.iter().any(|flag| is_backend(flag)));
     let output = plugin.run(&[&["render"][..], &args, flags, &["-o=json"]].concat()).await?.expect(0)?;
     let list: Value = serde_json::from_str(&output.out)?;
     Ok(list["items"].as_array().cloned().unwrap_or_default())
+}
+
+/// Returns the name and the pod of each component of the graph that `up` applies.
+async fn component_pods(plugin: &Plugin, flags: &[&str]) -> Outcome<Vec<(String, Value)>> {
+    let objects = rendered(plugin, flags).await?;
+    let components = objects.last().and_then(|graph| graph["spec"]["components"].as_array());
+    let components = components.ok_or("the last object is not a graph")?.iter();
+    let pod = |component: &Value| {
+        (component["name"].as_str().unwrap_or_default().to_owned(), component["podTemplate"]["spec"].clone())
+    };
+    Ok(components.map(pod).collect())
 }
 
 fn bench_job(namespace: &str) -> Resource {

@@ -1,6 +1,8 @@
 //! The v1alpha1 and v1beta1 graphs of a plan are equivalent: they are equal after the operator's conversion.
 
-use kubectl_dynamo_core::intent::{DiskTier, DiskVolume, KvOffload, Placement, ServingIntent, Toleration};
+use kubectl_dynamo_core::intent::{
+    DiskTier, DiskVolume, KvOffload, Placement, PodSecurity, ServingIntent, Toleration,
+};
 use kubectl_dynamo_core::plan::ServingPlan;
 use kubectl_dynamo_core::release::CATALOG;
 use kubectl_dynamo_core::resources::{GraphApi, render};
@@ -43,6 +45,7 @@ fn every_placement_setting_converts_to_the_same_graph() {
             .to_vec(),
         priority_class: Some("high".into()),
         service_account: Some("models".into()),
+        pod_security: PodSecurity::Restricted,
         labels: pair("team", "search"),
         annotations: pair("example.com/owner", "search team"),
         env: vec![("DYN_LOG".into(), "debug".into()), ("EMPTY".into(), String::new())],

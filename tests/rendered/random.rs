@@ -4,8 +4,8 @@
 use kubectl_dynamo_core::error::Explain;
 use kubectl_dynamo_core::intent::{
     AccessMode, Backend, CaBundle, Cache, DiskTier, DiskVolume, KvOffload, ModelRef, OutputParsers,
-    Parallelism, Placement, Router, RouterMode, ServingIntent, TokenSecret, Toleration, TolerationEffect,
-    Topology, WorkerGroup,
+    Parallelism, Placement, PodSecurity, Router, RouterMode, ServingIntent, TokenSecret, Toleration,
+    TolerationEffect, Topology, WorkerGroup,
 };
 use kubectl_dynamo_core::plan::{FetchPlacement, Logging, ModelLocation, RenderEnvironment, plan};
 use kubectl_dynamo_core::release::{CATALOG, Release};
@@ -92,6 +92,7 @@ fn placement() -> impl Strategy<Value = Placement> {
         .prop_map(|(key, value, effect)| Toleration { key, value, effect });
     let names = (option::of(text()), option::of(text()), option::of(text()), option::of(text()));
     let ca_bundle = option::of((text(), text()).prop_map(|(config_map, key)| CaBundle { config_map, key }));
+    let pod_security = prop_oneof![Just(PodSecurity::Baseline), Just(PodSecurity::Restricted)];
     let image = option::of(prop_oneof![text(), Just("registry.test/vllm@sha256:00".to_owned())]);
     (
         names,
@@ -100,9 +101,9 @@ fn placement() -> impl Strategy<Value = Placement> {
         (pairs(), pairs(), pairs(), pairs(), pairs()),
         option::of(size()),
         image,
-        ca_bundle,
+        (ca_bundle, pod_security),
     )
-        .prop_map(|(names, image_pull_secrets, tolerations, pairs, shared_memory, image, ca_bundle)| {
+        .prop_map(|(names, image_pull_secrets, tolerations, pairs, shared_memory, image, further)| {
             Placement {
                 image,
                 fetcher_image: names.0,
@@ -111,11 +112,12 @@ fn placement() -> impl Strategy<Value = Placement> {
                 tolerations,
                 priority_class: names.1,
                 service_account: names.2,
+                pod_security: further.1,
                 labels: pairs.1,
                 annotations: pairs.2,
                 env: pairs.3,
                 fetcher_env: pairs.4,
-                ca_bundle,
+                ca_bundle: further.0,
                 shared_memory,
             }
         })

@@ -56,6 +56,7 @@ fn scalar() -> impl Strategy<Value = Assignment> {
         Just(("cache.claim", "shared".into())),
         Just(("cache.storageClass", "efs".into())),
         Just(("priorityClass", "high".into())),
+        Just(("podSecurity", "restricted".into())),
         Just(("kvOffload.cpu", "20Gi".into())),
         Just(("kvOffload.disk", "200Gi".into())),
         Just(("kvOffload.diskVolume", "hostPath=/mnt".into())),

@@ -23,7 +23,7 @@ use crate::error::Explain;
 pub use kv_offload::{DiskTier, DiskVolume, KvOffload};
 pub use model::ModelRef;
 pub use output_parsers::{OutputParsers, ParserKind};
-pub use placement::{CaBundle, Placement, Toleration, TolerationEffect};
+pub use placement::{CaBundle, Placement, PodSecurity, Toleration, TolerationEffect};
 pub use resolve::{Fallback, resolve, resolve_name, sources};
 pub use router::{Router, RouterMode};
 pub use topology::{Parallelism, Topology, WorkerGroup, WorkerRole};

@@ -10,7 +10,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{
     Event, Namespace, PersistentVolume, PersistentVolumeClaim, Pod, ServiceAccount,
 };
-use kube::api::{Api, DeleteParams, ListParams, LogParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, LogParams, Patch, PatchParams, PostParams};
 use kube::runtime::wait::await_condition;
 use kube::{Client, ResourceExt};
 use serde_json::json;
@@ -55,6 +55,14 @@ impl CaseNamespace {
 
     pub fn client(&self) -> Client {
         self.client.clone()
+    }
+
+    /// Makes the namespace enforce a Pod Security Standard.
+    pub async fn enforce_pod_security(&self, level: &str) -> Outcome {
+        let labels = json!({ "metadata": { "labels": { "pod-security.kubernetes.io/enforce": level } } });
+        let namespaces: Api<Namespace> = Api::all(self.client());
+        namespaces.patch(&self.name, &PatchParams::default(), &Patch::Merge(labels)).await?;
+        Ok(())
     }
 
     /// Creates a volume on the node for the PVC `claim` of this namespace with the storage class `class`;

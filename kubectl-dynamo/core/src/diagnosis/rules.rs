@@ -112,7 +112,7 @@ fn build_cause(rule: &DiagnosisRule, captures: &Captures, context: &DiagnosisCon
 
 #[cfg(test)]
 mod tests {
-    use super::fixtures::SAMPLES;
+    use super::fixtures::samples;
     use super::*;
     use crate::diagnosis::FixTarget;
 
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn every_sample_yields_its_cause() {
-        for (code, source, message, expected) in SAMPLES {
+        for (code, source, message, expected) in samples() {
             let lines = [String::from("an unknown line before"), (*message).to_owned()];
             let cause = match source {
                 MessageSource::Log => find_cause_in_log(&lines, &context()),
@@ -192,8 +192,7 @@ mod tests {
 
     #[test]
     fn fix_uses_value_suggested_by_engine() {
-        let line = SAMPLES
-            .iter()
+        let line = samples()
             .find(|(code, ..)| *code == MessageCode::KvCacheTooSmall)
             .map(|(_, _, line, _)| (*line).to_owned());
         let cause =
@@ -205,9 +204,28 @@ mod tests {
     }
 
     #[test]
+    fn fix_of_a_denied_pod_depends_on_the_reason() {
+        let fixes = samples().filter(|(code, ..)| *code == MessageCode::PodSecurityViolation).map(
+            |(_, source, denial, _)| {
+                find_cause(*source, denial, &context()).expect("a cause").fix.to_string()
+            },
+        );
+        let expected = [
+            "enforce=baseline",
+            "kubectl dynamo up tiny -n serving --pod-security restricted",
+            "kubectl dynamo up tiny -n serving --kv-offload-disk-volume ephemeral",
+        ];
+        let fixes: Vec<String> = fixes.collect();
+        assert_eq!(fixes.len(), expected.len());
+        for (fix, expected) in fixes.iter().zip(expected) {
+            assert!(fix.contains(expected), "{fix}");
+        }
+    }
+
+    #[test]
     fn every_rule_has_a_sample() {
         for (pattern, rule) in TABLE.iter() {
-            let has_sample = SAMPLES.iter().any(|(code, source, message, _)| {
+            let has_sample = samples().any(|(code, source, message, _)| {
                 *code == rule.code && *source == rule.source && pattern.is_match(message)
             });
             assert!(has_sample, "no sample matches rule {} {}", rule.code, rule.pattern);

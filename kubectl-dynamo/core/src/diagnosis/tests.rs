@@ -6,7 +6,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
-use super::rules::fixtures::SAMPLES;
+use super::rules::fixtures::samples;
 use super::*;
 use crate::object::typed;
 
@@ -97,7 +97,7 @@ fn cause(source: MessageSource, message: &str) -> RootCause {
 
 #[test]
 fn every_sample_determines_the_diagnosis() {
-    for (code, source, message, expected) in SAMPLES {
+    for (code, source, message, expected) in samples() {
         let cause = cause(*source, message);
         assert_eq!(cause.code, *code, "{message}");
         assert!(cause.text.contains(expected), "{code}: {}", cause.text);
@@ -107,7 +107,7 @@ fn every_sample_determines_the_diagnosis() {
 /// A worker that runs again after `restarts` crashes with the sample of this code.
 fn running_after_crashes(code: MessageCode, restarts: u64) -> DiagnosisResult {
     let (_, source, message, _) =
-        SAMPLES.iter().find(|(sample, ..)| *sample == code).expect("a sample of this code");
+        samples().find(|(sample, ..)| *sample == code).expect("a sample of this code");
     let mut snapshot = snapshot(*source, message);
     let mut status = snapshot.observation.pods[0].document()["status"].clone();
     status["phase"] = "Running".into();
@@ -310,7 +310,7 @@ fn component_failure_is_reported_while_graph_is_pending() {
 fn every_fix_contains_a_runnable_command() {
     let codes = known_codes();
     assert!(codes.len() >= 25, "{}", codes.len());
-    for (code, source, message, _) in SAMPLES {
+    for (code, source, message, _) in samples() {
         let fix = cause(*source, message).fix;
         assert!(fix.commands().next().is_some(), "{code} does not have a command: {fix}");
         if *code == MessageCode::InvalidImageReference {

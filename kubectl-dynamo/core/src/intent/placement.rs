@@ -1,5 +1,5 @@
-//! Placement and pod settings: images, node selector, tolerations, service account, and additional labels,
-//! annotations, and environment variables. It only parses and stores values; `resources` renders them.
+//! Placement and pod settings: images, node selector, tolerations, service account, Pod Security Standard, and additional
+//! labels, annotations, and environment variables. It only parses and stores values; `resources` renders them.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,8 @@ pub struct Placement {
     pub tolerations: Vec<Toleration>,
     pub priority_class: Option<String>,
     pub service_account: Option<String>,
+    #[serde(skip_serializing_if = "PodSecurity::is_default")]
+    pub pod_security: PodSecurity,
     /// Additional labels for all objects.
     pub labels: Vec<(String, String)>,
     /// Additional annotations for all objects.
@@ -42,6 +44,35 @@ impl Placement {
     pub fn fetch_variable(&self, name: &str) -> Option<&str> {
         let variables = self.fetcher_env.iter().rev().chain(self.env.iter().rev());
         variables.into_iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// The Pod Security Standard that the containers of all pods meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum PodSecurity {
+    /// No restrictions besides those of the images.
+    #[default]
+    Baseline,
+    /// No privileges, no capabilities, and the seccomp profile of the container runtime.
+    Restricted,
+}
+
+impl PodSecurity {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl StringEnum for PodSecurity {
+    const ALL: &'static [Self] = &[Self::Baseline, Self::Restricted];
+
+    /// The level in the labels `pod-security.kubernetes.io/…`.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Baseline => "baseline",
+            Self::Restricted => "restricted",
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::intent::{CaBundle, DiskVolume, Placement, StringEnum, Toleration, WorkerRole};
+use crate::intent::{CaBundle, DiskVolume, Placement, PodSecurity, StringEnum, Toleration, WorkerRole};
 use crate::plan::kv_offload::OFFLOAD_DISK_PATH;
 use crate::plan::model_cache::CACHE_MOUNT_PATH;
 use crate::plan::{
@@ -82,8 +82,8 @@ pub(super) fn cache_volume(cache: &ModelCache) -> Value {
 }
 
 /// The container of a fetch step. It does not need capabilities and only writes below the mount. It uses 64
-/// MiB; the higher limit allows for page cache.
-pub(super) fn fetch_container(fetch: &FetchStep, cache: &ModelCache) -> Value {
+/// MiB; the higher limit allows for page cache. `pod_security` is what the container does not have from its pod.
+pub(super) fn fetch_container(fetch: &FetchStep, cache: &ModelCache, pod_security: PodSecurity) -> Value {
     let mounts: Vec<Value> =
         std::iter::once(cache_mount(cache)).chain(fetch.ca_bundle.iter().map(|_| ca_mount())).collect();
     json!({
@@ -96,28 +96,61 @@ pub(super) fn fetch_container(fetch: &FetchStep, cache: &ModelCache) -> Value {
             "requests": { "cpu": "250m", "memory": "128Mi" },
             "limits": { "memory": "512Mi" },
         },
-        "securityContext": {
-            "runAsUser": DYNAMO_UID,
-            "runAsGroup": DYNAMO_UID,
-            "runAsNonRoot": true,
-            "allowPrivilegeEscalation": false,
-            "readOnlyRootFilesystem": true,
-            "capabilities": { "drop": ["ALL"] },
-        },
+        "securityContext": fetch_security_context(pod_security),
         "terminationMessagePolicy": "FallbackToLogsOnError",
     })
 }
 
+/// The fields of a container that meets the Pod Security Standard `restricted`, except for the seccomp profile. The user is a
+/// number, because the kubelet cannot tell from a name in the image whether it is root.
+fn unprivileged_fields() -> Map<String, Value> {
+    let fields = [
+        ("runAsUser", DYNAMO_UID.into()),
+        ("runAsNonRoot", true.into()),
+        ("allowPrivilegeEscalation", false.into()),
+        ("capabilities", json!({ "drop": ["ALL"] })),
+    ];
+    fields.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()
+}
+
+fn fetch_security_context(level: PodSecurity) -> Map<String, Value> {
+    let mut fields = unprivileged_fields();
+    fields.insert("runAsGroup".into(), DYNAMO_UID.into());
+    fields.insert("readOnlyRootFilesystem".into(), true.into());
+    if level == PodSecurity::Restricted {
+        fields.insert("seccompProfile".into(), seccomp_profile());
+    }
+    fields
+}
+
+/// The security context of a main container, whose group is that of the user in the image.
+fn main_security_context(level: PodSecurity) -> Option<Map<String, Value>> {
+    (level == PodSecurity::Restricted).then(|| {
+        let mut fields = unprivileged_fields();
+        fields.insert("seccompProfile".into(), seccomp_profile());
+        fields
+    })
+}
+
+fn seccomp_profile() -> Value {
+    json!({ "type": "RuntimeDefault" })
+}
+
 /// The main container of a component, with the fields that are identical in both API versions.
-pub(super) fn main_container(component: &PlanComponent, image: &str) -> Value {
-    let mut container = json!({ "image": image, "command": component.command });
+pub(super) fn main_container(plan: &ServingPlan, component: &PlanComponent) -> Value {
+    let mut container = Map::new();
+    container.insert("image".into(), plan.image.clone().into());
+    container.insert("command".into(), component.command.clone().into());
     if !component.args.is_empty() {
-        container["args"] = component.args.clone().into();
+        container.insert("args".into(), component.args.clone().into());
     }
     if let Some(folder) = &component.working_directory {
-        container["workingDir"] = folder.clone().into();
+        container.insert("workingDir".into(), folder.clone().into());
     }
-    container
+    if let Some(fields) = main_security_context(plan.intent.placement.pod_security) {
+        container.insert("securityContext".into(), fields.into());
+    }
+    container.into()
 }
 
 /// Pod-level settings of a component: placement, service account, pull secrets, init container, and disk tier
@@ -144,7 +177,9 @@ pub(super) fn pod_settings(plan: &ServingPlan, component: &PlanComponent) -> Map
         }
     }
     if let Some(cache) = plan.cache.as_ref().filter(|_| component.needs_model) {
-        settings.insert("initContainers".into(), json!([fetch_container(&cache.fetch, cache)]));
+        // The operator creates this pod and sets no seccomp profile.
+        let fetch = fetch_container(&cache.fetch, cache, placement.pod_security);
+        settings.insert("initContainers".into(), json!([fetch]));
     }
     let disk = component.offload_disk.iter().map(offload_volume);
     let volumes: Vec<Value> = disk.chain(placement.ca_bundle.iter().map(ca_volume)).collect();
@@ -256,5 +291,5 @@ fn gpu_toleration() -> Value {
 
 /// Pod security context of the fetch Job. The group of the volume is the group of Dynamo's images.
 pub(super) fn pod_security_context() -> Value {
-    json!({ "fsGroup": DYNAMO_UID, "seccompProfile": { "type": "RuntimeDefault" } })
+    json!({ "fsGroup": DYNAMO_UID, "seccompProfile": seccomp_profile() })
 }

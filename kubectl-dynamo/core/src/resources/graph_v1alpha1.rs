@@ -50,7 +50,7 @@ pub fn update_spec_hash(graph: &mut Value) {
 fn render_service(plan: &ServingPlan, component: &PlanComponent) -> Value {
     let placement = &plan.intent.placement;
     let mut pod = pod_settings(plan, component);
-    let mut container = main_container(component, &plan.image);
+    let mut container = main_container(plan, component);
     // The operator fills in this field. Without it, the operator's write would change the generation.
     container["name"] = "main".into();
     let mounts = further_mounts(plan, component);

@@ -48,7 +48,7 @@ fn render_component(plan: &ServingPlan, component: &PlanComponent) -> Value {
 }
 
 fn pod_spec(plan: &ServingPlan, component: &PlanComponent) -> Map<String, Value> {
-    let mut container = main_container(component, &plan.image);
+    let mut container = main_container(plan, component);
     // The operator merges its defaults into the container with this name and does not modify other
     // containers.
     container["name"] = "main".into();

@@ -102,6 +102,7 @@ fn refuse_cluster_flags(cluster_flags: &[(&'static str, bool)], request: &Reques
         "tolerations",
         "priorityClass",
         "serviceAccount",
+        "podSecurity",
         "labels",
         "annotations",
         "fetcherEnv",

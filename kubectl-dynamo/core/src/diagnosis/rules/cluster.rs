@@ -92,6 +92,27 @@ pub(super) const RULES: &[DiagnosisRule] = &[
     DiagnosisRule {
         code: MessageCode::PodSecurityViolation,
         source: MessageSource::Replicas,
+        pattern: r#"violates PodSecurity "([^"]+)": (.*hostPath.*"kv-offload".*)"#,
+        message: "PodSecurity \"$1\" of the namespace forbids the pod: $2",
+        fix: &[
+            Text("use a volume that is not a folder of the node with "),
+            Up(&["--kv-offload-disk-volume", "ephemeral"]),
+        ],
+    },
+    DiagnosisRule {
+        code: MessageCode::PodSecurityViolation,
+        source: MessageSource::Replicas,
+        pattern: r#"violates PodSecurity "(restricted[^"]*)": (.*container.*"main".*)"#,
+        message: "PodSecurity \"$1\" of the namespace forbids the pod: $2",
+        fix: &[
+            Text("meet the standard with "),
+            Up(&["--pod-security", "restricted"]),
+            Text(", or use a namespace that enforces baseline"),
+        ],
+    },
+    DiagnosisRule {
+        code: MessageCode::PodSecurityViolation,
+        source: MessageSource::Replicas,
         pattern: r#"violates PodSecurity "([^"]+)": (.+)"#,
         message: "PodSecurity \"$1\" of the namespace forbids the pod: $2",
         fix: &[

@@ -2,11 +2,21 @@
 //! Sources: `R` is a recording or a real run of this project. `K` is built from the format strings of
 //! Kubernetes, `V` from those of the vLLM wheel of the default release. `L` is a message of another library.
 
+mod engine;
+
 use super::MessageSource::{self, *};
 use crate::code::MessageCode;
 
 /// Message code, source, message, and a fragment of the expected text.
-pub(in crate::diagnosis) const SAMPLES: &[(MessageCode, MessageSource, &str, &str)] = &[
+pub(in crate::diagnosis) type Sample = (MessageCode, MessageSource, &'static str, &'static str);
+
+/// Returns the samples of all rules.
+pub(in crate::diagnosis) fn samples() -> impl Iterator<Item = &'static Sample> {
+    MESSAGES.iter().chain(engine::LINES)
+}
+
+/// Messages of the operator, of Kubernetes, and of container runtimes.
+const MESSAGES: &[Sample] = &[
     // R operator-1.5/multinode-without-orchestrator, operator-0.9.1 of the same name
     (
         MessageCode::MultinodeOrchestratorMissing,
@@ -105,6 +115,18 @@ pub(in crate::diagnosis) const SAMPLES: &[(MessageCode, MessageSource, &str, &st
         Replicas,
         r#"pods "a" is forbidden: violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false"#,
         "restricted:latest",
+    ),
+    (
+        MessageCode::PodSecurityViolation,
+        Replicas,
+        r#"pods "a" is forbidden: violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false (container "main" must set securityContext.allowPrivilegeEscalation=false), seccompProfile (pod or containers "model-fetch", "main" must set securityContext.seccompProfile.type to "RuntimeDefault" or "Localhost")"#,
+        "the pod: allowPrivilegeEscalation != false (container \"main\" must set",
+    ),
+    (
+        MessageCode::PodSecurityViolation,
+        Replicas,
+        r#"pods "a" is forbidden: violates PodSecurity "baseline:latest": hostPath volumes (volume "kv-offload")"#,
+        "hostPath volumes (volume \"kv-offload\")",
     ),
     (
         MessageCode::LimitRangeViolation,
@@ -259,142 +281,5 @@ pub(in crate::diagnosis) const SAMPLES: &[(MessageCode, MessageSource, &str, &st
         Mount,
         "FailedCreatePodSandBox: Failed to create pod sandbox: plugin type=\"bridge\" failed",
         "sandbox",
-    ),
-    // V
-    (
-        MessageCode::KvCacheTooSmall,
-        Log,
-        "ValueError: To serve at least one request with the model's max seq len (1048576), (64.00 GiB KV cache is needed, which is larger than the available KV cache memory (59.10 GiB). Based on the available memory, the estimated maximum model length is 968000. Try increasing `gpu_memory_utilization`",
-        "one 1048576-token request needs 64.00 GiB per GPU, 59.10 GiB available",
-    ),
-    (
-        MessageCode::KvCacheTooSmall,
-        Log,
-        "ValueError: To serve at least one request with the model's max seq len (4096), (8.00 GiB KV cache is needed, which is larger than the available KV cache memory (0.01 GiB). Try increasing `gpu_memory_utilization`",
-        "8.00 GiB",
-    ),
-    (
-        MessageCode::NoMemoryForKvCache,
-        Log,
-        "ValueError: No available memory for the cache blocks. Try increasing `gpu_memory_utilization` when initializing the engine",
-        "no GPU memory left",
-    ),
-    (
-        MessageCode::GpuMemoryInUse,
-        Log,
-        "ValueError: Free memory on device cuda:0 (10.00/79.65 GiB) on startup is less than desired GPU memory utilization (0.85, 67.70 GiB). Decrease GPU memory",
-        "10.00 of 79.65 GiB",
-    ),
-    // L torch
-    (
-        MessageCode::GpuOutOfMemory,
-        Log,
-        "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 1.16 GiB. GPU 0 has a total capacity of 79.10 GiB",
-        "1.16 GiB",
-    ),
-    (
-        MessageCode::AttentionHeadsNotDivisible,
-        Log,
-        "ValueError: Total number of attention heads (40) must be divisible by tensor parallel size (3).",
-        "40 attention heads cannot be split over 3 GPUs",
-    ),
-    // R a run of Dynamo's mocker of the default release
-    (
-        MessageCode::EngineArgumentRejected,
-        Log,
-        "__main__.py: error: unrecognized arguments: --nonsense",
-        "--nonsense",
-    ),
-    (
-        MessageCode::ContextTooLong,
-        Log,
-        "ValueError: User-specified max_model_len (65536) is greater than the derived max_model_len (max_position_embeddings=40960 or model_max_length=None in model's config.json).",
-        "supports 40960 tokens",
-    ),
-    (
-        MessageCode::UnsupportedModelArchitecture,
-        Log,
-        "ValueError: Model architectures ['NewForCausalLM'] are not supported for now. Supported architectures: dict_keys([])",
-        "NewForCausalLM",
-    ),
-    (
-        MessageCode::RemoteCodeNotTrusted,
-        Log,
-        "RuntimeError: Failed to load the model config. If the model is a custom model not yet available in the HuggingFace transformers library, consider setting `trust_remote_code=True` in LLM",
-        "requires --trust-remote-code",
-    ),
-    (
-        MessageCode::UnsupportedQuantization,
-        Log,
-        "ValueError: The quantization method fp8 is not supported for the current GPU. Minimum capability: 89. Current capability: 80.",
-        "compute capability 89",
-    ),
-    // L NCCL
-    (
-        MessageCode::GpuCommunicationFailure,
-        Log,
-        "RuntimeError: NCCL error: unhandled system error (run with NCCL_DEBUG=INFO)",
-        "unhandled system",
-    ),
-    (
-        MessageCode::NoUsableGpu,
-        Log,
-        "RuntimeError: Failed to infer device type, please set",
-        "find a usable GPU",
-    ),
-    (
-        MessageCode::HubAccessDeniedToEngine,
-        Log,
-        "huggingface_hub.errors.GatedRepoError: 401 Client Error.",
-        "the hub denies",
-    ),
-    (
-        MessageCode::UnreadableWeights,
-        Log,
-        "safetensors_rust.SafetensorError: Error while deserializing header: incomplete metadata, file not fully covered",
-        "incomplete metadata",
-    ),
-    (MessageCode::VolumeFull, Log, "OSError: [Errno 28] No space left on device: '/opt/models/x'", "full"),
-    (MessageCode::KvTransferFailed, Log, "RuntimeError: NIXL is not available", "prefill and decode"),
-    // R Dynamo of the default release without its etcd
-    (
-        MessageCode::DiscoveryUnavailable,
-        Log,
-        "WARN dynamo_runtime::transports::etcd: etcd not reachable yet; retrying startup connection error=Unable to create lease. Check etcd server status at http://127.0.0.1:2379 retry_in=1s",
-        "http://127.0.0.1:2379",
-    ),
-    // R two frontends on one port
-    (
-        MessageCode::PodPortInUse,
-        Log,
-        "Exception: Failed to start HTTP server: port 18000 already in use. Use --http-port to specify a different port.",
-        "18000",
-    ),
-    // R a mocker without its model
-    (
-        MessageCode::ModelRequestedFromHub,
-        Log,
-        "WARN main.prefetch_model: Failed to pre-fetch model: Failed to fetch model 'nowhere' at revision 'main' from HuggingFace. Is this a valid HuggingFace ID and revision?",
-        "nowhere",
-    ),
-    // L transformers
-    (
-        MessageCode::ModelFilesNotFound,
-        Log,
-        "OSError: Can't load the configuration of '/opt/models/acme/tiny'. If you were trying to load it from",
-        "/opt/models/acme/tiny",
-    ),
-    // R Dynamo's vLLM worker in an environment without vLLM
-    (
-        MessageCode::PythonModuleNotInImage,
-        Log,
-        "ModuleNotFoundError: No module named 'huggingface_hub'",
-        "huggingface_hub",
-    ),
-    (
-        MessageCode::EngineStartFailed,
-        Log,
-        "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}",
-        "unknown reason",
     ),
 ];

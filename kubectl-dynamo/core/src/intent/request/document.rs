@@ -342,6 +342,7 @@ impl IntentSettings {
         self.push("tolerations", tolerations);
         self.push("priorityClass", placement.priority_class.clone());
         self.push("serviceAccount", placement.service_account.clone());
+        self.push("podSecurity", placement.pod_security.as_str());
         self.push_map("labels", &placement.labels);
         self.push_map("annotations", &placement.annotations);
         self.push_map("env", &placement.env);

@@ -57,7 +57,12 @@ const RICH_REQUEST: &[&str] = &[
 
 #[test]
 fn intent_round_trips_through_settings() {
-    for assignments in [&[][..], RICH_REQUEST, &["cache.claim=models", "image=registry.example/x:1"]] {
+    for assignments in [
+        &[][..],
+        RICH_REQUEST,
+        &["cache.claim=models", "image=registry.example/x:1"],
+        &["podSecurity=restricted"],
+    ] {
         let intent = resolve_flags(assignments).expect("a valid request");
         assert_eq!(resolve_layers([live_layer(&intent)]).expect("a valid request"), intent);
         let file = to_document(&intent_settings(&intent));
@@ -103,6 +108,20 @@ fn changing_mode_drops_settings_of_the_previous_mode() {
         layer(SettingSource::Flag, &["mode=agg", "decode.replicas=2"]),
     ]);
     assert_eq!(result, Err(IntentError::WrongMode { flag: "--decode-replicas".into(), mode: "disagg" }));
+}
+
+#[test]
+fn restricted_pods_do_not_mount_a_folder_of_the_node() {
+    let request = |volume: &'static str, level: &'static str| {
+        resolve_flags(&["kvOffload.cpu=20Gi", "kvOffload.disk=200Gi", volume, level])
+    };
+    let on_node = "kvOffload.diskVolume=hostPath=/mnt";
+    assert!(matches!(request(on_node, "podSecurity=restricted"), Err(IntentError::Contradiction { .. })));
+    assert!(request(on_node, "podSecurity=baseline").is_ok());
+    assert!(request("kvOffload.diskVolume=pvc=kv", "podSecurity=restricted").is_ok());
+    let without_offload = ["model=a/b", "kvOffload.cpu=none", on_node, "podSecurity=restricted"];
+    let config = layer(SettingSource::UserConfig("config.yaml".into()), &without_offload);
+    assert!(resolve_layers([config]).is_ok());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! text. The texts are also the descriptions in the JSON schema. A text has at most 100 characters.
 
 use super::{Field, FieldType, Heading, TopologyMode, enum_values, field};
-use crate::intent::{AccessMode, Backend, RouterMode};
+use crate::intent::{AccessMode, Backend, PodSecurity, RouterMode};
 
 /// Topology fields of a worker group, with the same names for all, prefill, and decode workers. The replicas of
 /// prefill and decode do not have a common value.
@@ -321,6 +321,14 @@ const PLACEMENT: &[Field] = &[
     field("serviceAccount", "--service-account", FieldType::String, "ServiceAccount of the Dynamo pods")
         .with_value("NAME", "serving")
         .with_heading(Heading::Placement),
+    field(
+        "podSecurity",
+        "--pod-security",
+        FieldType::Enum(enum_values::<PodSecurity>),
+        "Pod Security Standard that the containers of all pods meet [default: baseline]",
+    )
+    .with_value("LEVEL", "")
+    .with_heading(Heading::Placement),
     field("labels", "--label", FieldType::Map, "Additional label for all objects (repeatable)")
         .with_value("KEY=VALUE", "team=search")
         .with_heading(Heading::Placement),

@@ -218,6 +218,7 @@ fn main() -> ExitCode {
         images::missing_image_is_reported_before_the_job_waits,
         images::pull_secrets_of_pods_are_used_for_the_registry,
         images::image_for_another_architecture_is_reported,
+        images::pushed_images_are_found_with_the_login_of_the_push,
         pod_security::jobs_are_admitted_in_a_restricted_namespace,
         pod_security::deployment_is_admitted_in_a_restricted_namespace_if_it_asks_for_it,
         pod_security::only_a_disk_tier_on_the_node_is_denied_in_a_baseline_namespace,

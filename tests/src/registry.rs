@@ -1,5 +1,7 @@
 //! A registry on loopback: images that need different logins, that are missing, or that never arrive. It records the
-//! requests. Its documents are those of the OCI distribution specification.
+//! requests. Its documents are those of the OCI distribution specification. [`RegistryProgram`] is a real one.
+
+mod program;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -17,6 +19,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::Outcome;
 use crate::hub::identity::TlsIdentity;
+pub use program::RegistryProgram;
 
 /// The user and the password with which the registry provides images of `private` and `basic`.
 pub const LOGIN: (&str, &str) = ("puller", "pull-password");

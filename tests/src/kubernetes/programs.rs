@@ -1,5 +1,5 @@
-//! Finds the programs of a cluster: those compiled from the modules `tests/kubernetes`, `tests/nats`, and
-//! `tests/release-tools`, and those of the machine.
+//! Finds the programs of a cluster: those compiled from the modules `tests/kubernetes`, `tests/nats`, `tests/registry`,
+//! and `tests/release-tools`, and those of the machine.
 //! It does not install or compile anything; `tests/run` does.
 
 use std::io;
@@ -19,7 +19,7 @@ pub const NETWORK_PLUGINS: &str = "/usr/lib/cni";
 
 /// Returns the path of a compiled program: from `KUBEBUILDER_ASSETS` if it is there, else from the cache.
 pub fn compiled_program(name: &str) -> io::Result<PathBuf> {
-    let compiled = ["kubernetes/current", "nats/current", "release-tools/current"]
+    let compiled = ["kubernetes/current", "nats/current", "registry/current", "release-tools/current"]
         .map(|folder| Some(cache::folder().join(folder)));
     let folders = [cache::set("KUBEBUILDER_ASSETS")].into_iter().chain(compiled);
     folders.flatten().map(|folder| folder.join(name)).find(|path| path.is_file()).ok_or_else(|| {

@@ -107,6 +107,12 @@ pub(crate) async fn image_for_another_architecture_is_reported(shared: Arc<Share
 
 /// The registry is a real one, which receives the images from the commands of the how-to "Private registry".
 pub(crate) async fn pushed_images_are_found_with_the_login_of_the_push(shared: Arc<Shared>) -> Outcome {
+    if let Some(reason) = RegistryProgram::missing_reason() {
+        ensure!(std::env::var_os("REQUIRE_ALL_TIERS").is_none_or(|value| value != "1"), "{reason}");
+        // A closed stderr does not matter.
+        let _ = writeln!(std::io::stderr().lock(), "no image is pushed to a registry: {reason}");
+        return Ok(());
+    }
     let (namespace, plugin) = shared.user_in_namespace(V1Beta1, "image-push").await?;
     let folder = tempfile::tempdir()?;
     let registry = RegistryProgram::start(folder.path())?;
@@ -153,8 +159,7 @@ fn log_in(host: &str, file: &Path) -> Outcome {
         .arg(host)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
-        .spawn()
-        .map_err(|error| format!("skopeo: {error}; it is a package of `tests/run packages`"))?;
+        .spawn()?;
     login.stdin.take().ok_or("stdin is a pipe")?.write_all(LOGIN.1.as_bytes())?;
     ensure!(login.wait()?.success(), "skopeo login failed");
     Ok(())

@@ -221,6 +221,7 @@ fn main() -> ExitCode {
         images::pushed_images_are_found_with_the_login_of_the_push,
         pod_security::jobs_are_admitted_in_a_restricted_namespace,
         pod_security::deployment_is_admitted_in_a_restricted_namespace_if_it_asks_for_it,
+        pod_security::standard_of_a_live_deployment_can_be_changed,
         pod_security::only_a_disk_tier_on_the_node_is_denied_in_a_baseline_namespace,
         old_objects::rendered_objects_are_unchanged,
         old_objects::revisions_are_listed_and_restored,

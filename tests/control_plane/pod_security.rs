@@ -9,13 +9,17 @@ use kubectl_dynamo_core::resources::{
     BenchJob, BenchJobMeasurement, FETCH_CONTAINER, ModelJobAction, PvcNodes, Resource, model_job,
 };
 use kubectl_dynamo_tests::kubernetes::case_namespace::CaseNamespace;
-use kubectl_dynamo_tests::kubernetes::definitions::GraphGeneration::V1Beta1;
+use kubectl_dynamo_tests::kubernetes::definitions::GraphGeneration::{V1Alpha1, V1Beta1};
 use kubectl_dynamo_tests::plugin::Plugin;
-use kubectl_dynamo_tests::{Outcome, ensure};
+use kubectl_dynamo_tests::{Outcome, dynamo, ensure};
 use serde_json::{Value, json};
 
 use crate::Shared;
 use crate::plugin::UP;
+
+/// The flags of `up` for a disk tier in a folder of the node.
+const DISK_ON_NODE: [&str; 3] =
+    ["--backend=vllm", "--kv-offload=cpu=1Gi,disk=2Gi", "--kv-offload-disk-volume=hostPath=/mnt/nvme"];
 
 /// The flags of `up` for a network with its own certificate authority and proxy.
 const NETWORK_FLAGS: [&str; 2] =
@@ -81,7 +85,38 @@ pub(crate) async fn deployment_is_admitted_in_a_restricted_namespace_if_it_asks_
             ensure!(denial.as_ref().is_none_or(names_main), "{denial:?}");
         }
     }
+    // KD0311 recognizes this text.
+    let volume = "restricted volume types (volume \"kv-offload\" uses restricted volume type \"hostPath\")";
+    for (component, pod) in component_pods(&plugin, &DISK_ON_NODE).await? {
+        let denial = admission_denial(&namespace, &pod).await?.ok_or("the pod was admitted")?;
+        ensure!(denial.contains(volume) == (component == "worker"), "{component}: {denial}");
+    }
     namespace.delete().await
+}
+
+/// The fields of a standard disappear with it, in both versions of the graph.
+pub(crate) async fn standard_of_a_live_deployment_can_be_changed(shared: Arc<Shared>) -> Outcome {
+    for generation in [V1Alpha1, V1Beta1] {
+        let (namespace, plugin) = shared.user_in_namespace(generation, "pod-security-level").await?;
+        let graphs = dynamo::graphs(namespace.client(), generation, namespace.name());
+        plugin.run(&UP).await?.expect(0)?;
+        let before = graphs.get("tiny").await?.data;
+        // The init containers always have some of the fields.
+        let fetches = before["spec"].to_string().matches("initContainers").count();
+        for (level, counts) in [("restricted", [fetches + 2, fetches + 2]), ("baseline", [fetches, 0])] {
+            let args = ["up", "tiny", "--detach", "--pod-security", level];
+            plugin.run(&args).await?.expect(0)?;
+            let spec = graphs.get("tiny").await?.data["spec"].to_string();
+            let found = ["\"runAsNonRoot\"", "\"RuntimeDefault\""].map(|field| spec.matches(field).count());
+            ensure!(found == counts, "{level}: {found:?} {spec}");
+            let again = plugin.run(&args).await?.expect(0)?;
+            ensure!(again.err.contains("unchanged"), "{}", again.err);
+        }
+        let after = graphs.get("tiny").await?.data;
+        ensure!(after["spec"] == before["spec"], "{:#}\n{:#}", before["spec"], after["spec"]);
+        namespace.delete().await?;
+    }
+    Ok(())
 }
 
 /// A `hostPath` volume is the only field of a rendered pod that `baseline` denies.
@@ -91,12 +126,11 @@ pub(crate) async fn only_a_disk_tier_on_the_node_is_denied_in_a_baseline_namespa
     let (namespace, plugin) = shared.user_in_namespace(V1Beta1, "baseline").await?;
     namespace.enforce_pod_security("baseline").await?;
     let disk_tier = ["--backend=vllm", "--kv-offload=cpu=1Gi,disk=2Gi"];
-    let on_node = [&disk_tier[..], &["--kv-offload-disk-volume=hostPath=/mnt/nvme"]].concat();
     for (flags, denied) in [
         (&NETWORK_FLAGS[..], &[][..]),
         (&["--backend=vllm", "--mode=disagg"], &[]),
         (&disk_tier[..], &[]),
-        (&on_node[..], &["worker"]),
+        (&DISK_ON_NODE, &["worker"]),
     ] {
         let objects = rendered(&plugin, flags).await?;
         let graph = objects.last().ok_or("no graph")?;

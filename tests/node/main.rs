@@ -86,7 +86,7 @@ fn main() -> ExitCode {
         plugin::gated_model_requires_a_token,
         plugin::token_is_stored_only_in_its_secret,
         chat::up_then_chat_answers,
-        pod_security::restricted_deployment_answers_in_a_restricted_namespace,
+        pod_security::denied_deployment_answers_after_its_fix_in_a_restricted_namespace,
         top::rates_of_every_pod_are_read_through_the_api_server,
         screens::successful_and_failed_up_draw_their_stages,
         cache::down_delete_cache_removes_model_or_pvc,
@@ -113,7 +113,7 @@ fn main() -> ExitCode {
         plugin::rerun_after_kill_resumes_at_every_step,
         plugin::disaggregated_graph_with_kv_router_answers,
         plugin::port_forward_carries_a_streamed_chat,
-        pod_security::restricted_deployment_answers_in_a_restricted_namespace,
+        pod_security::denied_deployment_answers_after_its_fix_in_a_restricted_namespace,
         restart::restart_replaces_every_pod_and_passes_the_smoke_test,
         failures::pods_without_etcd_report_the_discovery_service,
     ];

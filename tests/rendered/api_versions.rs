@@ -45,7 +45,6 @@ fn every_placement_setting_converts_to_the_same_graph() {
             .to_vec(),
         priority_class: Some("high".into()),
         service_account: Some("models".into()),
-        pod_security: PodSecurity::Restricted,
         labels: pair("team", "search"),
         annotations: pair("example.com/owner", "search team"),
         env: vec![("DYN_LOG".into(), "debug".into()), ("EMPTY".into(), String::new())],
@@ -66,6 +65,11 @@ fn every_placement_setting_converts_to_the_same_graph() {
         for release in CATALOG.iter().filter(|release| release.version != "1.4.2") {
             assert_api_versions_match(&plan_for_release(&intent, release).expect("a plan"), release.version);
         }
+    }
+    let restricted = Placement { pod_security: PodSecurity::Restricted, ..placement.clone() };
+    for release in CATALOG {
+        let intent = ServingIntent { placement: restricted.clone(), ..default_intent() };
+        assert_api_versions_match(&plan_for_release(&intent, release).expect("a plan"), release.version);
     }
     let none = Placement { shared_memory: Some("0".into()), ..placement };
     assert_api_versions_match(

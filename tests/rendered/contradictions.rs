@@ -5,8 +5,8 @@ use kubectl_dynamo_core::code::MessageCode;
 use kubectl_dynamo_core::error::Explain;
 use kubectl_dynamo_core::fit::check_parallelism;
 use kubectl_dynamo_core::intent::{
-    KvOffload, OutputParsers, Parallelism, Router, RouterMode, ServingIntent, Topology, WorkerGroup,
-    WorkerRole,
+    DiskTier, DiskVolume, KvOffload, OutputParsers, Parallelism, Placement, PodSecurity, Router, RouterMode,
+    ServingIntent, Topology, WorkerGroup, WorkerRole,
 };
 use kubectl_dynamo_core::plan::{FetchPlacement, ModelLocation};
 use kubectl_dynamo_core::plan::{PlanError, PlanWarning, ServingPlan, plan};
@@ -35,6 +35,17 @@ fn with_offload(intent: ServingIntent) -> ServingIntent {
     ServingIntent { kv_offload: Some(KvOffload { cpu: "20Gi".into(), disk: None }), ..intent }
 }
 
+/// A disk tier in a folder of the node, in pods of this Pod Security Standard.
+fn with_disk_on_the_node(pod_security: PodSecurity) -> ServingIntent {
+    let volume = DiskVolume::HostPath { path: "/mnt/nvme".into() };
+    let disk = Some(DiskTier { size: "200Gi".into(), volume });
+    ServingIntent {
+        kv_offload: Some(KvOffload { cpu: "20Gi".into(), disk }),
+        placement: Placement { pod_security, ..Placement::default() },
+        ..default_intent()
+    }
+}
+
 fn with_tool_call_parser(name: &str, intent: ServingIntent) -> ServingIntent {
     ServingIntent { parsers: OutputParsers { tool_call: Some(name.into()), reasoning: None }, ..intent }
 }
@@ -52,9 +63,16 @@ fn plan_error(intent: &ServingIntent, version: &str) -> PlanError {
 }
 
 #[test]
+fn pods_without_a_security_context_can_have_a_disk_tier_on_the_node() {
+    let release = Release::find("1.6.1").expect("a release");
+    assert!(plan_for_release(&with_disk_on_the_node(PodSecurity::Baseline), release).is_ok());
+}
+
+#[test]
 fn each_contradiction_has_a_code() {
     for (intent, version, code, message) in [
         (with_engine_args(&["--max-model-length=1"]), "1.6.1", "KD0627", "flag --max-model-length"),
+        (with_disk_on_the_node(PodSecurity::Restricted), "1.6.1", "KD0007", "only the standard privileged"),
         (with_engine_args(&["--connector", "kvbm"]), "1.6.1", "KD0626", "does not support --connector"),
         (with_engine_args(&["--connector", "mooncake"]), "0.9.1", "KD0626", "\"mooncake\""),
         (with_offload(with_engine_args(&["--connector", "lmcache"])), "0.9.1", "KD0601", "--kv-offload"),

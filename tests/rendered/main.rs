@@ -14,8 +14,8 @@ mod stored_request;
 mod translation;
 
 use kubectl_dynamo_core::intent::{
-    DiskTier, DiskVolume, KvOffload, Parallelism, Router, RouterMode, ServingIntent, TokenSecret, Topology,
-    WorkerGroup,
+    DiskTier, DiskVolume, KvOffload, Parallelism, Placement, PodSecurity, Router, RouterMode, ServingIntent,
+    TokenSecret, Topology, WorkerGroup,
 };
 use kubectl_dynamo_core::plan::{FetchPlacement, ModelLocation, plan};
 use kubectl_dynamo_core::release::{CATALOG, Release};
@@ -103,6 +103,18 @@ fn renders_two_node_worker_in_both_api_versions() {
         insta::assert_snapshot!(
             format!("two-nodes-{}", release.version),
             last_document(&render_yaml(&two_node_worker(), release, stored_api(release)))
+        );
+    }
+}
+
+#[test]
+fn renders_restricted_pods_in_both_api_versions() {
+    let placement = Placement { pod_security: PodSecurity::Restricted, ..Placement::default() };
+    let intent = ServingIntent { placement, ..aggregated() };
+    for release in [&CATALOG[0], &CATALOG[CATALOG.len() - 1]] {
+        insta::assert_snapshot!(
+            format!("restricted-{}", release.version),
+            last_document(&render_yaml(&intent, release, stored_api(release)))
         );
     }
 }

@@ -257,6 +257,7 @@ impl<'a> RbacFixture<'a> {
             }
         };
         let requested = self.requested_permissions(position, user)?;
+        // A completed Job is a change that the user's requests do not show.
         if !run.completes_jobs && !requested.iter().any(|one| may_change_state(one)) {
             self.state = Some(run.state);
         }

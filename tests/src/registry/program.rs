@@ -18,11 +18,28 @@ const PASSWORD_HASH: &str = "$2y$05$abcdefghijklmnopqrstuuzN6p/Ww7Qzo8QXBQ7Xjnnd
 /// A running registry without TLS.
 #[derive(Debug)]
 pub struct RegistryProgram {
-    process: Child,
+    _process: KilledOnDrop,
     address: SocketAddr,
 }
 
+#[derive(Debug)]
+struct KilledOnDrop(Child);
+
+impl Drop for KilledOnDrop {
+    fn drop(&mut self) {
+        // An error means that it has already exited.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 impl RegistryProgram {
+    /// Returns why no image can be pushed to a registry on this machine, if none can.
+    pub fn missing_reason() -> Option<String> {
+        let skopeo = which::which("skopeo").map_err(|_| "`skopeo` is not installed".to_owned());
+        compiled_program("registry").map_err(|error| error.to_string()).and(skopeo).err()
+    }
+
     /// Starts it on a free port of loopback. It stores its images in `folder`.
     ///
     /// # Errors
@@ -45,8 +62,9 @@ impl RegistryProgram {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
-            .spawn()?;
-        let mut log = BufReader::new(process.stderr.take().ok_or("stderr is a pipe")?);
+            .spawn()
+            .map(KilledOnDrop)?;
+        let mut log = BufReader::new(process.0.stderr.take().ok_or("stderr is a pipe")?);
         let mut read = String::new();
         let address = loop {
             let start = read.len();
@@ -59,19 +77,11 @@ impl RegistryProgram {
         };
         // A full pipe would block it.
         std::thread::spawn(move || log.read_to_end(&mut Vec::new()));
-        Ok(Self { process, address })
+        Ok(Self { _process: process, address })
     }
 
     /// The host of its images.
     pub fn host(&self) -> String {
         self.address.to_string()
-    }
-}
-
-impl Drop for RegistryProgram {
-    fn drop(&mut self) {
-        // An error means that it has already exited.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }

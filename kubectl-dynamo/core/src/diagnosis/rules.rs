@@ -211,9 +211,10 @@ mod tests {
             },
         );
         let expected = [
-            "enforce=baseline",
+            "kubectl label namespace serving pod-security.kubernetes.io/enforce=baseline --overwrite",
             "kubectl dynamo up tiny -n serving --pod-security restricted",
             "kubectl dynamo up tiny -n serving --kv-offload-disk-volume ephemeral",
+            "kubectl dynamo up tiny -n serving --pod-security restricted --kv-offload-disk-volume ephemeral",
         ];
         let fixes: Vec<String> = fixes.collect();
         assert_eq!(fixes.len(), expected.len());

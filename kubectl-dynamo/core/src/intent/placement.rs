@@ -47,11 +47,11 @@ impl Placement {
     }
 }
 
-/// The Pod Security Standard that the containers of all pods meet.
+/// The Pod Security Standard of all rendered containers. The operator can add containers of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "lowercase")]
 pub enum PodSecurity {
-    /// No restrictions besides those of the images.
+    /// The main containers do not have a security context, so that of their image applies.
     #[default]
     Baseline,
     /// No privileges, no capabilities, and the seccomp profile of the container runtime.

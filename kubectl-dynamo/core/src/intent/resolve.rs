@@ -11,8 +11,8 @@ use super::output_parsers::{AUTO_PARSER, NO_PARSER};
 use super::request::{MergedSettings, ResolvedSetting, SettingSource, intent_settings};
 use super::{
     AccessMode, Backend, Cache, DiskTier, DiskVolume, IntentError, KvOffload, ModelRef, OutputParsers,
-    Placement, PodSecurity, Router, RouterMode, ServingIntent, StringEnum, TokenSecret, ValueError,
-    engine_flags, name, quantity,
+    Placement, Router, RouterMode, ServingIntent, StringEnum, TokenSecret, ValueError, engine_flags, name,
+    quantity,
 };
 
 /// The environment variables from which hub clients read a token.
@@ -37,9 +37,6 @@ pub fn resolve(settings: &MergedSettings, fallback: &Fallback) -> Result<Serving
     let router = resolve_router(settings)?;
     let engine_args = resolve_engine_args(settings, "engineArgs")?;
     let backend = enum_value(settings, "backend").unwrap_or(fallback.backend);
-    let kv_offload = resolve_kv_offload(settings)?;
-    let placement = resolve_placement(settings)?;
-    check_pod_security(settings, &placement, kv_offload.as_ref())?;
     Ok(ServingIntent {
         name,
         served_model_name: string_value(settings, "servedModelName")
@@ -51,11 +48,11 @@ pub fn resolve(settings: &MergedSettings, fallback: &Fallback) -> Result<Serving
         router,
         parsers: resolve_parsers(settings, backend)?,
         frontend_replicas: count_or_one(settings.get("frontend.replicas"))?,
-        kv_offload,
+        kv_offload: resolve_kv_offload(settings)?,
         engine_args,
         cache: resolve_cache(settings)?,
         token_secret: resolve_token_secret(settings)?,
-        placement,
+        placement: resolve_placement(settings)?,
     })
 }
 
@@ -287,23 +284,6 @@ fn resolve_placement(settings: &MergedSettings) -> Result<Placement, IntentError
             .transpose()?,
         shared_memory: string_value(settings, "sharedMemory"),
     })
-}
-
-/// Rejects a volume that a namespace with the Pod Security Standard `restricted` does not admit.
-fn check_pod_security(
-    settings: &MergedSettings,
-    placement: &Placement,
-    kv_offload: Option<&KvOffload>,
-) -> Result<(), IntentError> {
-    let disk = kv_offload.and_then(|offload| offload.disk.as_ref());
-    let is_on_node = disk.is_some_and(|disk| matches!(disk.volume, DiskVolume::HostPath { .. }));
-    match (settings.get("podSecurity"), settings.get("kvOffload.diskVolume")) {
-        (Some(level), Some(volume)) if is_on_node && placement.pod_security == PodSecurity::Restricted => {
-            let why = "only the standard privileged allows hostPath volumes";
-            Err(IntentError::Contradiction { one: level.describe(), other: volume.describe(), why })
-        }
-        _ => Ok(()),
-    }
 }
 
 fn resolve_image(settings: &MergedSettings, path: &str) -> Result<Option<String>, IntentError> {

@@ -31,6 +31,10 @@ pub enum PlanError {
         "KV offload is not supported for multi-node workers ({component} uses {nodes} nodes): KVBM communicates over loopback"
     )]
     OffloadOnMultipleNodes { component: &'static str, nodes: u32 },
+    #[error(
+        "--pod-security restricted does not allow a disk tier in a folder of the node: only the standard privileged allows hostPath volumes"
+    )]
+    OffloadOnHostPathOfRestrictedPods,
     #[error("size \"{given}\" of {tier} is too small: KV offload requires at least 1 GB")]
     OffloadTooSmall { tier: &'static str, given: String },
     #[error("the mocker does not support multi-node workers ({component} uses {nodes} nodes)")]
@@ -108,6 +112,7 @@ impl Explain for PlanError {
             }
             Self::ConnectorRemoved { .. } | Self::UnknownConnector { .. } => MessageCode::UnknownKvConnector,
             Self::FlagConflict { .. } => MessageCode::InvalidWorkerFlags,
+            Self::OffloadOnHostPathOfRestrictedPods => MessageCode::ContradictingValues,
             Self::UnknownEngineFlag { .. } => MessageCode::UnknownEngineFlag,
             Self::UnknownParser { .. } => MessageCode::UnknownParser,
         })
@@ -127,6 +132,9 @@ impl Explain for PlanError {
             Self::OffloadUnsupportedByMocker => "remove --kv-offload, or use --backend vllm".into(),
             Self::OffloadStallsAggregated { alternative, .. } => format!("use --release {alternative}, or --mode disagg").into(),
             Self::OffloadOnMultipleNodes { .. } => "remove --kv-offload, or use one node per worker".into(),
+            Self::OffloadOnHostPathOfRestrictedPods => {
+                "use --kv-offload-disk-volume ephemeral, or --pod-security baseline".into()
+            }
             Self::OffloadTooSmall { .. } => "use, for example, --kv-offload cpu=20Gi,disk=200Gi".into(),
             Self::MultiNodeUnsupportedByMocker { .. } => "remove --nodes, or use --backend vllm".into(),
             Self::UnsupportedNodeCount { .. } => {

@@ -5,7 +5,7 @@
 use super::quantity::Quantity;
 use super::warning::PlanWarning;
 use super::{EnvironmentVariable, PlanError};
-use crate::intent::{Backend, DiskVolume, ServingIntent, Topology, WorkerRole};
+use crate::intent::{Backend, DiskTier, DiskVolume, PodSecurity, ServingIntent, Topology, WorkerRole};
 use crate::release::{CATALOG, DEFAULT_RELEASE, Kvbm, Release};
 
 /// Path at which a worker mounts the disk tier.
@@ -53,6 +53,11 @@ impl KvOffloadPlan {
                 // consolidator_config.py).
                 return Err(PlanError::OffloadWithDataParallel { component, copies: group.parallelism.data });
             }
+        }
+        let is_restricted = intent.placement.pod_security == PodSecurity::Restricted;
+        let is_on_host_path = |disk: &DiskTier| matches!(disk.volume, DiskVolume::HostPath { .. });
+        if is_restricted && requested.disk.as_ref().is_some_and(is_on_host_path) {
+            return Err(PlanError::OffloadOnHostPathOfRestrictedPods);
         }
         let cpu = parse_tier_size("the CPU tier", &requested.cpu)?;
         let disk = match &requested.disk {

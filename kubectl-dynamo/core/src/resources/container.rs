@@ -82,8 +82,8 @@ pub(super) fn cache_volume(cache: &ModelCache) -> Value {
 }
 
 /// The container of a fetch step. It does not need capabilities and only writes below the mount. It uses 64
-/// MiB; the higher limit allows for page cache. `pod_security` is what the container does not have from its pod.
-pub(super) fn fetch_container(fetch: &FetchStep, cache: &ModelCache, pod_security: PodSecurity) -> Value {
+/// MiB; the higher limit allows for page cache.
+pub(super) fn fetch_container(fetch: &FetchStep, cache: &ModelCache, profile: SeccompProfile) -> Value {
     let mounts: Vec<Value> =
         std::iter::once(cache_mount(cache)).chain(fetch.ca_bundle.iter().map(|_| ca_mount())).collect();
     json!({
@@ -96,7 +96,7 @@ pub(super) fn fetch_container(fetch: &FetchStep, cache: &ModelCache, pod_securit
             "requests": { "cpu": "250m", "memory": "128Mi" },
             "limits": { "memory": "512Mi" },
         },
-        "securityContext": fetch_security_context(pod_security),
+        "securityContext": fetch_security_context(profile),
         "terminationMessagePolicy": "FallbackToLogsOnError",
     })
 }
@@ -113,12 +113,21 @@ fn unprivileged_fields() -> Map<String, Value> {
     fields.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()
 }
 
-fn fetch_security_context(level: PodSecurity) -> Map<String, Value> {
+/// Where the seccomp profile of a fetch container is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SeccompProfile {
+    /// By its pod, or not at all.
+    OfPod,
+    /// By the container. A security context of the pod would make the operator omit its `fsGroup`.
+    OfContainer,
+}
+
+fn fetch_security_context(profile: SeccompProfile) -> Map<String, Value> {
     let mut fields = unprivileged_fields();
     fields.insert("runAsGroup".into(), DYNAMO_UID.into());
     fields.insert("readOnlyRootFilesystem".into(), true.into());
-    if level == PodSecurity::Restricted {
-        fields.insert("seccompProfile".into(), seccomp_profile());
+    if profile == SeccompProfile::OfContainer {
+        fields.insert("seccompProfile".into(), runtime_profile());
     }
     fields
 }
@@ -127,12 +136,12 @@ fn fetch_security_context(level: PodSecurity) -> Map<String, Value> {
 fn main_security_context(level: PodSecurity) -> Option<Map<String, Value>> {
     (level == PodSecurity::Restricted).then(|| {
         let mut fields = unprivileged_fields();
-        fields.insert("seccompProfile".into(), seccomp_profile());
+        fields.insert("seccompProfile".into(), runtime_profile());
         fields
     })
 }
 
-fn seccomp_profile() -> Value {
+fn runtime_profile() -> Value {
     json!({ "type": "RuntimeDefault" })
 }
 
@@ -177,8 +186,11 @@ pub(super) fn pod_settings(plan: &ServingPlan, component: &PlanComponent) -> Map
         }
     }
     if let Some(cache) = plan.cache.as_ref().filter(|_| component.needs_model) {
-        // The operator creates this pod and sets no seccomp profile.
-        let fetch = fetch_container(&cache.fetch, cache, placement.pod_security);
+        let profile = match placement.pod_security {
+            PodSecurity::Baseline => SeccompProfile::OfPod,
+            PodSecurity::Restricted => SeccompProfile::OfContainer,
+        };
+        let fetch = fetch_container(&cache.fetch, cache, profile);
         settings.insert("initContainers".into(), json!([fetch]));
     }
     let disk = component.offload_disk.iter().map(offload_volume);
@@ -291,5 +303,5 @@ fn gpu_toleration() -> Value {
 
 /// Pod security context of the fetch Job. The group of the volume is the group of Dynamo's images.
 pub(super) fn pod_security_context() -> Value {
-    json!({ "fsGroup": DYNAMO_UID, "seccompProfile": seccomp_profile() })
+    json!({ "fsGroup": DYNAMO_UID, "seccompProfile": runtime_profile() })
 }

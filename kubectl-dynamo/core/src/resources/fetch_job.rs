@@ -5,12 +5,12 @@ use model_fetcher_contract::{environment, exit};
 use serde_json::{Value, json};
 
 use super::container::{
-    FETCH_CONTAINER, ca_volume, cache_volume, fetch_container, pod_security_context, pull_secrets, to_map,
-    tolerations,
+    FETCH_CONTAINER, SeccompProfile, ca_volume, cache_volume, fetch_container, pod_security_context,
+    pull_secrets, to_map, tolerations,
 };
 use super::{MODEL_ANNOTATION, MODEL_LABEL, NAME_LABEL, managed_labels, short_hash};
 use crate::intent::name::default_name;
-use crate::intent::{Placement, PodSecurity, ServingIntent};
+use crate::intent::{Placement, ServingIntent};
 use crate::plan::model_cache::{CACHE_MOUNT_PATH, plan_model_cache};
 use crate::plan::{FetchPlacement, FetchStep, ModelCache, ServingPlan};
 
@@ -119,7 +119,7 @@ fn pod_spec(step: &FetchStep, cache: &ModelCache, placement: &Placement) -> Valu
         std::iter::once(cache_volume(cache)).chain(step.ca_bundle.iter().map(ca_volume)).collect();
     let mut pod = json!({
         "restartPolicy": "Never",
-        "containers": [fetch_container(step, cache, PodSecurity::Baseline)],
+        "containers": [fetch_container(step, cache, SeccompProfile::OfPod)],
         "volumes": volumes,
         "securityContext": pod_security_context(),
         // The Job tolerates the same taints as workers, because the cluster may only have GPU nodes.

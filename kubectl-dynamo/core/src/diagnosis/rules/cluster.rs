@@ -92,7 +92,18 @@ pub(super) const RULES: &[DiagnosisRule] = &[
     DiagnosisRule {
         code: MessageCode::PodSecurityViolation,
         source: MessageSource::Replicas,
-        pattern: r#"violates PodSecurity "([^"]+)": (.*hostPath.*"kv-offload".*)"#,
+        pattern: r#"violates PodSecurity "(restricted[^"]*)": (.*"kv-offload".*"hostPath".*)"#,
+        message: "PodSecurity \"$1\" of the namespace forbids the pod: $2",
+        fix: &[
+            Text("meet the standard with "),
+            Up(&["--pod-security", "restricted", "--kv-offload-disk-volume", "ephemeral"]),
+            Text(", or use a namespace that allows it"),
+        ],
+    },
+    DiagnosisRule {
+        code: MessageCode::PodSecurityViolation,
+        source: MessageSource::Replicas,
+        pattern: r#"violates PodSecurity "(baseline[^"]*)": (.*hostPath.*"kv-offload".*)"#,
         message: "PodSecurity \"$1\" of the namespace forbids the pod: $2",
         fix: &[
             Text("use a volume that is not a folder of the node with "),

@@ -129,6 +129,12 @@ const MESSAGES: &[Sample] = &[
         "hostPath volumes (volume \"kv-offload\")",
     ),
     (
+        MessageCode::PodSecurityViolation,
+        Replicas,
+        r#"pods "a" is forbidden: violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false (container "main" must set securityContext.allowPrivilegeEscalation=false), restricted volume types (volume "kv-offload" uses restricted volume type "hostPath")"#,
+        "restricted volume types",
+    ),
+    (
         MessageCode::LimitRangeViolation,
         Replicas,
         r#"pods "a" is forbidden: maximum memory usage per Container is 1Gi, but limit is 20Gi"#,

@@ -111,20 +111,6 @@ fn changing_mode_drops_settings_of_the_previous_mode() {
 }
 
 #[test]
-fn restricted_pods_do_not_mount_a_folder_of_the_node() {
-    let request = |volume: &'static str, level: &'static str| {
-        resolve_flags(&["kvOffload.cpu=20Gi", "kvOffload.disk=200Gi", volume, level])
-    };
-    let on_node = "kvOffload.diskVolume=hostPath=/mnt";
-    assert!(matches!(request(on_node, "podSecurity=restricted"), Err(IntentError::Contradiction { .. })));
-    assert!(request(on_node, "podSecurity=baseline").is_ok());
-    assert!(request("kvOffload.diskVolume=pvc=kv", "podSecurity=restricted").is_ok());
-    let without_offload = ["model=a/b", "kvOffload.cpu=none", on_node, "podSecurity=restricted"];
-    let config = layer(SettingSource::UserConfig("config.yaml".into()), &without_offload);
-    assert!(resolve_layers([config]).is_ok());
-}
-
-#[test]
 fn revision_flag_replaces_revision_of_live_model() {
     let before = resolve_flags(&["revision=v1"]).expect("a valid request");
     let after = resolve_layers([live_layer(&before), layer(SettingSource::Flag, &["revision=v2"])])

@@ -325,7 +325,7 @@ const PLACEMENT: &[Field] = &[
         "podSecurity",
         "--pod-security",
         FieldType::Enum(enum_values::<PodSecurity>),
-        "Pod Security Standard that the containers of all pods meet [default: baseline]",
+        "Pod Security Standard of all rendered containers [default: baseline]",
     )
     .with_value("LEVEL", "")
     .with_heading(Heading::Placement),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use kubectl_dynamo_core::intent::request::{FieldType, Heading, fields};
 use kubectl_dynamo_tests::test_machine::{TestMachine, run_to_end};
 use kubectl_dynamo_tests::{Outcome, ensure};
 
@@ -36,14 +37,20 @@ pub(crate) async fn rejects_vllm_without_a_gpu(shared: Arc<Shared>) -> Outcome {
 
 pub(crate) async fn rejects_cluster_only_flags(shared: Arc<Shared>) -> Outcome {
     let machine = TestMachine::with_cache(&shared.cache)?;
-    for (flag, value) in [
+    // Only `--env` also applies to processes.
+    let of_pods = fields().filter(|field| field.heading == Heading::Placement && field.path != "env");
+    let of_pods = of_pods.map(|field| match field.kind {
+        FieldType::Enum(values) => (field.flag, values()[0]),
+        _ => (field.flag, field.example),
+    });
+    let others = [
         ("--hf-token-secret", "a"),
         ("--storage-class", "fast"),
         ("--cache-size", "10Gi"),
         ("--access-mode", "ReadWriteOnce"),
-        ("--image", "i:1"),
         ("--ignore-preflight", "all"),
-    ] {
+    ];
+    for (flag, value) in others.into_iter().chain(of_pods) {
         machine.run(&["up", "--local", flag, value])?.expect(2, &["KD0523", flag])?;
     }
     Ok(())

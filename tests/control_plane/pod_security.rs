@@ -15,7 +15,7 @@ use kubectl_dynamo_tests::{Outcome, dynamo, ensure};
 use serde_json::{Value, json};
 
 use crate::Shared;
-use crate::plugin::UP;
+use crate::plugin::{UP, wait_until_settled};
 
 /// The flags of `up` for a disk tier in a folder of the node.
 const DISK_ON_NODE: [&str; 3] =
@@ -100,6 +100,7 @@ pub(crate) async fn standard_of_a_live_deployment_can_be_changed(shared: Arc<Sha
         let (namespace, plugin) = shared.user_in_namespace(generation, "pod-security-level").await?;
         let graphs = dynamo::graphs(namespace.client(), generation, namespace.name());
         plugin.run(&UP).await?.expect(0)?;
+        wait_until_settled(&graphs, generation, 2).await?;
         let before = graphs.get("tiny").await?.data;
         // The init containers always have some of the fields.
         let fetches = before["spec"].to_string().matches("initContainers").count();

@@ -109,7 +109,7 @@ fn renders_two_node_worker_in_both_api_versions() {
 
 #[test]
 fn renders_restricted_pods_in_both_api_versions() {
-    let placement = Placement { pod_security: PodSecurity::Restricted, ..Placement::default() };
+    let placement = Placement { pod_security: PodSecurity::Restricted, ..aggregated().placement };
     let intent = ServingIntent { placement, ..aggregated() };
     for release in [&CATALOG[0], &CATALOG[CATALOG.len() - 1]] {
         insta::assert_snapshot!(

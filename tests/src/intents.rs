@@ -29,7 +29,11 @@ pub fn default_intent() -> ServingIntent {
         engine_args: Vec::new(),
         cache: Cache::default(),
         token_secret: None,
-        placement: Placement::default(),
+        // A fixed version, because the tag of the default image is the version of the build, and golden files have the image.
+        placement: Placement {
+            fetcher_image: Some("ghcr.io/kubectl-dynamo/model-fetcher:0.1.0".into()),
+            ..Placement::default()
+        },
     }
 }
 
